@@ -1,0 +1,1 @@
+"""The HTTP edge: OpenAI in, runs out, events back as OpenAI."""

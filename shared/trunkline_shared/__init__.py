@@ -1,0 +1,1 @@
+"""What both tiers agree on: runs, events, the log, leases, keys, configuration, errors."""

@@ -1,0 +1,181 @@
+"""Run events: what a run emits, and their compact form in the log.
+
+An event crosses Redis as a JSON array whose first member names its kind. A frame is
+`[first_seq, event, event, ...]`; `seq` counts events from 1 and never resets within a run.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import orjson
+
+FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens and cost of one run. `cost` is in US dollars and None when the price is unknown."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The run exists. Always the first event, written by `submit` as entry `0-1`."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A worker took the run. Readers drop every event with `seq >= drop_from`, if that is set."""
+
+    number: int
+    drop_from: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """A piece of the answer. `logprobs` holds OpenAI's per-token rows when they were asked for."""
+
+    text: str
+    logprobs: list[dict[str, Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalDelta:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallStart:
+    """The model calls one of the caller's tools. `index` counts the calls of the run from 0."""
+
+    index: int
+    call_id: str
+    name: str
+    kind: Literal["function", "custom"] = "function"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolArgsDelta:
+    index: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The run ended whole. `detail` says why it was cut short, where a limit of ours did it."""
+
+    reason: FinishReason
+    usage: Usage = field(default_factory=Usage)
+    model: str | None = None
+    detail: str | None = None
+    service_tier: str | None = None
+    system_fingerprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The run ended with an error; `code` is a member of `trunkline_shared.errors.FailureCode`."""
+
+    code: str
+    message: str
+    param: str | None = None
+    retry_after_s: float | None = None
+    usage: Usage | None = None
+
+
+RunEvent: TypeAlias = (
+    Created
+    | Attempt
+    | TextDelta
+    | ReasoningDelta
+    | RefusalDelta
+    | ToolCallStart
+    | ToolArgsDelta
+    | Finished
+    | Failed
+)
+Terminal: TypeAlias = Finished | Failed
+
+# The scripts know these names: `claim` looks for the deltas, `finish` writes terminal events.
+_KINDS: dict[str, type[RunEvent]] = {
+    "created": Created,
+    "attempt": Attempt,
+    "t": TextDelta,
+    "r": ReasoningDelta,
+    "refusal": RefusalDelta,
+    "call": ToolCallStart,
+    "args": ToolArgsDelta,
+    "finished": Finished,
+    "failed": Failed,
+}
+
+
+def encode(event: RunEvent) -> list[Any]:
+    """The event as a JSON-ready list, trailing defaults left out where that is frequent."""
+    match event:
+        case TextDelta(text, None):
+            return ["t", text]
+        case TextDelta(text, logprobs):
+            return ["t", text, logprobs]
+        case ReasoningDelta(text):
+            return ["r", text]
+        case ToolArgsDelta(index, text):
+            return ["args", index, text]
+        case ToolCallStart(index, call_id, name, kind):
+            return ["call", index, call_id, name, kind]
+        case RefusalDelta(text):
+            return ["refusal", text]
+        case Created(at_ms):
+            return ["created", at_ms]
+        case Attempt(number, drop_from):
+            return ["attempt", number, drop_from]
+        case Finished(reason, usage, model, detail, tier, fingerprint):
+            return ["finished", reason, _usage_row(usage), model, detail, tier, fingerprint]
+        case Failed(code, message, param, retry_after_s, partial):
+            row = None if partial is None else _usage_row(partial)
+            return ["failed", code, message, param, retry_after_s, row]
+
+
+def decode(row: Sequence[Any]) -> RunEvent:
+    """The event of one row. Raises KeyError for a kind this version does not know."""
+    kind, *values = row
+    if kind == "finished":
+        values[1] = Usage(*values[1])
+    elif kind == "failed" and len(values) > 4 and values[4] is not None:
+        values[4] = Usage(*values[4])
+    return _KINDS[kind](*values)
+
+
+def encode_frame(first_seq: int, events: Iterable[RunEvent]) -> bytes:
+    return orjson.dumps([first_seq, *map(encode, events)])
+
+
+def decode_frame(frame: bytes) -> tuple[int, list[RunEvent]]:
+    """`(first_seq, events)` of one log entry."""
+    first_seq, *rows = orjson.loads(frame)
+    return first_seq, [decode(row) for row in rows]
+
+
+def _usage_row(usage: Usage) -> list[Any]:
+    return [
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cached_tokens,
+        usage.cache_write_tokens,
+        usage.reasoning_tokens,
+        usage.cost,
+    ]

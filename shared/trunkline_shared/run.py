@@ -1,0 +1,83 @@
+"""A run: one execution of an agent, as the API tier asks for it and a worker receives it."""
+
+import secrets
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, NewType
+
+import orjson
+
+from trunkline_shared.transcript import Format, Item, Options, Tool, ToolChoice
+
+RunId = NewType("RunId", str)
+REQUEST_VERSION = 1
+
+
+def new_run_id(now_ms: int | None = None) -> RunId:
+    """A run id that sorts by time: version letter, 11 hex digits of Unix ms, 16 random ones."""
+    at_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
+    return RunId(f"a{at_ms:011x}{secrets.token_hex(8)}")
+
+
+def created_ms(run_id: str) -> int:
+    """The Unix time in ms that a run id carries."""
+    return int(run_id[1:12], 16)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """Everything a worker needs. Never carries a secret, an OpenAI shape or an HTTP status.
+
+    `reply` names the channel of the API process that waits ("" = nobody waits), `on_lost` says
+    what `claim` does when text was already shown: end the run, or let a new attempt continue.
+    """
+
+    run_id: RunId
+    agent: str
+    pool: str = "default"
+    principal: str = ""
+    reply: str = ""
+    stream: bool = False
+    on_lost: Literal["fail", "continue"] = "fail"
+    transcript: list[Item] = field(default_factory=list)
+    options: Options = field(default_factory=Options)
+    tools: list[Tool] = field(default_factory=list)
+    tool_choice: ToolChoice | None = None
+    format: Format | None = None
+    v: int = REQUEST_VERSION
+
+
+def encode_job(request: RunRequest) -> bytes:
+    """The request as an arq job (arq's own keys, our serialisation)."""
+    return serialize_job(
+        {
+            "t": None,
+            "f": "run",
+            "a": (),
+            "k": {"request": asdict(request)},
+            "et": created_ms(request.run_id),
+        }
+    )
+
+
+def decode_job(run_id: str, job: bytes) -> RunRequest:
+    """The request of an arq job. Raises ValueError when this version cannot read it."""
+    try:
+        values: dict[str, Any] = orjson.loads(job)["k"]["request"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"the job of run {run_id} is not a run request") from error
+    if values.get("v", REQUEST_VERSION) != REQUEST_VERSION:
+        raise ValueError(f"the request of run {run_id} has the unknown version {values['v']!r}")
+    known = RunRequest.__dataclass_fields__
+    return RunRequest(**{k: v for k, v in values.items() if k in known} | {"run_id": run_id})
+
+
+def serialize_job(job: dict[str, Any]) -> bytes:
+    """arq's `job_serializer`: orjson, so that who can write to Redis cannot run code."""
+    return orjson.dumps({"v": 1, **job})
+
+
+def deserialize_job(job: bytes) -> dict[str, Any]:
+    """arq's `job_deserializer`."""
+    values: dict[str, Any] = orjson.loads(job)
+    return values

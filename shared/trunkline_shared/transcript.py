@@ -1,0 +1,133 @@
+"""The transcript in neutral form: what was said so far, and what the caller asks of the run.
+
+Items are plain JSON values of fixed shape, so that they cross Redis without conversion. An
+assistant's turn is a run of `message`, `reasoning` and `tool_call` items; backends fold
+neighbours into one turn of their own wire format.
+"""
+
+from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
+
+
+class TextPart(TypedDict):
+    type: Literal["text"]
+    text: str
+
+
+class ImagePart(TypedDict):
+    type: Literal["image"]
+    url: str
+    detail: NotRequired[str]
+
+
+class AudioPart(TypedDict):
+    type: Literal["audio"]
+    data: str
+    format: str
+
+
+class FilePart(TypedDict):
+    type: Literal["file"]
+    file_id: NotRequired[str]
+    filename: NotRequired[str]
+    data: NotRequired[str]
+
+
+class RefusalPart(TypedDict):
+    type: Literal["refusal"]
+    text: str
+
+
+Part: TypeAlias = TextPart | ImagePart | AudioPart | FilePart | RefusalPart
+
+
+class Message(TypedDict):
+    type: Literal["message"]
+    role: Literal["system", "developer", "user", "assistant"]
+    content: list[Part]
+    name: NotRequired[str]
+
+
+class Reasoning(TypedDict):
+    type: Literal["reasoning"]
+    text: str
+
+
+class ToolCall(TypedDict):
+    type: Literal["tool_call"]
+    id: str
+    name: str
+    arguments: str
+    kind: Literal["function", "custom"]
+
+
+class ToolResult(TypedDict):
+    type: Literal["tool_result"]
+    id: str
+    content: list[Part]
+
+
+class Opaque(TypedDict):
+    """An item only its `origin` understands; kept and handed back as it came."""
+
+    type: Literal["opaque"]
+    origin: str
+    value: dict[str, Any]
+
+
+Item: TypeAlias = Message | Reasoning | ToolCall | ToolResult | Opaque
+
+
+class Tool(TypedDict):
+    """One of the caller's tools; `spec` is the JSON Schema of a function, the format of a custom."""
+
+    type: Literal["function", "custom"]
+    name: str
+    description: NotRequired[str]
+    spec: NotRequired[dict[str, Any]]
+    strict: NotRequired[bool]
+
+
+class ToolChoice(TypedDict):
+    """`named` carries one tool in `tools`; `allowed` and `allowed_required` carry the allowed ones."""
+
+    mode: Literal["none", "auto", "required", "named", "allowed", "allowed_required"]
+    tools: NotRequired[list[Tool]]
+
+
+class Format(TypedDict):
+    type: Literal["text", "json_object", "json_schema"]
+    name: NotRequired[str]
+    description: NotRequired[str]
+    schema: NotRequired[dict[str, Any]]
+    strict: NotRequired[bool]
+
+
+class Options(TypedDict, total=False):
+    """What the caller asks of the model. Absent means: the agent's own setting, else the model's."""
+
+    temperature: float
+    top_p: float
+    max_output_tokens: int
+    stop: list[str]
+    seed: int
+    presence_penalty: float
+    frequency_penalty: float
+    logit_bias: dict[str, float]
+    logprobs: bool
+    top_logprobs: int
+    reasoning_effort: str
+    verbosity: str
+    service_tier: str
+    parallel_tool_calls: bool
+    prediction: dict[str, Any]
+    prompt_cache_key: str
+    prompt_cache_retention: str
+    prompt_cache_options: dict[str, Any]
+    user: str
+    safety_identifier: str
+    metadata: dict[str, str]
+
+
+def text_of(parts: list[Part]) -> str:
+    """The text of all text parts, in order; other parts count for nothing."""
+    return "".join(part["text"] for part in parts if part["type"] == "text")

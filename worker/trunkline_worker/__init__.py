@@ -1,0 +1,1 @@
+"""Takes runs from Redis, executes them on backends, publishes what they say."""
