@@ -1,0 +1,1 @@
+"""The configuration file: its values, how it is read, which providers it may name."""

@@ -1,0 +1,53 @@
+"""Settings of a deployment: `TRUNKLINE_*` variables with the names of the command-line options.
+
+Each tier extends `CommonSettings`; the environment is read only in `from_environ`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Self, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from trunkline_shared.errors import ConfigError
+
+VARIABLE_PREFIX = "TRUNKLINE_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommonSettings:
+    """What both tiers read. Names end in their unit."""
+
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    prefix: str = "trunkline"  # of every key and channel but arq's job keys
+    redis_timeout_s: float = 5.0  # an answer of Redis that takes longer counts as a lost connection
+    lease_ttl_ms: int = 3000  # a worker is dead when it has not renewed for so long
+    max_attempts: int = 3  # a run whose worker crashed so often fails
+    log_format: Literal["json", "text"] = "text"
+    log_level: str = "info"
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str], **options: Any) -> Self:
+        """Values from `options` that are not None, else from the environment, else the default.
+
+        Raises ConfigError that names the variable or option and what it takes. Fields that are
+        tuples take comma lists; an empty variable counts as unset.
+        """
+        hints = get_type_hints(cls)
+        values: dict[str, Any] = {}
+        for field in fields(cls):
+            variable = VARIABLE_PREFIX + field.name.upper()
+            value = options.get(field.name)
+            if value is None:
+                value = environ.get(variable) or None
+            if value is None:
+                continue
+            if isinstance(value, str) and str(hints[field.name]).startswith("tuple"):
+                value = [part.strip() for part in value.split(",") if part.strip()]
+            try:
+                values[field.name] = TypeAdapter(hints[field.name]).validate_python(value)
+            except ValidationError as error:
+                option = "--" + field.name.replace("_", "-")
+                reason = error.errors()[0]["msg"]
+                raise ConfigError(f"{option} ({variable}): {reason}, got {value!r}") from None
+        return cls(**values)
