@@ -23,6 +23,7 @@ class CommonSettings:
     redis_timeout_s: float = 5.0  # an answer of Redis that takes longer counts as a lost connection
     lease_ttl_ms: int = 3000  # a worker is dead when it has not renewed for so long
     max_attempts: int = 3  # a run whose worker crashed so often fails
+    log_kept_s: float = 120.0  # a plain run's log is kept so long after its end
     log_format: Literal["json", "text"] = "text"
     log_level: str = "info"
 

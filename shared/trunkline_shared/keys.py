@@ -1,0 +1,91 @@
+"""Every Redis key and channel. Nothing outside this file knows the layout.
+
+Keys of one thing are a fixed stem plus an id, so that the scripts can build them too: `lua_table`
+hands them the same stems.
+"""
+
+from dataclasses import dataclass
+
+# stem -> what follows it, and what lies there
+_STEMS = {
+    "run": "run:",  # + run id: hash, the run's state
+    "log": "log:",  # + run id: stream, its events
+    "result": "result:",  # + run id: string, the folded result of a stored run
+    "queue": "queue:",  # + pool: sorted set in arq's format, run id -> Unix ms of the submit
+    "suspects": "suspects:",  # + pool: the same, of runs that crashed two workers
+    "wake": "wake:",  # + pool: list of wake tokens
+    "workers": "workers:",  # + pool: sorted set, worker id -> Unix ms of its last renewal
+    "stats": "stats:",  # + pool: hash, the measured wait
+    "lease": "lease:",  # + worker id: string that expires
+    "agents": "agents:",  # + worker id: set of the agents it can run
+    "held": "held:",  # + worker id: hash, run id -> original score in its queue
+    "cancels": "cancels:",  # + worker id: set of held runs to be cancelled
+    "active": "active:",  # + principal: set of its runs that are not over
+    "control": "control:",  # + worker id: channel, run ids to cancel
+    "reply": "reply:",  # + API process id: channel, frames of its runs
+    "pools": "pools",  # set of pools ever submitted to
+    "holders": "holders",  # set of worker ids that hold, or held, runs
+    "principals": "principals",  # set of principals with an `active` set
+    "sweep_last": "sweep:last",  # Unix ms of the last sweep
+    "sweep_hold": "sweep:hold",  # while it lives, no run is taken from any worker
+    "sweep_tidy": "sweep:tidy",  # while it lives, the slow part of the sweep rests
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    prefix: str = "trunkline"
+
+    def lua_table(self) -> str:
+        """The stems as a Lua table constructor, for the head of every script."""
+        stems = ", ".join(f"{name} = '{self._stem(name)}'" for name in _STEMS)
+        return f"{{{stems}, job = 'arq:job:'}}"
+
+    def run(self, run_id: str) -> str:
+        return self._stem("run") + run_id
+
+    def log(self, run_id: str) -> str:
+        return self._stem("log") + run_id
+
+    def job(self, run_id: str) -> str:
+        """arq's own key, the one without our prefix."""
+        return f"arq:job:{run_id}"
+
+    def result(self, run_id: str) -> str:
+        return self._stem("result") + run_id
+
+    def queue(self, pool: str) -> str:
+        return self._stem("queue") + pool
+
+    def suspects(self, pool: str) -> str:
+        return self._stem("suspects") + pool
+
+    def wake(self, pool: str) -> str:
+        return self._stem("wake") + pool
+
+    def workers(self, pool: str) -> str:
+        return self._stem("workers") + pool
+
+    def lease(self, worker: str) -> str:
+        return self._stem("lease") + worker
+
+    def agents(self, worker: str) -> str:
+        return self._stem("agents") + worker
+
+    def held(self, worker: str) -> str:
+        return self._stem("held") + worker
+
+    def cancels(self, worker: str) -> str:
+        return self._stem("cancels") + worker
+
+    def active(self, principal: str) -> str:
+        return self._stem("active") + principal
+
+    def control(self, worker: str) -> str:
+        return self._stem("control") + worker
+
+    def reply(self, api: str) -> str:
+        return self._stem("reply") + api
+
+    def _stem(self, name: str) -> str:
+        return f"{self.prefix}:{_STEMS[name]}"

@@ -1,0 +1,72 @@
+"""The eight scripts: every change of a run's state, one Lua file each.
+
+A script's text is its constants and key stems, then `prelude.lua`, then its own file; `Scripts`
+knows the texts and their SHA1, so that any connection can load and call them.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+from typing import Literal, TypeAlias, get_args
+
+from trunkline_shared.keys import Keys
+from trunkline_shared.settings import CommonSettings
+
+ScriptName: TypeAlias = Literal[
+    "submit", "claim", "append", "finish", "cancel", "renew", "sweep", "hand_back"
+]
+Argument: TypeAlias = str | bytes | int
+
+SEEN_MS = 10_000  # a worker that renewed within this counts as live for admission
+FORGET_MS = 60_000
+LOOK = 256  # how many entries of a queue one call looks at
+SWEEP_GAP_MS = 1500  # a longer silence of all sweepers means that Redis was away
+SWEEP_MIN_MS = 250  # two sweeps nearer than this do nothing new
+TIDY_MS = 10_000
+BATCH = 500  # runs one sweep takes from dead workers
+SLACK_MS = 600_000  # how long logs and state outlive the last sign of their owner
+
+
+@dataclass(frozen=True, slots=True)
+class Scripts:
+    """Texts by name, and the commands that load and call them. Raises nothing; does no I/O."""
+
+    texts: dict[str, bytes]
+    shas: dict[str, str]
+
+    @classmethod
+    def build(cls, keys: Keys, settings: CommonSettings) -> "Scripts":
+        constants = {
+            "lease_ttl_ms": settings.lease_ttl_ms,
+            "max_attempts": settings.max_attempts,
+            "kept_ms": int(settings.log_kept_s * 1000),
+            "seen_ms": SEEN_MS,
+            "forget_ms": FORGET_MS,
+            "look": LOOK,
+            "sweep_gap_ms": SWEEP_GAP_MS,
+            "sweep_min_ms": SWEEP_MIN_MS,
+            "tidy_ms": TIDY_MS,
+            "batch": BATCH,
+            "slack_ms": SLACK_MS,
+        }
+        table = ", ".join(f"{name} = {value}" for name, value in constants.items())
+        here = resources.files(__name__)
+        head = f"local K = {keys.lua_table()}\nlocal C = {{{table}}}\n"
+        head += (here / "prelude.lua").read_text()
+        texts = {
+            name: (head + (here / f"{name}.lua").read_text()).encode()
+            for name in get_args(ScriptName)
+        }
+        shas = {
+            name: hashlib.sha1(text, usedforsecurity=False).hexdigest()
+            for name, text in texts.items()
+        }
+        return cls(texts, shas)
+
+    def loading(self) -> list[tuple[Argument, ...]]:
+        """The commands that put all scripts into a server's cache."""
+        return [("SCRIPT", "LOAD", text) for text in self.texts.values()]
+
+    def call(self, name: ScriptName, *arguments: Argument) -> tuple[Argument, ...]:
+        """The command that runs one script."""
+        return ("EVALSHA", self.shas[name], 0, *arguments)

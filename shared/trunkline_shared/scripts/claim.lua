@@ -1,0 +1,116 @@
+-- Gives a worker the first runs of its pools that fit it. Refused when its lease is gone.
+-- ARGV: worker free suspects(0|1: may it take one) pool...
+-- Returns {'lost'}, or {left, run...}: left says whether runs wait still, a run is
+-- {id, stream_id of its `attempt`, attempt, ms to its deadline or -1, reply, stream, suspect, job}.
+local worker, free, may_suspect = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
+if redis.call('EXISTS', K.lease .. worker) == 0 then return { 'lost' } end
+local now = now_ms()
+local taken, left = { '0' }, false
+
+-- A job that stock arq enqueued has neither log nor state yet.
+local function adopt(id, pool, score)
+  local job = redis.call('GET', K.job .. id)
+  local fine, values = pcall(cjson.decode, job or '')
+  local request = fine and type(values) == 'table' and type(values.k) == 'table' and values.k.request
+  if type(request) ~= 'table' or type(request.agent) ~= 'string' then return nil end
+  local principal = type(request.principal) == 'string' and request.principal or ''
+  redis.call('XADD', K.log .. id, '0-1', 'f', '[1,["created",' .. score .. ']]')
+  redis.call('PEXPIRE', K.log .. id, C.slack_ms)
+  redis.call('HSET', K.run .. id, 'st', 'queued', 'agent', request.agent, 'pool', pool, 'principal',
+    principal, 'reply', type(request.reply) == 'string' and request.reply or '', 'stream',
+    request.stream == true and '1' or '0', 'lost', 'fail', 'score', score)
+  redis.call('PEXPIRE', K.run .. id, C.slack_ms)
+  return state(id)
+end
+
+local deltas = { t = true, r = true, refusal = true, call = true, args = true }
+
+-- The seq of the first output event that still counts, or nil. Reads the whole log: rare.
+local function first_output(id)
+  local first
+  for _, entry in ipairs(redis.call('XRANGE', K.log .. id, '-', '+')) do
+    local frame = cjson.decode(entry[2][2])
+    for i = 2, #frame do
+      local kind, seq = frame[i][1], frame[1] + i - 2
+      if kind == 'attempt' and type(frame[i][3]) == 'number' and first and frame[i][3] <= first then
+        first = nil
+      elseif deltas[kind] and not first then
+        first = seq
+      end
+    end
+  end
+  return first
+end
+
+local function take(id, s, suspect)
+  local epoch = next_epoch(s, now)
+  local shown = s.attempt > 0 and first_output(id)
+  local drop_from = shown and not s.stream and int(shown) or 'null'
+  local attempt = int(s.attempt + 1)
+  local stream_id = append_event(id, s, epoch, '["attempt",' .. attempt .. ',' .. drop_from .. ']')
+  if s.dl == 0 and s.tmo > 0 then s.dl = now + s.tmo end
+  redis.call('HSET', K.run .. id, 'st', 'running', 'epoch', int(epoch), 'attempt', attempt,
+    'owner', worker, 'dl', int(s.dl))
+  s.epoch, s.owner = epoch, worker
+  local job = redis.call('GET', K.job .. id)
+  if not job or not stream_id then
+    end_run(id, s, '["failed","run_lost","The request of the run is gone."]', 'failed', now)
+  elseif shown and s.stream and s.lost ~= 'continue' then
+    end_run(id, s, '["failed","worker_lost","The worker of this run was lost after part of the answer'
+      .. ' was sent."]', 'failed', now)
+  else
+    redis.call('HSET', K.held .. worker, id, s.score)
+    redis.call('SADD', K.holders, worker)
+    local ms = s.dl > 0 and s.dl - now or -1
+    table.insert(taken, { id, stream_id, attempt, int(ms), s.reply or '', s.stream and '1' or '0',
+      suspect and '1' or '0', job })
+    return true
+  end
+end
+
+local function measure(pool, score)
+  local before = tonumber(redis.call('HGET', K.stats .. pool, 'wait_ms') or 0)
+  redis.call('HSET', K.stats .. pool, 'wait_ms', int(before * 0.8 + (now - tonumber(score)) * 0.2))
+end
+
+local function claim_from(queue, pool, limit, suspect)
+  local entries = redis.call('ZRANGE', queue, 0, C.look - 1, 'WITHSCORES')
+  for i = 1, #entries, 2 do
+    if limit <= 0 or free <= 0 then return end
+    local id, score = entries[i], entries[i + 1]
+    local s = state(id) or adopt(id, pool, score)
+    local event, outcome
+    if s and s.st == 'queued' then event, outcome = overdue(s, now) end
+    if not s or s.st ~= 'queued' then
+      redis.call('ZREM', queue, id)
+    elseif event then
+      end_run(id, s, event, outcome, now)
+    elseif s.slots <= free and redis.call('SISMEMBER', K.agents .. worker, s.agent) == 1 then
+      redis.call('ZREM', queue, id)
+      if s.attempt == 0 then measure(pool, score) end
+      if take(id, s, suspect) then
+        free, limit = free - s.slots, limit - 1
+      end
+    end
+  end
+end
+
+for i = 4, #ARGV do
+  local pool = ARGV[i]
+  local before = #taken
+  if may_suspect then
+    claim_from(K.suspects .. pool, pool, 1, true)
+    may_suspect = #taken == before
+  end
+  local live = math.max(1, redis.call('ZCOUNT', K.workers .. pool, now - C.seen_ms, '+inf'))
+  local queued = redis.call('ZCARD', K.queue .. pool)
+  claim_from(K.queue .. pool, pool, math.ceil(queued / live), false)
+  if redis.call('ZCARD', K.queue .. pool) > 0 or redis.call('ZCARD', K.suspects .. pool) > 0 then
+    left = true
+    if #taken > before then wake(pool) end
+  else
+    redis.call('DEL', K.wake .. pool)
+  end
+end
+if left then taken[1] = '1' end
+return taken

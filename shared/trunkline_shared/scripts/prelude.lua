@@ -1,0 +1,104 @@
+-- Head of every script. K (key stems) and C (constants) are written before it by the loader.
+-- A run's state is the hash K.run..id:
+--   st queued|running|done   agent pool principal reply stream lost slots    as submitted
+--   epoch owner attempt crashes score   who may write, how often it was taken, its place in the queue
+--   exp dl tmo   Unix ms until the first claim, Unix ms of the deadline, ms from first claim to deadline
+--   cancel out   why it is to end, how it ended
+
+local function int(n) return string.format('%.0f', n) end
+
+local function now_ms()
+  local t = redis.call('TIME')
+  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+
+local function state(id)
+  local v = redis.call('HMGET', K.run .. id, 'st', 'agent', 'pool', 'principal', 'reply', 'stream',
+    'lost', 'slots', 'epoch', 'owner', 'attempt', 'crashes', 'score', 'exp', 'dl', 'tmo', 'cancel')
+  if not v[1] then return nil end
+  return { st = v[1], agent = v[2], pool = v[3], principal = v[4], reply = v[5], stream = v[6] == '1',
+    lost = v[7], slots = tonumber(v[8]) or 1, epoch = tonumber(v[9]) or 0, owner = v[10] or '',
+    attempt = tonumber(v[11]) or 0, crashes = tonumber(v[12]) or 0, score = v[13],
+    exp = tonumber(v[14]) or 0, dl = tonumber(v[15]) or 0, tmo = tonumber(v[16]) or 0,
+    cancel = v[17] or '' }
+end
+
+-- The seq of the last event in the log, or nil without a log.
+local function last_seq(id)
+  local top = redis.call('XREVRANGE', K.log .. id, '+', '-', 'COUNT', 1)[1]
+  return top and tonumber(string.match(top[1], '%-(%d+)$'))
+end
+
+-- What a reader gets: one line a frame.
+local function publish(reply, id, stream_id, frame)
+  if reply and reply ~= '' then
+    redis.call('PUBLISH', reply, id .. ' ' .. stream_id .. ' ' .. frame)
+  end
+end
+
+-- Writes one event by someone who takes the run's log over, under the epoch given.
+local function append_event(id, s, epoch, event)
+  local seq = last_seq(id)
+  if not seq then return nil end
+  local stream_id = int(epoch) .. '-' .. int(seq + 1)
+  local frame = '[' .. int(seq + 1) .. ',' .. event .. ']'
+  redis.call('XADD', K.log .. id, 'NOMKSTREAM', stream_id, 'f', frame)
+  publish(s.reply, id, stream_id, frame)
+  return stream_id
+end
+
+local function next_epoch(s, now) return math.max(s.epoch + 1, now) end
+
+-- The one place where a run stops being: takes it out of every list and gives its slot back.
+local function settle(id, s, outcome)
+  redis.call('HSET', K.run .. id, 'st', 'done', 'out', outcome)
+  redis.call('DEL', K.job .. id)
+  redis.call('ZREM', K.queue .. s.pool, id)
+  if s.crashes > 1 then redis.call('ZREM', K.suspects .. s.pool, id) end
+  if s.owner ~= '' then
+    redis.call('HDEL', K.held .. s.owner, id)
+    redis.call('SREM', K.cancels .. s.owner, id)
+  end
+  redis.call('SREM', K.active .. s.principal, id)
+  redis.call('PEXPIRE', K.log .. id, C.kept_ms)
+  redis.call('PEXPIRE', K.run .. id, C.kept_ms)
+end
+
+-- Ends a run from outside its attempt: the epoch rises, so the owner, if any, is fenced.
+local function end_run(id, s, event, outcome, now)
+  local epoch = next_epoch(s, now)
+  append_event(id, s, epoch, event)
+  redis.call('HSET', K.run .. id, 'epoch', int(epoch))
+  settle(id, s, outcome)
+end
+
+-- Why a waiting run is over, as the event and outcome to end it with; nil while it is not.
+local function overdue(s, now)
+  if s.cancel ~= '' then return '["failed","cancelled","' .. s.cancel .. '"]', 'cancelled' end
+  if s.dl > 0 and s.dl <= now then
+    return '["failed","run_timeout","The run did not end within its time limit."]', 'failed'
+  end
+  if s.dl == 0 and s.exp > 0 and s.exp <= now then
+    return '["failed","queue_timeout","No worker took the run in time."]', 'failed'
+  end
+end
+
+-- Keeps the invariant: a queue that is not empty has a wake token.
+local function wake(pool)
+  if redis.call('LLEN', K.wake .. pool) == 0 then redis.call('RPUSH', K.wake .. pool, '1') end
+end
+
+local function enqueue(id, s)
+  local queue = s.crashes > 1 and K.suspects or K.queue
+  redis.call('HSET', K.run .. id, 'st', 'queued', 'owner', '')
+  redis.call('ZADD', queue .. s.pool, s.score, id)
+  wake(s.pool)
+end
+
+-- What a newcomer would wait, in ms: the measured wait, or the age of the oldest if that is more.
+local function wait_ms(pool, now)
+  local wait = tonumber(redis.call('HGET', K.stats .. pool, 'wait_ms') or 0)
+  local head = redis.call('ZRANGE', K.queue .. pool, 0, 0, 'WITHSCORES')
+  if head[2] then wait = math.max(wait, now - tonumber(head[2])) end
+  return int(wait)
+end

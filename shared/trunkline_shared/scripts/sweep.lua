@@ -1,0 +1,84 @@
+-- Finds what nobody else will: runs of dead workers, runs that are overdue, queues that nobody wakes.
+-- ARGV: (none). Returns {runs taken from dead workers, runs ended, hold(0|1)}.
+local now = now_ms()
+local last = tonumber(redis.call('GET', K.sweep_last) or 0)
+if now - last < C.sweep_min_ms then return { 0, 0, 0 } end
+redis.call('SET', K.sweep_last, int(now))
+-- Nobody swept for a while: Redis itself was away, so its expiries prove nothing yet.
+if now - last > C.sweep_gap_ms then redis.call('SET', K.sweep_hold, '1', 'PX', C.lease_ttl_ms) end
+local hold = redis.call('EXISTS', K.sweep_hold) == 1
+local moved, ended = 0, 0
+
+local function take_back(id, s)
+  s.crashes = s.crashes + 1
+  redis.call('HSET', K.run .. id, 'crashes', int(s.crashes))
+  local event, outcome = overdue(s, now)
+  if not event and s.crashes >= C.max_attempts then
+    event = '["failed","worker_lost","The run was lost with its worker ' .. int(s.crashes) .. ' times."]'
+    outcome = 'failed'
+  end
+  if event then
+    end_run(id, s, event, outcome, now)
+    ended = ended + 1
+  else
+    enqueue(id, s)
+    moved = moved + 1
+  end
+end
+
+local function bury(worker)
+  local rows = redis.call('HGETALL', K.held .. worker)
+  for i = 1, #rows, 2 do
+    if moved + ended >= C.batch then return end
+    local id = rows[i]
+    redis.call('HDEL', K.held .. worker, id)
+    local s = state(id)
+    if s and s.st == 'running' and s.owner == worker then
+      s.score = rows[i + 1]
+      take_back(id, s)
+    end
+  end
+  redis.call('DEL', K.cancels .. worker, K.agents .. worker)
+  redis.call('SREM', K.holders, worker)
+end
+
+if not hold then
+  for _, worker in ipairs(redis.call('SMEMBERS', K.holders)) do
+    if redis.call('EXISTS', K.lease .. worker) == 0 then bury(worker) end
+  end
+end
+
+local function sweep_queue(queue)
+  for _, id in ipairs(redis.call('ZRANGE', queue, 0, C.look - 1)) do
+    local s = state(id)
+    if s and s.st == 'queued' then
+      local event, outcome = overdue(s, now)
+      if event then
+        end_run(id, s, event, outcome, now)
+        ended = ended + 1
+      end
+    elseif s or redis.call('EXISTS', K.job .. id) == 0 then
+      redis.call('ZREM', queue, id)
+    end
+  end
+  return redis.call('ZCARD', queue)
+end
+
+for _, pool in ipairs(redis.call('SMEMBERS', K.pools)) do
+  if sweep_queue(K.queue .. pool) + sweep_queue(K.suspects .. pool) > 0 then wake(pool) end
+end
+
+if redis.call('SET', K.sweep_tidy, '1', 'NX', 'PX', C.tidy_ms) then
+  for _, pool in ipairs(redis.call('SMEMBERS', K.pools)) do
+    redis.call('ZREMRANGEBYSCORE', K.workers .. pool, '-inf', int(now - C.forget_ms))
+  end
+  for _, principal in ipairs(redis.call('SMEMBERS', K.principals)) do
+    local ids = redis.call('SRANDMEMBER', K.active .. principal, C.look)
+    if #ids == 0 then redis.call('SREM', K.principals, principal) end
+    for _, id in ipairs(ids) do
+      local st = redis.call('HGET', K.run .. id, 'st')
+      if not st or st == 'done' then redis.call('SREM', K.active .. principal, id) end
+    end
+  end
+end
+return { moved, ended, hold and 1 or 0 }
