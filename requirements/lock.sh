@@ -1,0 +1,17 @@
+#!/bin/sh
+# Writes the locks anew: version and hash of all that a set needs, on every system and Python.
+# dev.lock comes first and binds the others, so that what is tested is what the images run.
+# `make lock UPGRADE=1` takes the newest versions that pyproject.toml admits.
+set -eu
+cd "$(dirname "$0")/.."
+command -v uv >/dev/null || { echo "make lock needs uv on PATH (pip install uv)" >&2; exit 1; }
+
+lock() {
+    name=$1; shift
+    uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+        --no-header --no-annotate --no-emit-index-url --constraints requirements/never.txt "$@" --output-file "requirements/$name.lock"
+}
+lock dev pyproject.toml --extra api --extra worker --extra embedded-redis --group dev ${UPGRADE:+--upgrade}
+lock api pyproject.toml --extra api --constraints requirements/dev.lock
+lock worker pyproject.toml --extra worker --constraints requirements/dev.lock
+lock build --group build --constraints requirements/dev.lock
