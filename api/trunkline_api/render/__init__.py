@@ -1,0 +1,1 @@
+"""Run events to the bytes of each wire format."""

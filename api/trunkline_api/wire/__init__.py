@@ -1,0 +1,1 @@
+"""What crosses the HTTP boundary, as typed values."""
