@@ -1,0 +1,86 @@
+"""One load against one system, and what it cost."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+from tests.bench.load import Spec
+from tests.bench.system import System, module, process
+
+Figures = dict[str, float]
+
+
+class Running:
+    """A load generator's process that is warm: `begin` starts it, `result` waits for it."""
+
+    def __init__(self, child: subprocess.Popen[str]) -> None:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        self._input = child.stdin
+        self._output = child.stdout
+        if self._output.readline() != "ready\n":
+            raise SystemExit("the load generator failed")
+
+    def begin(self) -> None:
+        self._input.write("\n")
+        self._input.flush()
+
+    def result(self) -> Figures:
+        """The tally's numbers; `bad` counts what came wrong in any way."""
+        summary = json.loads(self._output.readline())
+        first_errors = summary.pop("first_errors")
+        if first_errors:
+            print(f"  {summary['errors']} errors, the first: {first_errors}", flush=True)
+        figures = {name: float(value) for name, value in summary.items()}
+        figures["bad"] = figures["lost"] + figures["doubled"] + figures["errors"]
+        return figures
+
+
+@contextmanager
+def load(spec: Spec) -> Iterator[Running]:
+    """A generator that is warm; it is ended with the block, whatever it still holds open."""
+    with process(*module("tests.bench.load", json.dumps(asdict(spec)))) as child:
+        yield Running(child)
+
+
+def cost(system: System, spec: Spec, per: str, unit: float) -> Figures:
+    """Run a load. CPU (seconds times `unit`) and Redis calls are per `requests` or `tokens`."""
+    with load(spec) as running:
+        calls = system.commands()
+        cpu = system.cpu()
+        running.begin()
+        figures = running.result()
+        spent = {name: after - cpu[name] for name, after in system.cpu().items()}
+        made = {name: after - calls.get(name, 0) for name, after in system.commands().items()}
+    share = 1 / max(figures[per], 1)
+    figures["cpu"] = sum(spent.values()) * unit * share
+    figures |= {f"cpu.{name}": seconds * unit * share for name, seconds in spent.items()}
+    if made:
+        figures["redis_bytes"] = made.pop("bytes") * share
+        figures["redis_calls"] = sum(made.values()) * share
+        figures |= {f"redis_calls.{n}": count * share for n, count in made.items() if count > 0}
+    return figures
+
+
+def idle(system: System, seconds: float = 2.0) -> Figures:
+    """CPU milliseconds and Redis calls a second while nothing is asked."""
+    cpu, calls, begun = system.cpu(), system.commands(), time.monotonic()
+    time.sleep(seconds)
+    took = time.monotonic() - begun
+    figures = {f"idle_ms.{n}": 1e3 * (s - cpu[n]) / took for n, s in system.cpu().items()}
+    made = {name: after - calls.get(name, 0) for name, after in system.commands().items()}
+    if made:
+        del made["bytes"]
+        figures["idle_redis_calls"] = sum(made.values()) / took
+    return figures
+
+
+def until(reached: Callable[[], bool], timeout_s: float) -> float:
+    """Seconds until it was so, or until the time was over."""
+    begun = time.monotonic()
+    while not reached() and time.monotonic() - begun < timeout_s:
+        time.sleep(0.02)
+    return time.monotonic() - begun
