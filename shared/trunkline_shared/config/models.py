@@ -1,36 +1,99 @@
 """The configuration file as values. Frozen; what each key means is its field's docstring."""
 
-from typing import Annotated, Any, Literal
+import difflib
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticKnownError
+
+from trunkline_shared.config.interpolate import holds_variable
+from trunkline_shared.config.providers import check_provider, split_model
 
 AgentType = Literal["chat", "echo", "claude_code", "acp", "openhands", "python"]
 DEFAULT_POOL = "default"
+ECHO_MODELS = ("echo", "test")
+
+TOOLSET_TYPES = (
+    *("code", "code_mode", "composio", "config_creation", "custom", "debug", "entry_points"),
+    *("execution", "file_access", "import_tools", "mcp", "mcp_discovery", "notifications"),
+    *("openapi", "plan", "remote_code_mode", "search", "semantic_memory", "skills", "subagent"),
+    *("user_interaction", "vfs", "workers"),
+)
+"""Toolsets that a file may name."""
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):  # to Python `true` is the number 1; to the operator it is a slip
+        raise PydanticKnownError("float_type")
+    return value
+
+
+Number: TypeAlias = Annotated[float, BeforeValidator(_no_bool)]
+Whole: TypeAlias = Annotated[int, BeforeValidator(_no_bool)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Limits(_Model):
     """Bounds of one run. None means unbounded."""
 
-    timeout_s: Annotated[float, Field(gt=0)] = 600.0
+    timeout_s: Annotated[Number, Field(gt=0)] = 600.0
     """From the first attempt on, over all attempts."""
-    max_tokens: Annotated[int, Field(gt=0)] | None = None
+    max_tokens: Annotated[Whole, Field(gt=0)] | None = None
     """Output tokens; a caller may ask for less, never for more."""
-    max_cost: Annotated[float, Field(gt=0)] | None = None
+    max_cost: Annotated[Number, Field(gt=0)] | None = None
     """US dollars; enforced where the model's price is known."""
-    max_tool_calls: Annotated[int, Field(ge=0)] | None = None
+    max_tool_calls: Annotated[Whole, Field(ge=0)] | None = None
 
 
 class EchoSettings(_Model):
     """What the `echo` agent says, and how fast."""
 
-    words_per_second: Annotated[float, Field(ge=0)] = 20.0
+    words_per_second: Annotated[Number, Field(ge=0)] = 20.0
     """0 means all at once."""
-    words: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    words: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = None
     """Answer with exactly so many words, repeating the prompt's; None: the prompt once."""
+
+
+class ModelSettings(_Model):
+    """Defaults for what a caller may set; None leaves it to the model."""
+
+    temperature: Annotated[Number, Field(ge=0)] | None = None
+    top_p: Annotated[Number, Field(ge=0, le=1)] | None = None
+    max_tokens: Annotated[Whole, Field(gt=0)] | None = None
+    """Output tokens when the caller names no number; a bound for every caller is in `limits`."""
+    stop: tuple[str, ...] | None = None
+    seed: Whole | None = None
+    presence_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
+    logit_bias: dict[str, Number] | None = None
+    reasoning_effort: str | None = None
+    verbosity: str | None = None
+    parallel_tool_calls: bool | None = None
+    service_tier: str | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+    extra_headers: dict[str, str] | None = None
+    """Sent with every request to the provider."""
+    extra_body: dict[str, Any] | None = None
+    """Merged into the body of every request to the provider, over everything else."""
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
 
 class AgentConfig(_Model):
@@ -38,20 +101,99 @@ class AgentConfig(_Model):
 
     name: str
     type: AgentType = "chat"
-    model: tuple[str, ...] = ()
-    """A fallback chain, first choice first."""
     base_url: str | None = None
     api_key: str | None = Field(default=None, repr=False)
+    model: Annotated[tuple[str, ...], Field(validate_default=True)] = ()
+    """A fallback chain, first choice first; a text with a variable may hold several, by comma.
+    Stands behind what its validator looks at."""
     system_prompt: tuple[str, ...] = ()
     description: str | None = None
-    settings: dict[str, Any] = Field(default_factory=dict)
-    """Defaults for what a caller may set: temperature, max_tokens, ..."""
+    settings: dict[str, Any] = Field(default_factory=dict, repr=False)
+    """`ModelSettings`, whose values may be unresolved texts."""
     echo: EchoSettings = EchoSettings()
-    pool: str = DEFAULT_POOL
-    slots: Annotated[int, Field(ge=1)] = 1
+    pool: Annotated[str, Field(pattern=r"\A[A-Za-z0-9_-]{1,64}\z")] = DEFAULT_POOL
+    slots: Annotated[Whole, Field(ge=1)] = 1
     limits: Limits = Limits()
     toolsets: tuple[dict[str, Any], ...] = ()
-    object: str | None = None
+    object: Annotated[str | None, Field(validate_default=True)] = None
+    """What a `python` agent runs: `package.module:name`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spellings(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        if values.get("type") == "native":
+            values["type"] = "chat"
+        if values.get("model") in ECHO_MODELS and values.get("type", "chat") == "chat":
+            values["type"] = "echo"
+        return values
+
+    @field_validator("name")
+    @classmethod
+    def _speakable(cls, name: str) -> str:
+        if not name or re.search(r"[\s\x00-\x1f\x7f-\x9f]", name):
+            raise ValueError("a name is not empty and has no spaces or control characters")
+        return name
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _chain(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return split_chain(value) if not holds_variable(value) else (value,)
+
+    @field_validator("model")
+    @classmethod
+    def _known_providers(cls, models: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if info.data.get("type") == "chat":
+            if not models:
+                raise ValueError("is missing; for example openai:gpt-4o-mini, or echo")
+            url, key = info.data.get("base_url"), info.data.get("api_key")
+            check_chain([m for m in models if not holds_variable(m)], url=url, key=key)
+        return models
+
+    @field_validator("system_prompt", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("base_url")
+    @classmethod
+    def _http(cls, value: str | None) -> str | None:
+        if value and not holds_variable(value):
+            check_url(value)
+        return value
+
+    @field_validator("settings")
+    @classmethod
+    def _known_settings(cls, values: dict[str, Any]) -> dict[str, Any]:
+        ModelSettings.model_validate(
+            {key: None if holds_variable(value) else value for key, value in values.items()}
+        )
+        return values
+
+    @field_validator("toolsets")
+    @classmethod
+    def _known_toolsets(cls, toolsets: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        for toolset in toolsets:
+            kind = toolset.get("type")
+            if kind not in TOOLSET_TYPES:
+                near = difflib.get_close_matches(str(kind), TOOLSET_TYPES, n=1)
+                hint = f", did you mean {near[0]!r}?" if near else ""
+                raise ValueError(f"a toolset needs a known 'type', got {kind!r}{hint}")
+        return toolsets
+
+    @field_validator("object")
+    @classmethod
+    def _only_for_python(cls, value: str | None, info: ValidationInfo) -> str | None:
+        kind = info.data.get("type")
+        if kind == "python" and not value:
+            raise ValueError("type python needs one, for example mypackage.graphs:graph")
+        if value and kind != "python":
+            raise ValueError("only type python has one")
+        return value
 
 
 class Config(_Model):
@@ -63,3 +205,32 @@ class Config(_Model):
     @property
     def pools(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(agent.pool for agent in self.agents.values()))
+
+
+def split_chain(models: str) -> tuple[str, ...]:
+    """The models of a comma list."""
+    return tuple(model.strip() for model in models.split(",") if model.strip())
+
+
+def check_chain(models: Sequence[str], *, url: str | None, key: str | None) -> None:
+    """Raises ValueError unless every model names a provider that is known or that `url` explains.
+
+    An agent's `url` and `key` serve one provider: its key must not reach another's server.
+    """
+    providers = []
+    for model in models:
+        if model in ECHO_MODELS:
+            raise ValueError(f"{model!r} stands alone, not in a fallback chain")
+        provider, _ = split_model(model)
+        check_provider(provider, url)
+        providers.append(provider)
+    if (url or key) and len(set(providers)) > 1:
+        raise ValueError(
+            f"base_url and api_key go with one provider, not with {', '.join(providers)}"
+        )
+
+
+def check_url(url: str) -> None:
+    """Raises ValueError unless `url` is an HTTP URL."""
+    if not re.match(r"https?://[^/\s]+", url):
+        raise ValueError("a URL begins with http:// or https://")

@@ -1,0 +1,108 @@
+"""A YAML file as plain values, with the line that each of them stands on."""
+
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import yaml
+
+from trunkline_shared.errors import ConfigError
+
+Where: TypeAlias = Sequence[str | int]
+"""Keys and indexes from the top of the document down to a value."""
+
+
+class _Loader(yaml.SafeLoader):
+    """A SafeLoader that refuses what would silently lose or repeat a part of the file."""
+
+    def check(self, node: yaml.Node, inside: tuple[int, ...] = ()) -> None:
+        if id(node) in inside:
+            raise yaml.MarkedYAMLError(problem="an alias to itself", problem_mark=node.start_mark)
+        inside = (*inside, id(node))
+        if isinstance(node, yaml.SequenceNode):
+            for item in node.value:
+                self.check(item, inside)
+        elif isinstance(node, yaml.MappingNode):
+            self._check_keys(node)
+            for _, item in node.value:
+                self.check(item, inside)
+
+    def _check_keys(self, node: yaml.MappingNode) -> None:
+        seen: set[Hashable] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(
+                    problem="a key that is not a text", problem_mark=key.start_mark
+                )
+            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.MarkedYAMLError(
+                    problem=f"a second key {key.value!r} in one mapping",
+                    problem_mark=key.start_mark,
+                )
+            seen.add(key.value)
+
+
+class Document:
+    """The values of one YAML file. Raises ConfigError where the file cannot be read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+        loader = _Loader(self._text(path))
+        try:
+            self._root = loader.get_single_node()
+            if self._root is not None:
+                loader.check(self._root)
+            self.values: Any = loader.construct_document(self._root) if self._root else None
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line = mark.line + 1 if mark else 1
+            reason = " ".join((error.problem or error.context or "").split())
+            raise ConfigError(f"{self.path}:{line}: not valid YAML: {reason}") from None
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2025-02-31
+            raise ConfigError(f"{self.path}: not valid YAML: {_one_line(error)}") from None
+        finally:
+            loader.dispose()
+
+    def _text(self, path: Path) -> str:
+        try:
+            text = path.read_text("utf-8")
+            yaml.reader.Reader(text)  # refuses what YAML does not allow anywhere, such as NUL
+        except FileNotFoundError:
+            raise ConfigError(f"{self.path}: no such file") from None
+        except OSError as error:
+            raise ConfigError(f"{self.path}: cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            line = error.object[: error.start].count(b"\n") + 1
+            raise ConfigError(f"{self.path}:{line}: not UTF-8 text") from None
+        except yaml.reader.ReaderError as error:
+            line = text.count("\n", 0, error.position) + 1
+            raise ConfigError(f"{self.path}:{line}: a character that YAML forbids") from None
+        return text
+
+    def line(self, where: Where) -> int:
+        """The line of the key or item `where`, or of the nearest thing around it."""
+        node, line = self._root, 1
+        for part in where:
+            if isinstance(node, yaml.MappingNode):
+                # from the back: a merge (`<<`) puts what it brings in front of the own keys
+                found = next((p for p in reversed(node.value) if p[0].value == str(part)), None)
+                if found is None:
+                    break
+                line, node = found[0].start_mark.line + 1, found[1]
+            elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+                node = node.value[part]
+                line = node.start_mark.line + 1
+            else:
+                break
+        return line
+
+    def error(self, where: Where, reason: str, named: Where | None = None) -> ConfigError:
+        """The error, one line, of the value `where`; `named` is what to call it if not that."""
+        parts = map(str, where if named is None else named)
+        dotted = ".".join(part if part.isprintable() else repr(part) for part in parts)
+        prefix = f"{dotted}: " if dotted else ""
+        return ConfigError(f"{self.path}:{self.line(where)}: {prefix}{reason}")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,33 @@
+"""Whether an agent can run here, and what keeps it from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trunkline_shared.config.models import AgentConfig
+from trunkline_shared.config.upstreams import resolve_chain, resolve_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """`missing` are sentences for the operator. An agent that can run may still miss something:
+    what a part of its fallback chain would need."""
+
+    runnable: bool
+    missing: tuple[str, ...] = ()
+
+
+def readiness(agent: AgentConfig, environ: Mapping[str, str]) -> Readiness:
+    """What a worker with this environment could do with the agent. Connects to nothing."""
+    obstacles = [
+        f"toolset {toolset['type']} cannot run in this version" for toolset in agent.toolsets
+    ]
+    if agent.type not in ("chat", "echo"):
+        obstacles.insert(0, f"type {agent.type} cannot run in this version")
+    if agent.type != "chat":
+        return Readiness(not obstacles, tuple(obstacles))
+    try:
+        resolve_settings(agent, environ)
+        chain = resolve_chain(agent, environ)
+    except ValueError as error:
+        return Readiness(False, (*obstacles, str(error)))
+    return Readiness(bool(chain.upstreams) and not obstacles, (*obstacles, *chain.missing))

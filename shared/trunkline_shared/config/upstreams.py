@@ -1,0 +1,98 @@
+"""From an agent's models to the servers, names and keys that a worker would use for them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+
+from trunkline_shared.config.complaint import unknown_key, wrong_value
+from trunkline_shared.config.interpolate import interpolate, interpolate_tree
+from trunkline_shared.config.models import (
+    AgentConfig,
+    ModelSettings,
+    check_chain,
+    check_url,
+    split_chain,
+)
+from trunkline_shared.config.providers import (
+    OTHER_PROVIDERS,
+    PROVIDERS,
+    Provider,
+    split_model,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """One model of a fallback chain, ready to be called. `base_url` has no slash at its end."""
+
+    provider: Provider
+    name: str
+    base_url: str
+    api_key: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The models that can be called from here, in order, and what the others lack."""
+
+    upstreams: tuple[Upstream, ...]
+    missing: tuple[str, ...]
+
+
+def resolve_chain(agent: AgentConfig, environ: Mapping[str, str]) -> Chain:
+    """The chain of a chat agent as `environ` has it. Raises ValueError where none can be told."""
+    # an empty variable counts as a key that is not there
+    url = interpolate(agent.base_url or "", environ).strip() or None
+    key = interpolate(agent.api_key or "", environ).strip() or None
+    if url:
+        check_url(url)
+    models = [m for text in agent.model for m in split_chain(interpolate(text, environ))]
+    if not models:
+        raise ValueError("names no model")
+    check_chain(models, url=url, key=key)
+    upstreams: list[Upstream] = []
+    missing: list[str] = []
+    for model in models:
+        found = _upstream(model, url, key, environ)
+        if isinstance(found, Upstream):
+            upstreams.append(found)
+        elif found not in missing:
+            missing.append(found)
+    return Chain(tuple(upstreams), tuple(missing))
+
+
+def resolve_settings(agent: AgentConfig, environ: Mapping[str, str]) -> ModelSettings:
+    """An agent's settings as `environ` has them. Raises ValueError, one line, where they are wrong
+    or a variable is missing."""
+    try:
+        return ModelSettings.model_validate(interpolate_tree(agent.settings, environ))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        *around, key = first["loc"]
+        where = ".".join(map(str, ("settings", *around)))
+        if first["type"] == "extra_forbidden":
+            reason = unknown_key(key, list(ModelSettings.model_fields))
+            raise ValueError(f"{where}: {reason}") from None
+        raise ValueError(f"{where}.{key}: {wrong_value(first)}") from None
+
+
+def _upstream(
+    model: str, url: str | None, key: str | None, environ: Mapping[str, str]
+) -> Upstream | str:
+    name, model_name = split_model(model)
+    if name in OTHER_PROVIDERS:
+        return f"provider {name} needs the agent lane, which this version does not have"
+    provider = PROVIDERS.get(name) or Provider(name=name, needs_key=False)
+    given = url or environ.get(provider.base_url_variable or "")
+    base_url = (given or provider.base_url or "").strip().rstrip("/")
+    if not base_url:
+        variable = provider.base_url_variable
+        return f"{variable} is not set" if variable else f"provider {name} needs a base_url"
+    if not base_url.endswith(provider.path):
+        base_url += provider.path
+    keys = (environ.get(variable, "").strip() for variable in provider.api_key_variables)
+    key = key or next(filter(None, keys), None)
+    if key is None and provider.needs_key and not given:
+        return f"{provider.api_key_variables[0]} is not set"
+    return Upstream(provider, model_name, base_url, key)

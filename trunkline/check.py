@@ -1,0 +1,46 @@
+"""`trunkline check`: the agents of a configuration file and what each lacks here."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from trunkline_shared.config.load import load_config
+from trunkline_shared.config.models import AgentConfig
+from trunkline_shared.config.readiness import Readiness, readiness
+from trunkline_shared.errors import ConfigError
+
+_HEADINGS = ("agent", "type", "model", "pool", "lacks")
+
+
+def check(path: Path, environ: Mapping[str, str], out: TextIO) -> int:
+    """Prints the table; answers 0, or 1 after one line on stderr if the file is wrong.
+
+    An agent that lacks something is shown, not an error: the others run without it.
+    """
+    try:
+        config = load_config(path, environ)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    found = [(agent, readiness(agent, environ)) for agent in config.agents.values()]
+    for line in _aligned([_HEADINGS, *(_row(agent, state) for agent, state in found)]):
+        print(line, file=out)
+    runnable = sum(state.runnable for _, state in found)
+    print(f"\n{runnable} of {len(found)} agents can run here.", file=out)
+    return 0
+
+
+def _row(agent: AgentConfig, state: Readiness) -> tuple[str, ...]:
+    lacks = "; ".join(state.missing) or "-"
+    if state.runnable and state.missing:
+        lacks = f"runs without part of its fallback chain: {lacks}"
+    return agent.name, agent.type, ", ".join(agent.model) or "-", agent.pool, lacks
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
