@@ -15,3 +15,4 @@ lock dev pyproject.toml --extra api --extra worker --extra embedded-redis --grou
 lock api pyproject.toml --extra api --constraints requirements/dev.lock
 lock worker pyproject.toml --extra worker --constraints requirements/dev.lock
 lock build --group build --constraints requirements/dev.lock
+lock lab --group lab --constraints requirements/dev.lock
