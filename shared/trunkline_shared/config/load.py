@@ -105,7 +105,10 @@ def _is_echo(model: Any, environ: Mapping[str, str]) -> bool:
 
 def _first(document: Document, agent: Where, errors: list[ErrorDetails]) -> ConfigError:
     located = [((*agent, *_without_name(error)), error) for error in errors]
-    where, error = min(located, key=lambda each: document.line(each[0]))
+    # a misspelt key first: it also explains what then seems to be missing
+    where, error = min(
+        located, key=lambda each: (each[1]["type"] != "extra_forbidden", document.line(each[0]))
+    )
     if error["type"] == "extra_forbidden":
         *around, key = where
         model = _KEYS.get(str(around[-1])) if len(around) > 2 else None

@@ -1,0 +1,72 @@
+from typing import Any
+
+import pytest
+
+from trunkline_shared.config.models import AgentConfig
+from trunkline_shared.config.readiness import Readiness, readiness
+
+NEEDS_LANE = "needs the agent lane, which this version does not have"
+
+
+def state(environ: dict[str, str] | None = None, **values: Any) -> Readiness:
+    return readiness(AgentConfig.model_validate({"name": "a", **values}), environ or {})
+
+
+def test_an_echo_agent_and_a_local_model_need_nothing() -> None:
+    assert state(model="echo") == Readiness(True)
+    assert state(model="ollama:llama3") == Readiness(True)
+
+
+def test_a_missing_key_names_the_variable() -> None:
+    assert state(model="groq:llama") == Readiness(False, ("GROQ_API_KEY is not set",))
+    assert state({"GROQ_API_KEY": " "}, model="groq:llama").runnable is False
+    assert state({"GROQ_API_KEY": "k"}, model="groq:llama") == Readiness(True)
+
+
+def test_a_server_of_the_operators_own_needs_no_key() -> None:
+    assert state(model="openai:x", base_url="http://127.0.0.1:9").runnable
+    assert state({"OPENAI_BASE_URL": "http://127.0.0.1:9"}, model="openai:x").runnable
+
+
+@pytest.mark.parametrize(
+    ("model", "missing"),
+    [
+        ("anthropic:claude", f"provider anthropic {NEEDS_LANE}"),
+        ("gemini/gemini-2.5-pro", f"provider google {NEEDS_LANE}"),
+        ("vllm:x", "VLLM_BASE_URL is not set"),
+        ("azure:x", "provider azure needs a base_url"),
+        ("${MODEL}", "MODEL is not set"),
+    ],
+)
+def test_what_a_model_lacks_is_said(model: str, missing: str) -> None:
+    assert state(model=model) == Readiness(False, (missing,))
+
+
+def test_a_chain_runs_if_one_of_its_models_does_and_says_what_the_others_lack() -> None:
+    assert state(model="openai:x, ollama:y") == Readiness(True, ("OPENAI_API_KEY is not set",))
+    assert state(model="openai:x, openai:y, groq:z").missing == (
+        "OPENAI_API_KEY is not set",
+        "GROQ_API_KEY is not set",
+    )
+
+
+def test_types_and_toolsets_that_do_not_exist_yet_keep_an_agent_from_running() -> None:
+    assert state(type="acp") == Readiness(False, ("type acp cannot run in this version",))
+    assert state(model="ollama:x", toolsets=[{"type": "execution"}]) == Readiness(
+        False, ("toolset execution cannot run in this version",)
+    )
+
+
+def test_variables_of_the_agent_itself_are_looked_at() -> None:
+    assert state(model="ollama:x", settings={"temperature": "${T}"}).missing == ("T is not set",)
+    assert state({"T": "hot"}, model="ollama:x", settings={"temperature": "${T}"}).missing == (
+        'settings.temperature: expected a number, got "hot"',
+    )
+    assert state(model="openai:x", api_key="${K}").missing == ("K is not set",)
+    assert state({"U": "ftp://x"}, model="openai:x", base_url="${U}").missing == (
+        "a URL begins with http:// or https://",
+    )
+    assert state({"M": "opneai:x"}, model="${M}").missing == (
+        "unknown provider 'opneai', did you mean 'openai'?",
+    )
+    assert state({"M": ""}, model="${M}").missing == ("names no model",)

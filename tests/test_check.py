@@ -1,0 +1,51 @@
+import io
+from pathlib import Path
+
+import pytest
+
+from trunkline.check import check
+
+AGENTS = """
+agents:
+  hello: {model: echo}
+  gpt: {model: "openai:gpt-4o"}
+  both: {model: "openai:gpt-4o, ollama:llama3", pool: coding}
+  coder: {type: claude_code, toolsets: [{type: execution}]}
+"""
+
+TABLE = """\
+agent  type         model                         pool     lacks
+hello  echo         echo                          default  -
+gpt    chat         openai:gpt-4o                 default  OPENAI_API_KEY is not set
+both   chat         openai:gpt-4o, ollama:llama3  coding   runs without part of its fallback chain: OPENAI_API_KEY is not set
+coder  claude_code  -                             default  type claude_code cannot run in this version; toolset execution cannot run in this version
+
+2 of 4 agents can run here.
+"""  # noqa: E501
+
+
+def test_the_table_shows_every_agent_and_what_it_lacks(tmp_path: Path) -> None:
+    path, out = tmp_path / "agents.yml", io.StringIO()
+    path.write_text(AGENTS)
+    assert check(path, {}, out) == 0
+    assert out.getvalue() == TABLE
+
+
+def test_with_its_key_set_an_agent_lacks_nothing(tmp_path: Path) -> None:
+    path, out = tmp_path / "agents.yml", io.StringIO()
+    path.write_text("agents: {gpt: {model: 'openai:gpt-4o'}}")
+    assert check(path, {"OPENAI_API_KEY": "sk-secret"}, out) == 0
+    assert "sk-secret" not in out.getvalue()
+    assert "1 of 1 agents can run here." in out.getvalue()
+
+
+def test_a_wrong_file_is_one_line_on_stderr_and_exit_code_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = tmp_path / "agents.yml", io.StringIO()
+    path.write_text("agents:\n  a: {modle: echo}\n")
+    assert check(path, {}, out) == 1
+    assert out.getvalue() == ""
+    assert capsys.readouterr().err == (
+        f"{path}:2: agents.a: unknown key 'modle', did you mean 'model'?\n"
+    )
