@@ -105,10 +105,8 @@ class ChatRenderer:
                 pieces += self._finish(event)
             case Failed():
                 pieces.append(b"data: " + envelope(from_failure(event)) + b"\n\n")
-            case Attempt():
+            case Created() | Attempt():
                 self._starting.clear()
-            case Created():
-                pass
             case _:
                 assert_never(event)
 

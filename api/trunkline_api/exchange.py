@@ -1,0 +1,97 @@
+"""Around every request: its id, its one log line, and the last resort when a route breaks."""
+
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from trunkline_api.errors import SERVER_ERROR, ApiError, Send, send_error
+from trunkline_shared.logs import log_event
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Any]]
+ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_KEY: Final = "trunkline.exchange"
+_CLIENT_ID_LENGTH: Final = 128
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and its reply. Routes fill in what the log line should tell beyond HTTP."""
+
+    request_id: str
+    status: int | None = None  # set when the reply's headers go out
+    principal: str | None = None
+    run_id: str | None = None
+    agent: str | None = None
+    error_code: str | None = None  # of an error that came after the headers
+
+
+def exchange_of(scope: Scope) -> Exchange:
+    """The exchange that `Exchanges` put into the scope."""
+    exchange: Exchange = scope[_KEY]
+    return exchange
+
+
+class Exchanges:
+    """The outermost ASGI app: every reply carries `x-request-id`, every request is logged once."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        exchange = Exchange(f"req_{secrets.token_hex(16)}")
+        scope[_KEY] = exchange
+        header = (b"x-request-id", exchange.request_id.encode())
+
+        # No coroutine of its own: this stands between every chunk and its socket.
+        def tagged(message: Any) -> Awaitable[None]:
+            if message["type"] == "http.response.start":
+                exchange.status = message["status"]
+                message = {**message, "headers": [*message.get("headers", ()), header]}
+            return send(message)
+
+        try:
+            await self._app(scope, receive, tagged)
+        except Exception:
+            logger.exception("a route broke", extra={"fields": {"request_id": exchange.request_id}})
+            if exchange.status is None:
+                message = f"The server had an error; its log has more under {exchange.request_id}."
+                await send_error(tagged, ApiError(500, message, SERVER_ERROR, "server_error"))
+        finally:
+            _log(scope, exchange, time.perf_counter() - began)
+
+
+def _log(scope: Scope, exchange: Exchange, duration_s: float) -> None:
+    log_event(
+        logger,
+        "request",
+        method=scope["method"],
+        path=scope["path"],
+        status=exchange.status,
+        principal=exchange.principal,
+        request_id=exchange.request_id,
+        client_request_id=_client_request_id(scope),
+        agent=exchange.agent,
+        run_id=exchange.run_id,
+        error_code=exchange.error_code,
+        duration_ms=round(duration_s * 1000, 1),
+    )
+
+
+def _client_request_id(scope: Scope) -> str | None:
+    # The caller's own id is only noted: anybody may send any.
+    for name, value in scope["headers"]:
+        if name == b"x-client-request-id":
+            text: str = value.decode("latin-1")
+            return text[:_CLIENT_ID_LENGTH]
+    return None

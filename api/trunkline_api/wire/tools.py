@@ -1,0 +1,92 @@
+"""Tools, the choice among them, and the format of the answer, as a chat request says them."""
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, StringConstraints
+
+from trunkline_api.wire.base import FreeObject, Many, ToolName, Wire
+
+
+class Function(Wire):
+    name: ToolName
+    description: str | None = None
+    parameters: FreeObject | None = None
+    strict: bool | None = None
+
+
+class FunctionTool(Wire):
+    type: Literal["function"]
+    function: Function
+
+
+class Custom(Wire):
+    name: ToolName
+    description: str | None = None
+    format: FreeObject | None = None
+
+
+class CustomTool(Wire):
+    type: Literal["custom"]
+    custom: Custom
+
+
+Tool: TypeAlias = Annotated[FunctionTool | CustomTool, Field(discriminator="type")]
+
+
+class Named(Wire):
+    name: ToolName
+
+
+class FunctionChoice(Wire):
+    type: Literal["function"]
+    function: Named
+
+
+class CustomChoice(Wire):
+    type: Literal["custom"]
+    custom: Named
+
+
+ToolReference: TypeAlias = Annotated[FunctionChoice | CustomChoice, Field(discriminator="type")]
+
+
+class AllowedTools(Wire):
+    mode: Literal["auto", "required"]
+    tools: Annotated[Many[ToolReference], Field(min_length=1)]
+
+
+class AllowedChoice(Wire):
+    type: Literal["allowed_tools"]
+    allowed_tools: AllowedTools
+
+
+ToolChoice: TypeAlias = (
+    Literal["none", "auto", "required"]
+    | Annotated[FunctionChoice | CustomChoice | AllowedChoice, Field(discriminator="type")]
+)
+
+
+class TextFormat(Wire):
+    type: Literal["text"]
+
+
+class JsonObjectFormat(Wire):
+    type: Literal["json_object"]
+
+
+class JsonSchema(Wire):
+    name: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+    description: str | None = None
+    # `schema` would hide a method of every pydantic model.
+    schema_: FreeObject | None = Field(default=None, alias="schema")
+    strict: bool | None = None
+
+
+class JsonSchemaFormat(Wire):
+    type: Literal["json_schema"]
+    json_schema: JsonSchema
+
+
+ResponseFormat: TypeAlias = Annotated[
+    TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")
+]
