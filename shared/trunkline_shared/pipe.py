@@ -35,7 +35,7 @@ _UNUSABLE = (NoScriptError, ReadOnlyError, BusyLoadingError)
 
 @dataclass(slots=True)
 class _Call:
-    packed: list[bytes]
+    command: tuple[Argument, ...]
     reply: asyncio.Future[Any]
     sent_at: float = 0.0
 
@@ -68,7 +68,6 @@ class Pipe:
         self._wake = asyncio.Event()
         self._connected = asyncio.Event()
         self._owner: asyncio.Task[None] | None = None
-        self._pack: Callable[[Any], list[bytes]] | None = None
         self.generation = 0  # counts connections; a change means that replies may have been lost
 
     async def start(self) -> None:
@@ -96,7 +95,7 @@ class Pipe:
         if len(self._out) >= self._max_waiting:
             reply.set_exception(RedisUnavailable("too many commands wait for Redis"))
             return reply
-        self._out.append(_Call([*command], reply))  # type: ignore[list-item]  # packed at the write
+        self._out.append(_Call(command, reply))
         self._wake.set()
         return reply
 
@@ -107,7 +106,7 @@ class Pipe:
     async def _run(self) -> None:
         backoff = _FIRST_BACKOFF_S
         while True:
-            connection = self._client.connection_pool.make_connection()
+            connection = self._client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
             try:
                 async with asyncio.timeout(self._timeout_s):
                     await connection.connect()
@@ -143,14 +142,15 @@ class Pipe:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            calls, self._out = self._out, []
+            calls = [call for call in self._out if not call.reply.done()]
+            self._out.clear()
             if not calls:
                 continue
             now = self._loop.time()
             for call in calls:
                 call.sent_at = now
             self._inflight.extend(calls)
-            packed = connection.pack_commands([call.packed for call in calls])
+            packed = connection.pack_commands([call.command for call in calls])
             await connection.send_packed_command(packed, check_health=False)
 
     async def _read(self, connection: AbstractConnection) -> None:

@@ -103,7 +103,7 @@ class Format(TypedDict):
 
 
 class Options(TypedDict, total=False):
-    """What the caller asks of the model. Absent means: the agent's own setting, else the model's."""
+    """What the caller asks of the model. Absent: the agent's own setting, else the model's."""
 
     temperature: float
     top_p: float

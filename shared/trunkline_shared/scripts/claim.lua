@@ -1,7 +1,7 @@
 -- Gives a worker the first runs of its pools that fit it. Refused when its lease is gone.
 -- ARGV: worker free suspects(0|1: may it take one) pool...
 -- Returns {'lost'}, or {left, run...}: left says whether runs wait still, a run is
--- {id, stream_id of its `attempt`, attempt, ms to its deadline or -1, reply, stream, suspect, job}.
+-- {id, stream_id of its `attempt`, attempt, ms to its deadline or -1, reply, stream, suspect, slots, job}.
 local worker, free, may_suspect = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
 if redis.call('EXISTS', K.lease .. worker) == 0 then return { 'lost' } end
 local now = now_ms()
@@ -63,7 +63,7 @@ local function take(id, s, suspect)
     redis.call('SADD', K.holders, worker)
     local ms = s.dl > 0 and s.dl - now or -1
     table.insert(taken, { id, stream_id, attempt, int(ms), s.reply or '', s.stream and '1' or '0',
-      suspect and '1' or '0', job })
+      suspect and '1' or '0', int(s.slots), job })
     return true
   end
 end

@@ -23,10 +23,12 @@ local function state(id)
     cancel = v[17] or '' }
 end
 
--- The seq of the last event in the log, or nil without a log.
-local function last_seq(id)
+-- Epoch and seq of the last event in the log, or nil without a log.
+local function log_top(id)
   local top = redis.call('XREVRANGE', K.log .. id, '+', '-', 'COUNT', 1)[1]
-  return top and tonumber(string.match(top[1], '%-(%d+)$'))
+  if not top then return nil end
+  local epoch, seq = string.match(top[1], '^(%d+)%-(%d+)$')
+  return tonumber(epoch), tonumber(seq)
 end
 
 -- What a reader gets: one line a frame.
@@ -36,9 +38,27 @@ local function publish(reply, id, stream_id, frame)
   end
 end
 
+-- Puts an owner's frame at the end of the log, exactly once and without a hole. Answers
+-- 'added' · 'known' it was there already · 'gone' no log · 'fenced' a higher epoch has the run ·
+-- 'early' an earlier frame is missing · 'full' Redis is out of memory · 'refused' anything else.
+local function append_frame(id, stream_id, frame)
+  local top_epoch, top_seq = log_top(id)
+  if not top_epoch then return 'gone' end
+  local epoch, last = string.match(stream_id, '^(%d+)%-(%d+)$')
+  if top_epoch > tonumber(epoch) then return 'fenced' end
+  if top_seq >= tonumber(last) then
+    local there = #redis.call('XRANGE', K.log .. id, stream_id, stream_id) == 1
+    return there and 'known' or 'refused'
+  end
+  if top_seq + 1 < tonumber(string.match(frame, '^%[(%d+)')) then return 'early' end
+  local answer = redis.pcall('XADD', K.log .. id, 'NOMKSTREAM', stream_id, 'f', frame)
+  if type(answer) ~= 'table' or not answer.err then return 'added' end
+  return string.sub(tostring(answer.err), 1, 3) == 'OOM' and 'full' or 'refused'
+end
+
 -- Writes one event by someone who takes the run's log over, under the epoch given.
 local function append_event(id, s, epoch, event)
-  local seq = last_seq(id)
+  local _, seq = log_top(id)
   if not seq then return nil end
   local stream_id = int(epoch) .. '-' .. int(seq + 1)
   local frame = '[' .. int(seq + 1) .. ',' .. event .. ']'

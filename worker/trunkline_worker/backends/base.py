@@ -1,6 +1,6 @@
 """What every backend promises. A new kind of agent is a new file beside this one."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,7 +34,7 @@ class Backend(Protocol):
 
     def run(
         self, request: RunRequest, context: RunContext
-    ) -> AsyncIterator[Sequence[RunEvent]]: ...
+    ) -> AsyncGenerator[Sequence[RunEvent], None]: ...
 
     async def aclose(self) -> None:
         """Called once, when no run is left."""

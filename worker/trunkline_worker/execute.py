@@ -1,0 +1,195 @@
+"""Executes one claimed run: its end is written, whatever happens, unless its lease is lost."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from trunkline_shared.events import Failed, Finished, RunEvent, Terminal
+from trunkline_shared.logs import log_event
+from trunkline_shared.run import RunRequest, created_ms, decode_job
+from trunkline_worker.backends.base import Backend, RunContext
+from trunkline_worker.frames import is_terminal
+from trunkline_worker.publish import RunBufferFull, RunWriter
+
+logger = logging.getLogger("trunkline.run")
+
+
+class BackendsByAgent(Protocol):
+    def get(self, agent: str) -> Backend:
+        """The backend of one agent. Raises KeyError when it cannot run here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """One run as `claim` returned it."""
+
+    run_id: str
+    epoch: int
+    last_seq: int
+    attempt: int
+    remaining_s: float | None
+    reply: str
+    stream: bool
+    suspect: bool
+    slots: int
+    job: bytes
+
+    @classmethod
+    def parse(cls, row: Sequence[Any]) -> "Claimed":
+        run_id, stream_id, attempt, remaining_ms, reply, stream, suspect, slots, job = row
+        epoch, _, seq = stream_id.decode().partition("-")
+        return cls(
+            run_id=run_id.decode(),
+            epoch=int(epoch),
+            last_seq=int(seq),
+            attempt=int(attempt),
+            remaining_s=None if int(remaining_ms) < 0 else int(remaining_ms) / 1000,
+            reply=reply.decode(),
+            stream=stream == b"1",
+            suspect=suspect == b"1",
+            slots=int(slots),
+            job=job,
+        )
+
+
+class Execution:
+    """One run in this worker, from its claim to the acknowledgement of its end."""
+
+    def __init__(
+        self,
+        claimed: Claimed,
+        writer: RunWriter,
+        *,
+        gate: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.claimed = claimed
+        self.writer = writer
+        self._gate = gate
+        self._task: asyncio.Task[Any] | None = None
+        self._stopped_by: Failed | None = None
+        self._dropped = False
+        self._over = False
+        self._claimed_at = time.time()
+        self._first_output_at: float | None = None
+
+    @property
+    def shown(self) -> bool:
+        """Whether a client has seen part of the answer."""
+        return self.claimed.stream and self.writer.has_output
+
+    def stop(self, failure: Failed) -> None:
+        """Ends the run with this event, keeping what was said so far. Idempotent."""
+        if not self._over and self._stopped_by is None and not self._dropped:
+            self._stopped_by = failure
+            self._cancel()
+
+    def drop(self) -> None:
+        """Ends the execution without a word: the run is somebody else's, or goes back."""
+        if not self._dropped:
+            self._dropped = True
+            self.writer.close()
+            self._cancel()
+            if not self.writer.ended.done():
+                self.writer.ended.set_result("dropped")
+
+    async def run(self, backends: BackendsByAgent) -> str:
+        """Returns what Redis said to the run's end, or 'dropped'.
+
+        Raises only the cancellation of the process.
+        """
+        self._task = asyncio.current_task()
+        if self._stopped_by is not None or self._dropped:
+            self._cancel()
+        terminal: Terminal | None
+        request: RunRequest | None = None
+        try:
+            request = decode_job(self.claimed.run_id, self.claimed.job)
+            terminal = await self._execute(request, backends)
+        except asyncio.CancelledError:
+            if self._stopped_by is None and not self._dropped:
+                raise
+            assert self._task is not None
+            self._task.uncancel()
+            terminal = self._end(self._stopped_by) if self._stopped_by else None
+        except ValueError as error:
+            logger.error("%s", error)
+            terminal = self._end(Failed("server_error", "The request could not be read."))
+        self._over = True
+        if terminal is None or self._dropped:
+            return "dropped"
+        answer = await self.writer.ended
+        self._log(request, terminal, answer)
+        return answer
+
+    async def _execute(self, request: RunRequest, backends: BackendsByAgent) -> Terminal:
+        timer = asyncio.timeout(self.claimed.remaining_s)
+        try:
+            backend = backends.get(request.agent)
+            async with timer:
+                return await self._relay(backend, request)
+        except KeyError:
+            return self._end(Failed("agent_unavailable", "This worker cannot run the agent."))
+        except TimeoutError as error:
+            if timer.expired():
+                return self._end(
+                    Failed("run_timeout", "The run did not end within its time limit.")
+                )
+            return self._bug(error)
+        except RunBufferFull:
+            return self._end(
+                Failed("redis_unavailable", "The answer could not be handed on in time.")
+            )
+        except Exception as error:  # noqa: BLE001  # a backend's bug must end its run, visibly
+            return self._bug(error)
+
+    async def _relay(self, backend: Backend, request: RunRequest) -> Terminal:
+        context = RunContext(gate=self._gate, attempt=self.claimed.attempt)
+        emit = self.writer.emit
+        events: Sequence[RunEvent]
+        async with aclosing(backend.run(request, context)) as batches:
+            async for events in batches:
+                if self._first_output_at is None:
+                    self._first_output_at = time.time()
+                emit(events)
+                if events and is_terminal(events[-1]):
+                    last = events[-1]
+                    assert isinstance(last, Finished | Failed)
+                    return last
+        return self._end(Failed("server_error", "The agent stopped without an end."))
+
+    def _bug(self, error: BaseException) -> Terminal:
+        logger.error("run %s failed", self.claimed.run_id, exc_info=error)
+        return self._end(Failed("server_error", "The agent failed unexpectedly."))
+
+    def _end(self, failure: Failed) -> Failed:
+        self.writer.emit([failure])
+        return failure
+
+    def _cancel(self) -> None:
+        if self._task is not None and not self._over:
+            self._task.cancel()
+
+    def _log(self, request: RunRequest | None, terminal: Terminal, answer: str) -> None:
+        usage = terminal.usage
+        began_at = created_ms(self.claimed.run_id) / 1000
+        first = self._first_output_at
+        log_event(
+            logger,
+            "run",
+            run_id=self.claimed.run_id,
+            agent=request.agent if request else None,
+            principal=request.principal if request else None,
+            status=terminal.code if isinstance(terminal, Failed) else terminal.reason,
+            attempt=self.claimed.attempt,
+            acknowledged=answer,
+            queue_wait_ms=round((self._claimed_at - began_at) * 1000, 1),
+            first_token_ms=None if first is None else round((first - began_at) * 1000, 1),
+            duration_ms=round((time.time() - began_at) * 1000, 1),
+            input_tokens=usage.input_tokens if usage else None,
+            output_tokens=usage.output_tokens if usage else None,
+            cost=usage.cost if usage else None,
+        )

@@ -1,0 +1,111 @@
+"""From a run's events to its frames: numbering, buffering, splitting. No I/O."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from trunkline_shared.events import (
+    Failed,
+    Finished,
+    ReasoningDelta,
+    RefusalDelta,
+    RunEvent,
+    Terminal,
+    TextDelta,
+    ToolArgsDelta,
+    encode_frame,
+)
+
+MAX_FRAME_BYTES = 64 * 1024
+# A delta longer than this is split, so that one event fits a frame even if JSON escapes it all.
+MAX_DELTA_CHARS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One entry of a run's log, frozen: a retry sends the same bytes under the same id."""
+
+    run_id: str
+    stream_id: str
+    reply: str
+    data: bytes
+    outcome: str = ""  # set on the last frame of a run: how it ended
+
+
+class FrameBuffer:
+    """Events of one attempt that no frame holds yet."""
+
+    def __init__(self, run_id: str, epoch: int, last_seq: int, reply: str) -> None:
+        self.run_id = run_id
+        self.reply = reply
+        self.waiting_chars = 0
+        self._epoch = epoch
+        self._last_seq = last_seq
+        self._events: list[RunEvent] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._events)
+
+    def add(self, events: Sequence[RunEvent]) -> None:
+        for event in events:
+            for piece in split_delta(event):
+                self._events.append(piece)
+                self.waiting_chars += _weight(piece)
+
+    def drain(self) -> list[Frame]:
+        """All waiting events as frames of at most 64 KB each; the terminal one in the last."""
+        events, self._events = self._events, []
+        self.waiting_chars = 0
+        return self._frames(events)
+
+    def _frames(self, events: list[RunEvent]) -> list[Frame]:
+        if not events:
+            return []
+        data = encode_frame(self._last_seq + 1, events)
+        if len(data) > MAX_FRAME_BYTES and len(events) > 1:
+            middle = len(events) // 2
+            return self._frames(events[:middle]) + self._frames(events[middle:])
+        self._last_seq += len(events)
+        stream_id = f"{self._epoch}-{self._last_seq}"
+        return [Frame(self.run_id, stream_id, self.reply, data, outcome_of(events[-1]))]
+
+
+def outcome_of(event: RunEvent) -> str:
+    """How the run ended, if this event ends it; else empty."""
+    match event:
+        case Finished():
+            return "finished"
+        case Failed(code="cancelled"):
+            return "cancelled"
+        case Failed():
+            return "failed"
+        case _:
+            return ""
+
+
+def is_terminal(event: RunEvent) -> bool:
+    return isinstance(event, Terminal)
+
+
+def shows_output(event: RunEvent) -> bool:
+    """Whether a client has seen something once this event was sent."""
+    return not isinstance(event, Finished | Failed)
+
+
+def split_delta(event: RunEvent) -> list[RunEvent]:
+    """The event itself, or its text in pieces that fit a frame."""
+    match event:
+        case TextDelta() | ReasoningDelta() | RefusalDelta() | ToolArgsDelta():
+            text = event.text
+        case _:
+            return [event]
+    if len(text) <= MAX_DELTA_CHARS:
+        return [event]
+    pieces: list[RunEvent] = [
+        replace(event, text=text[start : start + MAX_DELTA_CHARS])
+        for start in range(0, len(text), MAX_DELTA_CHARS)
+    ]
+    return pieces
+
+
+def _weight(event: RunEvent) -> int:
+    return len(event.text) + 32 if isinstance(event, TextDelta | ReasoningDelta) else 200

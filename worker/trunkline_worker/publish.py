@@ -1,0 +1,225 @@
+"""Publishes what runs say: group commit over one connection, every frame in the log exactly once.
+
+While a write is under way, what all runs say gathers and leaves in the next one; what a reader
+waits for most (first output, tool calls, the end) does not wait for it.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from trunkline_shared.errors import RedisUnavailable
+from trunkline_shared.events import RunEvent, ToolCallStart
+from trunkline_shared.pipe import Pipe
+from trunkline_worker.frames import Frame, FrameBuffer, is_terminal, shows_output
+
+logger = logging.getLogger("trunkline.publish")
+
+KEPT_S = 2.0  # acknowledged frames are sent again after a reconnect for so long
+MAX_CALL_FRAMES = 128  # one script call blocks Redis no longer than this takes
+FULL_RETRY_S = 0.25
+
+
+class RunBufferFull(Exception):
+    """More than the allowed bytes of one run wait for Redis."""
+
+
+class RunWriter:
+    """What one attempt of a run writes through. Owned by the task that executes the run."""
+
+    def __init__(self, publisher: "Publisher", buffer: FrameBuffer) -> None:
+        self._publisher = publisher
+        self.buffer = buffer
+        self.unacknowledged = 0  # bytes of frames sent and not yet known to be in the log
+        self.has_output = False
+        self.closed = False  # nothing more goes out: fenced, handed back, or over
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def emit(self, events: Sequence[RunEvent]) -> None:
+        """Takes events in order; they leave with the next write.
+
+        Raises RunBufferFull when Redis has not taken this run's events for too long. The terminal
+        event is always taken; `ended` resolves with the answer of `finish` to it.
+        """
+        if self.closed or not events:
+            return
+        self.buffer.add(events)
+        urgent = is_terminal(events[-1]) or isinstance(events[-1], ToolCallStart)
+        if not self.has_output and shows_output(events[0]):
+            self.has_output = urgent = True
+        self._publisher.notice(self, urgent=urgent)
+        if not is_terminal(events[-1]):
+            self._publisher.check_room(self)
+
+    def close(self) -> None:
+        """Drops what waits. Frames already sent stay what they are."""
+        self.closed = True
+        self._publisher.forget(self)
+
+
+class Publisher:
+    """The one writer of a worker's frames. `pipe` must be its own: order is its promise.
+
+    `on_lost(run_id, answer)` hears of every run that must not go on here: 'fenced', 'gone' or
+    'refused'. While `allowed()` is false (the lease may be lost) frames wait.
+    """
+
+    def __init__(
+        self,
+        pipe: Pipe,
+        *,
+        max_run_bytes: int,
+        allowed: Callable[[], bool],
+        on_lost: Callable[[str, str], None],
+    ) -> None:
+        self._pipe = pipe
+        self._max_run_bytes = max_run_bytes
+        self._allowed = allowed
+        self._on_lost = on_lost
+        self._writers: dict[str, RunWriter] = {}
+        self._dirty: dict[str, RunWriter] = {}
+        self._wake = asyncio.Event()
+        self._under_way = 0  # frames sent whose answer is not here
+        self._again: list[Frame] = []  # to be sent again, before anything new
+        self._kept: deque[tuple[float, Frame]] = deque()
+        self._generation = 0
+        self._owner: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._owner = asyncio.create_task(self._run(), name="publisher")
+
+    async def aclose(self) -> None:
+        if self._owner is not None:
+            self._owner.cancel()
+            await asyncio.gather(self._owner, return_exceptions=True)
+
+    def open_run(self, run_id: str, epoch: int, last_seq: int, reply: str) -> RunWriter:
+        writer = RunWriter(self, FrameBuffer(run_id, epoch, last_seq, reply))
+        self._writers[run_id] = writer
+        return writer
+
+    def notice(self, writer: RunWriter, *, urgent: bool) -> None:
+        self._dirty[writer.buffer.run_id] = writer
+        if urgent or not self._under_way:
+            self._wake.set()
+
+    def check_room(self, writer: RunWriter) -> None:
+        if writer.unacknowledged + writer.buffer.waiting_chars > self._max_run_bytes:
+            raise RunBufferFull(f"{self._max_run_bytes} bytes of the run wait for Redis")
+
+    def forget(self, writer: RunWriter) -> None:
+        run_id = writer.buffer.run_id
+        self._dirty.pop(run_id, None)
+        if self._writers.get(run_id) is writer:
+            del self._writers[run_id]
+
+    def resume(self) -> None:
+        """To be called when `allowed` has become true again."""
+        self._wake.set()
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            await self._pipe.connected()
+            self._wake.clear()
+            if not self._allowed():
+                continue  # `resume` wakes us
+            if self._generation != self._pipe.generation:
+                self._generation = self._pipe.generation
+                self._rewind()
+            again, self._again = self._again, []
+            self._send(again + self._drain())
+
+    def _rewind(self) -> None:
+        """After a reconnect: what Redis may have lost with the old primary goes first."""
+        horizon = time.monotonic() - KEPT_S
+        recent = [frame for at, frame in self._kept if at >= horizon]
+        self._kept.clear()
+        self._again = recent + self._again
+
+    def _drain(self) -> list[Frame]:
+        dirty, self._dirty = self._dirty, {}
+        frames: list[Frame] = []
+        for writer in dirty.values():
+            for frame in writer.buffer.drain():
+                writer.unacknowledged += len(frame.data)
+                frames.append(frame)
+        return frames
+
+    def _send(self, frames: list[Frame]) -> None:
+        """All in order, in one write: runs of plain frames share a call, an end has its own."""
+        batch: list[Frame] = []
+        for frame in frames:
+            if frame.outcome:
+                self._append(batch)
+                batch = []
+                self._finish(frame)
+                continue
+            batch.append(frame)
+            if len(batch) == MAX_CALL_FRAMES:
+                self._append(batch)
+                batch = []
+        self._append(batch)
+
+    def _append(self, batch: list[Frame]) -> None:
+        if not batch:
+            return
+        arguments: list[str | bytes] = []
+        for frame in batch:
+            arguments += (frame.run_id, frame.stream_id, frame.reply, frame.data)
+        self._under_way += len(batch)
+        reply = self._pipe.call("append", *arguments)
+        reply.add_done_callback(lambda done: self._settle(batch, done))
+
+    def _finish(self, frame: Frame) -> None:
+        self._under_way += 1
+        reply = self._pipe.call(
+            "finish", frame.run_id, frame.stream_id, frame.data, frame.outcome, "", 0
+        )
+        reply.add_done_callback(lambda done: self._settle([frame], done))
+
+    def _settle(self, frames: list[Frame], reply: asyncio.Future[Any]) -> None:
+        self._under_way -= len(frames)
+        error = None if reply.cancelled() else reply.exception()
+        if error is None and not reply.cancelled():
+            answers = reply.result()
+            if isinstance(answers, bytes):
+                answers = [answers]
+            for frame, answer in zip(frames, answers, strict=True):
+                self._acknowledge(frame, answer.decode())
+        elif isinstance(error, RedisUnavailable):
+            self._again += frames
+            self._wake.set()
+        else:
+            logger.error("redis refused frames: %s", error)
+            for frame in frames:
+                self._acknowledge(frame, "refused")
+        if self._dirty or self._again:
+            self._wake.set()
+
+    def _acknowledge(self, frame: Frame, answer: str) -> None:
+        writer = self._writers.get(frame.run_id)
+        if answer in ("full", "early") and writer is not None:
+            self._again.append(frame)
+            asyncio.get_running_loop().call_later(FULL_RETRY_S, self._wake.set)
+            return
+        if answer in ("added", "known", "ok", "done"):
+            self._keep(frame)
+        if writer is None:
+            return
+        writer.unacknowledged -= len(frame.data)
+        if frame.outcome:
+            writer.close()
+            if not writer.ended.done():
+                writer.ended.set_result(answer)
+        elif answer in ("fenced", "gone", "refused"):
+            self._on_lost(frame.run_id, answer)
+
+    def _keep(self, frame: Frame) -> None:
+        now = time.monotonic()
+        self._kept.append((now, frame))
+        while self._kept and self._kept[0][0] < now - KEPT_S:
+            self._kept.popleft()
