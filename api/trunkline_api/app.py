@@ -1,0 +1,91 @@
+"""The composition of the API tier's ASGI application."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from fastapi import FastAPI
+from starlette.routing import Route
+
+from trunkline_api.cors import Cors
+from trunkline_api.error_handlers import install_error_handlers
+from trunkline_api.errors import Send
+from trunkline_api.exchange import ASGIApp, Exchanges, Receive, Scope
+from trunkline_api.gateway import Gateway, Resource
+from trunkline_api.openapi import openapi_document, package_version
+from trunkline_api.routes.docs import docs_router
+from trunkline_api.routes.health import health_router
+from trunkline_api.routes.models import models_router
+
+CHAT_PATH: Final = "/v1/chat/completions"
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """`asgi` may be mounted anywhere; its lifespan starts and ends the resources."""
+
+    asgi: ASGIApp
+    gateway: Gateway
+    resources: Sequence[Resource] = ()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The same, for a server that wants start errors as exceptions of their own."""
+        async with AsyncExitStack() as stack:
+            for resource in self.resources:
+                # Registered first: what broke half-way through its start has to be closed too.
+                stack.push_async_callback(resource.aclose)
+                await resource.start()
+            yield
+
+
+class _Dispatch:
+    """Takes the chat route out of FastAPI's way, whose layers cost more than a token does."""
+
+    def __init__(self, chat: ASGIApp, rest: ASGIApp) -> None:
+        self._chat = chat
+        self._rest = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("path") == CHAT_PATH and scope.get("method") == "POST":
+            await self._chat(scope, receive, send)
+        else:
+            await self._rest(scope, receive, send)
+
+
+def create_app(gateway: Gateway, chat: ASGIApp, resources: Sequence[Resource] = ()) -> Application:
+    """Routes and middleware around `chat`, the ASGI app of POST /v1/chat/completions.
+
+    `resources` start in their order with the application, and are closed in reverse.
+    """
+    settings = gateway.settings
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with application.running():
+            yield
+
+    rest = FastAPI(
+        title="Trunkline",
+        summary="Agents as OpenAI models.",
+        version=package_version(),
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    install_error_handlers(rest)
+    rest.include_router(models_router(gateway))
+    rest.include_router(health_router(gateway))
+    # Never called, but FastAPI then answers other methods with 405.
+    rest.router.routes.append(Route(CHAT_PATH, chat, methods=["POST"]))
+    if settings.docs:
+        default_model = next(iter(gateway.config.agents), "assistant")
+        rest.include_router(docs_router(openapi_document(rest, default_model)))
+    routes: ASGIApp = _Dispatch(chat, rest)
+    if settings.cors_origins:
+        routes = Cors(routes, settings.cors_origins)
+    application = Application(Exchanges(routes), gateway, tuple(resources))
+    return application

@@ -1,0 +1,42 @@
+"""GET /v1/models and /v1/models/{id}: the agents of the configuration."""
+
+from typing import Final
+
+from fastapi import APIRouter, Depends
+
+from trunkline_api.deps import principal_of
+from trunkline_api.errors import model_not_found
+from trunkline_api.gateway import Gateway
+from trunkline_api.wire.models import ModelList, ModelObject
+from trunkline_shared.config.models import AgentConfig
+
+# One moment for all agents, 2026-01-01: nothing that an API process sees of an agent has the same
+# age on every machine and after every restart, and clients want this number never to change.
+CREATED: Final = 1_767_225_600
+
+
+def models_router(gateway: Gateway) -> APIRouter:
+    """Lists every configured agent, also those that no worker can run at the moment."""
+    agents = gateway.config.agents
+    router = APIRouter(
+        prefix="/v1/models", tags=["Models"], dependencies=[Depends(principal_of(gateway))]
+    )
+
+    @router.get("", response_model_exclude_none=True)
+    async def list_models() -> ModelList:
+        """All agents, in the order of the configuration."""
+        return ModelList(data=[_model(agent) for agent in agents.values()])
+
+    # Ids may hold slashes, which arrive here decoded in either spelling.
+    @router.get("/{model:path}", response_model_exclude_none=True)
+    async def get_model(model: str) -> ModelObject:
+        """One agent; its id may contain `/` and `:`."""
+        if model not in agents:
+            raise model_not_found(model, agents)
+        return _model(agents[model])
+
+    return router
+
+
+def _model(agent: AgentConfig) -> ModelObject:
+    return ModelObject(id=agent.name, created=CREATED, description=agent.description)

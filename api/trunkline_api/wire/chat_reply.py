@@ -1,0 +1,120 @@
+"""What POST /v1/chat/completions answers, for its description; the renderer writes the bytes."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+
+
+class CalledFunction(BaseModel):
+    name: str
+    arguments: str
+
+
+class CalledCustom(BaseModel):
+    name: str
+    input: str
+
+
+class RepliedCall(BaseModel):
+    """`function` or `custom`, as `type` says."""
+
+    id: str
+    type: Literal["function", "custom"]
+    function: CalledFunction | None = None
+    custom: CalledCustom | None = None
+
+
+class RepliedMessage(BaseModel):
+    role: Literal["assistant"]
+    content: str | None
+    refusal: str | None
+    annotations: list[dict[str, Any]]
+    reasoning_content: str | None = None
+    tool_calls: list[RepliedCall] | None = None
+
+
+class Logprobs(BaseModel):
+    content: list[dict[str, Any]] | None
+    refusal: list[dict[str, Any]] | None
+
+
+class CompletionChoice(BaseModel):
+    index: Literal[0]
+    message: RepliedMessage
+    logprobs: Logprobs | None
+    finish_reason: FinishReason
+
+
+class PromptTokensDetails(BaseModel):
+    cached_tokens: int
+    cache_write_tokens: int
+    audio_tokens: int
+
+
+class CompletionTokensDetails(BaseModel):
+    reasoning_tokens: int
+    audio_tokens: int
+    accepted_prediction_tokens: int
+    rejected_prediction_tokens: int
+
+
+class CompletionUsage(BaseModel):
+    """`cost` is in US dollars, and null when the price is not known."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
+    completion_tokens_details: CompletionTokensDetails
+    cost: float | None
+
+
+class ChatCompletion(BaseModel):
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[CompletionChoice]
+    usage: CompletionUsage
+    service_tier: str | None = None
+    system_fingerprint: str | None = None
+
+
+class CallDelta(BaseModel):
+    """`id`, `type` and the name come once, in the first delta of an `index`."""
+
+    index: int
+    id: str | None = None
+    type: Literal["function", "custom"] | None = None
+    function: dict[str, str] | None = None
+    custom: dict[str, str] | None = None
+
+
+class Delta(BaseModel):
+    role: Literal["assistant"] | None = None
+    content: str | None = None
+    reasoning_content: str | None = None
+    refusal: str | None = None
+    tool_calls: list[CallDelta] | None = None
+
+
+class ChunkChoice(BaseModel):
+    index: Literal[0]
+    delta: Delta
+    logprobs: Logprobs | None
+    finish_reason: FinishReason | None
+
+
+class ChatCompletionChunk(BaseModel):
+    """One `data:` line of a stream. `choices` is empty in the last one, which carries `usage`."""
+
+    id: str
+    object: Literal["chat.completion.chunk"]
+    created: int
+    model: str
+    choices: list[ChunkChoice]
+    usage: CompletionUsage | None = None
+    service_tier: str | None = None
+    system_fingerprint: str | None = None

@@ -1,0 +1,37 @@
+"""The replies of the models endpoints, of health, and of everything that goes wrong."""
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+
+class ModelObject(BaseModel):
+    """An agent, as a model. `description` is ours; clients pass it over."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str = "trunkline"
+    description: str | None = None
+
+
+class ModelList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[ModelObject]
+
+
+class Health(BaseModel):
+    status: Literal["alive", "ok", "ready"]
+
+
+class ErrorObject(BaseModel):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorReply(BaseModel):
+    """The body of every reply that is not 2xx."""
+
+    error: ErrorObject
