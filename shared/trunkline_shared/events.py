@@ -124,30 +124,20 @@ _KINDS: dict[str, type[RunEvent]] = {
 }
 
 
+_KIND_OF = {event: kind for kind, event in _KINDS.items()}
+
+
 def encode(event: RunEvent) -> list[Any]:
-    """The event as a JSON-ready list, trailing defaults left out where that is frequent."""
+    """The event as a JSON-ready list. The deltas, which are most of all events, come first."""
     match event:
         case TextDelta(text, None):
             return ["t", text]
-        case TextDelta(text, logprobs):
-            return ["t", text, logprobs]
         case ReasoningDelta(text):
             return ["r", text]
         case ToolArgsDelta(index, text):
             return ["args", index, text]
-        case ToolCallStart(index, call_id, name, kind):
-            return ["call", index, call_id, name, kind]
-        case RefusalDelta(text):
-            return ["refusal", text]
-        case Created(at_ms):
-            return ["created", at_ms]
-        case Attempt(number, drop_from):
-            return ["attempt", number, drop_from]
-        case Finished(reason, usage, model, detail, tier, fingerprint):
-            return ["finished", reason, _usage_row(usage), model, detail, tier, fingerprint]
-        case Failed(code, message, param, retry_after_s, partial):
-            row = None if partial is None else _usage_row(partial)
-            return ["failed", code, message, param, retry_after_s, row]
+    kind = _KIND_OF[type(event)]
+    return [kind, *(_value(getattr(event, name)) for name in event.__dataclass_fields__)]
 
 
 def decode(row: Sequence[Any]) -> RunEvent:
@@ -170,12 +160,7 @@ def decode_frame(frame: bytes) -> tuple[int, list[RunEvent]]:
     return first_seq, [decode(row) for row in rows]
 
 
-def _usage_row(usage: Usage) -> list[Any]:
-    return [
-        usage.input_tokens,
-        usage.output_tokens,
-        usage.cached_tokens,
-        usage.cache_write_tokens,
-        usage.reasoning_tokens,
-        usage.cost,
-    ]
+def _value(value: Any) -> Any:
+    if not isinstance(value, Usage):
+        return value
+    return [getattr(value, name) for name in value.__dataclass_fields__]

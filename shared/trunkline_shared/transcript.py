@@ -78,7 +78,7 @@ Item: TypeAlias = Message | Reasoning | ToolCall | ToolResult | Opaque
 
 
 class Tool(TypedDict):
-    """One of the caller's tools; `spec` is the JSON Schema of a function, the format of a custom."""
+    """One of the caller's tools; `spec` is a function's JSON Schema or a custom tool's format."""
 
     type: Literal["function", "custom"]
     name: str
@@ -88,7 +88,7 @@ class Tool(TypedDict):
 
 
 class ToolChoice(TypedDict):
-    """`named` carries one tool in `tools`; `allowed` and `allowed_required` carry the allowed ones."""
+    """`named` carries one tool in `tools`; `allowed` and `allowed_required` those allowed."""
 
     mode: Literal["none", "auto", "required", "named", "allowed", "allowed_required"]
     tools: NotRequired[list[Tool]]

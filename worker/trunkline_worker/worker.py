@@ -132,9 +132,7 @@ class Worker(arq_worker.Worker):
         self, stack: AsyncExitStack, dispatch: Dispatch, calls: Pipe, frames: Pipe
     ) -> None:
         lease = LeaseKeeper(
-            make_blocking_redis(
-                self._settings, socket_timeout=self._settings.lease_ttl_ms / 1000
-            ),
+            make_blocking_redis(self._settings, socket_timeout=self._settings.lease_ttl_ms / 1000),
             self._scripts,
             worker_id=self.worker_id,
             pools=self._settings.pool,

@@ -1,0 +1,100 @@
+"""One API process, put together: Redis, hub, runs, routes, server."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+from redis.asyncio import Redis
+
+from trunkline_api.app import Application, create_app
+from trunkline_api.auth import Keys as ApiKeys
+from trunkline_api.follow import Follow
+from trunkline_api.gateway import Gateway, Shutdown
+from trunkline_api.hub import Hub
+from trunkline_api.routes.chat import ChatRoute
+from trunkline_api.runs import Runs
+from trunkline_api.server import bind, choose_host, serve_api
+from trunkline_api.settings import ApiSettings
+from trunkline_shared.channel import Channel
+from trunkline_shared.config.models import Config
+from trunkline_shared.connection import check_redis, make_redis
+from trunkline_shared.errors import StartError
+from trunkline_shared.keys import Keys
+from trunkline_shared.pipe import Pipe
+from trunkline_shared.scripts import Scripts
+
+
+async def run_api(settings: ApiSettings, config: Config, *, host_explicit: bool = False) -> None:
+    """Serves until SIGTERM or SIGINT and the end of the grace.
+
+    Raises StartError (port, Redis) or ConfigError (keys) when it cannot begin.
+    """
+    keys = ApiKeys.from_settings(settings)
+    host = choose_host(settings, has_keys=bool(keys), host_explicit=host_explicit)
+    async with AsyncExitStack() as stack:
+        probe = make_redis(settings)
+        stack.push_async_callback(probe.aclose)
+        await check_redis(probe)
+        # No socket time-outs: a pipe watches its own answers, a subscription its echo.
+        client = make_redis(settings, socket_timeout=None, health_check_interval=0)
+        stack.push_async_callback(client.aclose)
+        application = build_application(settings, config, client, keys)
+        await serve_api(application, sockets=bind(host, settings.port))
+
+
+def build_application(
+    settings: ApiSettings, config: Config, client: Redis, api_keys: ApiKeys
+) -> Application:
+    """The application over `client`, which must be without socket time-outs; needs a loop."""
+    keys = Keys(settings.prefix)
+    shutdown = Shutdown()
+    pipe = Pipe(
+        client,
+        Scripts.build(keys, settings),
+        timeout_s=settings.redis_timeout_s,
+        name="api",
+    )
+    runs = Runs(settings, config, keys, pipe)
+    reply = keys.reply(secrets.token_hex(8))
+
+    def channel(on_message: Callable[[bytes], None], on_connected: Callable[[], None]) -> Channel:
+        return Channel(
+            client,
+            pipe,
+            reply,
+            timeout_s=settings.redis_timeout_s,
+            on_message=on_message,
+            on_connected=on_connected,
+        )
+
+    hub = Hub(
+        channel,
+        reader_bytes=settings.reader_buffer_bytes,
+        cancel=runs.cancel_soon,
+        closing=shutdown.closing,
+    )
+    gateway = Gateway(settings, config, api_keys, hub, runs, shutdown)
+    follow = Follow(runs, hub, pipe, keys, reply=reply, shutdown=shutdown)
+    connected = _Connected(pipe, hub, settings.redis_timeout_s)
+    return create_app(gateway, ChatRoute(gateway, follow), (pipe, runs, hub, connected))
+
+
+class _Connected:
+    """The last resource to start: takes no request before Redis answers and the hub hears."""
+
+    def __init__(self, pipe: Pipe, hub: Hub, timeout_s: float) -> None:
+        self._pipe = pipe
+        self._hub = hub
+        self._timeout_s = timeout_s
+
+    async def start(self) -> None:
+        try:
+            async with asyncio.timeout(2 * self._timeout_s):
+                await self._pipe.connected()
+                await self._hub.subscribed()
+        except TimeoutError:
+            raise StartError("Redis went away while the server started") from None
+
+    async def aclose(self) -> None:
+        """Nothing of its own to close."""

@@ -1,0 +1,172 @@
+"""The hub: this process's one reply channel, and the readers that wait on it.
+
+A request costs no SUBSCRIBE: every run names this channel, and frames find their reader by run id.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from trunkline_shared.channel import Channel
+from trunkline_shared.errors import TrunklineError
+from trunkline_shared.events import Failed, Finished, decode_frame
+from trunkline_shared.run import RunId
+
+SILENCE_S = 5.0  # a reader that heard nothing for so long looks into the log
+ASK_AGAIN_S = 5.0  # how often a run that nobody here reads is cancelled anew
+
+
+class ReaderClosed(TrunklineError):
+    """The reader's client left, or this process shuts down (`shutting_down`)."""
+
+    def __init__(self, *, shutting_down: bool) -> None:
+        super().__init__("the reader was closed")
+        self.shutting_down = shutting_down
+
+
+class Reader:
+    """Frames of one run on their way to one client; at most `max_bytes` of them.
+
+    Overflow drops them all and sets `behind`: the log has everything, and is read when the client
+    has caught up. `behind` is also set when frames may have been missed.
+    """
+
+    def __init__(self, run_id: RunId, max_bytes: int) -> None:
+        self.run_id = run_id
+        self.behind = False
+        self.heard_at = time.monotonic()
+        self._max_bytes = max_bytes
+        self._frames: list[tuple[bytes, bytes]] = []
+        self._bytes = 0
+        self._wake = asyncio.Event()
+        self._closed: ReaderClosed | None = None
+
+    def push(self, stream_id: bytes, frame: bytes) -> None:
+        self.heard_at = time.monotonic()
+        self._bytes += len(frame)
+        if self._bytes > self._max_bytes:
+            self.look_into_log()
+        if not self.behind:
+            self._frames.append((stream_id, frame))
+            self._wake.set()
+
+    def look_into_log(self) -> None:
+        """Frames may be missing: what is buffered counts for nothing, the log is to be read."""
+        self.behind = True
+        self._frames.clear()
+        self._bytes = 0
+        self._wake.set()
+
+    def close(self, *, shutting_down: bool = False) -> None:
+        self._closed = self._closed or ReaderClosed(shutting_down=shutting_down)
+        self._wake.set()
+
+    async def wait(self) -> None:
+        """Returns when there are frames or `behind` is set. Raises ReaderClosed."""
+        while not self._frames and not self.behind and self._closed is None:
+            self._wake.clear()
+            await self._wake.wait()
+        if self._closed is not None:
+            raise self._closed
+
+    def take(self) -> list[tuple[bytes, bytes]]:
+        """All buffered `(stream id, frame)`, in order."""
+        frames, self._frames = self._frames, []
+        self._bytes = 0
+        return frames
+
+
+class Hub:
+    """Readers by run id, fed by the reply channel. `cancel` is told of runs nobody here reads."""
+
+    def __init__(
+        self,
+        channel: Callable[[Callable[[bytes], None], Callable[[], None]], Channel],
+        *,
+        reader_bytes: int,
+        cancel: Callable[[str], None],
+        closing: asyncio.Event,
+    ) -> None:
+        self._channel = channel(self._receive, self._reconnected)
+        self._reader_bytes = reader_bytes
+        self._cancel = cancel
+        self._closing = closing
+        self._readers: dict[bytes, Reader] = {}
+        self._asked: dict[bytes, float] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def ready(self) -> bool:
+        return self._channel.is_ready
+
+    async def subscribed(self) -> None:
+        """Returns when Redis has confirmed the subscription."""
+        await self._channel.ready()
+
+    async def start(self) -> None:
+        await self._channel.start()
+        self._tasks = [
+            asyncio.create_task(self._net(), name="hub:net"),
+            asyncio.create_task(self._close_readers(), name="hub:closing"),
+        ]
+
+    async def aclose(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._channel.aclose()
+
+    def register(self, run_id: RunId) -> Reader:
+        """To be called before the run is submitted, so that no frame comes too early."""
+        reader = self._readers[run_id.encode()] = Reader(run_id, self._reader_bytes)
+        return reader
+
+    def release(self, reader: Reader) -> None:
+        """The client is served, or gone; in the latter case the caller cancels the run."""
+        key = reader.run_id.encode()
+        del self._readers[key]
+        self._note_asked(key)
+
+    def _receive(self, message: bytes) -> None:
+        for line in message.split(b"\n"):
+            key, stream_id, frame = line.split(b" ", 2)
+            reader = self._readers.get(key)
+            if reader is None:
+                self._stray(key, frame)
+            else:
+                reader.push(stream_id, frame)
+
+    def _stray(self, key: bytes, frame: bytes) -> None:
+        if time.monotonic() - self._asked.get(key, -ASK_AGAIN_S) < ASK_AGAIN_S:
+            return
+        _, events = decode_frame(frame)
+        if not isinstance(events[-1], Finished | Failed):
+            self._note_asked(key)
+            self._cancel(key.decode())
+
+    def _note_asked(self, key: bytes) -> None:
+        now = time.monotonic()
+        self._asked.pop(key, None)
+        self._asked[key] = now
+        while (oldest := next(iter(self._asked))) != key and now - self._asked[
+            oldest
+        ] > ASK_AGAIN_S:
+            del self._asked[oldest]
+
+    def _reconnected(self) -> None:
+        for reader in self._readers.values():
+            reader.look_into_log()
+
+    async def _net(self) -> None:
+        """Whatever pub/sub lost, a silent reader finds within 5 s; all in one write."""
+        while True:
+            await asyncio.sleep(SILENCE_S)
+            horizon = time.monotonic() - SILENCE_S
+            for reader in self._readers.values():
+                if reader.heard_at < horizon:
+                    reader.look_into_log()
+
+    async def _close_readers(self) -> None:
+        await self._closing.wait()
+        for reader in self._readers.values():
+            reader.close(shutting_down=True)

@@ -1,0 +1,108 @@
+"""The relay: a run's events for one reader, each once, in order, none missing, or an error."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from trunkline_api.hub import Reader
+from trunkline_shared.errors import TrunklineError
+from trunkline_shared.events import Failed, Finished, RunEvent, decode_frame
+from trunkline_shared.keys import Keys
+from trunkline_shared.pipe import Pipe
+
+PAGE = 500  # entries one read of the log fetches
+
+
+class RunLost(TrunklineError):
+    """The log does not hold what this reader was shown, or should be shown next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The last event passed on. Only ever moves forward."""
+
+    epoch: int = 0
+    seq: int = 0
+
+    def place(self, epoch: int, first_seq: int) -> Literal["next", "known", "hole"]:
+        """Where a frame of `epoch` beginning at `first_seq` stands.
+
+        Raises RunLost when it tells a newer story of what was already passed on: Redis went back
+        in time.
+        """
+        if first_seq > self.seq + 1:
+            return "hole"
+        if first_seq == self.seq + 1:
+            return "next"
+        if epoch > self.epoch:
+            raise RunLost("the log was written anew behind the reader")
+        return "known"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    first_seq: int
+    events: Sequence[RunEvent]
+
+
+class Relay:
+    """Follows one run: pushed frames while they are without gaps, the log wherever they are not."""
+
+    def __init__(self, reader: Reader, pipe: Pipe, keys: Keys) -> None:
+        self._reader = reader
+        self._pipe = pipe
+        self._log = keys.log(reader.run_id)
+        self._cursor = Cursor()
+        self.ended = False  # the terminal event was passed on
+
+    async def next(self, timeout_s: float) -> list[Batch] | None:
+        """The next events; None when `timeout_s` passed without any.
+
+        Raises RunLost, ReaderClosed, or RedisUnavailable when the log must be read and cannot.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    await self._reader.wait()
+                    if batches := await self._collect():
+                        return batches
+        except TimeoutError:
+            return None
+
+    async def _collect(self) -> list[Batch]:
+        batches: list[Batch] = []
+        for stream_id, frame in self._reader.take():
+            if not self._pass_on(stream_id, frame, batches):
+                self._reader.look_into_log()
+                break
+        if self._reader.behind:
+            await self._read_log(batches)
+        return batches
+
+    def _pass_on(self, stream_id: bytes, frame: bytes, batches: list[Batch]) -> bool:
+        """Takes one frame; False when an earlier one is missing."""
+        first_seq, events = decode_frame(frame)
+        epoch, _, last_seq = stream_id.partition(b"-")
+        place = self._cursor.place(int(epoch), first_seq)
+        if place == "next":
+            batches.append(Batch(first_seq, events))
+            self._cursor = Cursor(int(epoch), int(last_seq))
+            self.ended = self.ended or isinstance(events[-1], Finished | Failed)
+        return place != "hole"
+
+    async def _read_log(self, batches: list[Batch]) -> None:
+        """Reads on from the cursor to the log's end; frames pushed meanwhile are known then."""
+        self._reader.behind = False
+        while True:
+            after = f"({self._cursor.epoch}-{self._cursor.seq}" if self._cursor.seq else "-"
+            page = self._pipe.send("XRANGE", self._log, after, "+", "COUNT", PAGE)
+            exists = self._pipe.send("EXISTS", self._log)
+            entries = await page
+            if not await exists or (not self._cursor.seq and entries[0][0] != b"0-1"):
+                raise RunLost("the log of the run is gone")
+            for stream_id, fields in entries:
+                if not self._pass_on(stream_id, fields[1], batches):
+                    raise RunLost("the log of the run has a hole")
+            if len(entries) < PAGE:
+                return

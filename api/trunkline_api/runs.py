@@ -1,0 +1,163 @@
+"""Runs as the API tier sees them: submitted, cancelled, and whether anybody could take them."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+import orjson
+from redis.exceptions import RedisError, ResponseError
+
+from trunkline_api.settings import ApiSettings
+from trunkline_shared.config.models import AgentConfig, Config
+from trunkline_shared.errors import RedisUnavailable, Refused
+from trunkline_shared.events import Failed, encode
+from trunkline_shared.keys import Keys
+from trunkline_shared.pipe import Pipe
+from trunkline_shared.run import RunRequest, encode_job
+from trunkline_shared.scripts import SEEN_MS, SLACK_MS
+from trunkline_shared.sweep import sweep_forever
+
+logger = logging.getLogger("trunkline.runs")
+
+UNANSWERED_S = 5.0  # an owner that does not end a cancelled run by then loses it
+MEMORY_EVERY_S = 1.0
+MEMORY_SHARE = 0.85
+LEAST_WAIT_S = 1.0
+
+_WORDS = {
+    "concurrency_limit": "This API key has as many runs at once as it may; try again later.",
+    "queue_full": "The queue of this agent is full; try again later.",
+    "agent_unavailable": "No live worker can run this agent now.",
+    "redis_unavailable": "The queue is out of room; try again later.",
+}
+
+
+class Runs:
+    """Every call of the API tier that changes a run. `pipe` is shared with the relays."""
+
+    def __init__(self, settings: ApiSettings, config: Config, keys: Keys, pipe: Pipe) -> None:
+        self._settings = settings
+        self._pools = config.pools
+        self._keys = keys
+        self._pipe = pipe
+        self._full = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        self._own(sweep_forever(self._pipe), "sweep")
+        self._own(self._watch_memory(), "memory")
+
+    async def aclose(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def submit(self, request: RunRequest, agent: AgentConfig) -> None:
+        """Admits the run and puts it on its queue, in one round trip.
+
+        Raises Refused. Retries for `submit_retry_s` while Redis is away, then raises
+        RedisUnavailable and sees to it that the run never happens.
+        """
+        if self._full:
+            raise self._refused("redis_unavailable", 0)
+        arguments = self._submission(request, agent)
+        try:
+            async with asyncio.timeout(self._settings.submit_retry_s):
+                code, wait_ms = await self._until_answered("submit", arguments)
+        except TimeoutError:
+            self.cancel_soon(request.run_id)
+            raise RedisUnavailable("the queue did not answer in time") from None
+        except ResponseError as error:
+            logger.error("redis refused a submit: %s", error)
+            self.cancel_soon(request.run_id)
+            raise RedisUnavailable("the queue refused the run") from error
+        if code != b"ok":
+            raise self._refused(code.decode(), int(wait_ms))
+
+    def cancel_soon(self, run_id: str) -> None:
+        """Cancels a run whose client is gone, in a task of this object."""
+        self._own(self._cancel(run_id), f"cancel:{run_id}")
+
+    async def redis_alive(self) -> bool:
+        try:
+            async with asyncio.timeout(self._settings.redis_timeout_s):
+                await self._pipe.send("PING")
+        except (TimeoutError, RedisUnavailable, RedisError):
+            return False
+        return True
+
+    async def has_worker(self) -> bool:
+        """Whether any pool of the configuration has a worker that renewed within 10 s."""
+        try:
+            async with asyncio.timeout(self._settings.redis_timeout_s):
+                seconds, micros = await self._pipe.send("TIME")
+                since = int(seconds) * 1000 + int(micros) // 1000 - SEEN_MS
+                counts = [
+                    self._pipe.send("ZCOUNT", self._keys.workers(pool), since, "+inf")
+                    for pool in self._pools
+                ]
+                return any(await asyncio.gather(*counts))
+        except (TimeoutError, RedisUnavailable, RedisError):
+            return False
+
+    def _submission(self, request: RunRequest, agent: AgentConfig) -> tuple[str | bytes | int, ...]:
+        queue_timeout_ms = int(self._settings.queue_timeout_s * 1000)
+        return (
+            request.run_id,
+            request.agent,
+            request.pool,
+            request.principal,
+            request.reply,
+            int(request.stream),
+            request.on_lost,
+            agent.slots,
+            int(agent.limits.timeout_s * 1000),
+            queue_timeout_ms,
+            self._settings.max_concurrent,
+            self._settings.max_queue,
+            queue_timeout_ms + SLACK_MS,
+            encode_job(request),
+        )
+
+    async def _until_answered(self, script: Any, arguments: tuple[str | bytes | int, ...]) -> Any:
+        while True:
+            await self._pipe.connected()
+            try:
+                return await self._pipe.call(script, *arguments)
+            except RedisUnavailable:
+                await asyncio.sleep(0)  # the pipe notes its loss before we ask again
+
+    async def _cancel(self, run_id: str) -> None:
+        try:
+            answer = await self._until_answered("cancel", (run_id, "The client went away."))
+            if answer == b"told":
+                await asyncio.sleep(UNANSWERED_S)
+                event = orjson.dumps(encode(Failed("cancelled", "The run was cancelled.")))
+                await self._until_answered("finish", (run_id, "", event, "cancelled", "", 0))
+        except RedisError as error:
+            logger.warning("run %s was not cancelled: %s", run_id, error)
+
+    async def _watch_memory(self) -> None:
+        while True:
+            try:
+                info = await self._pipe.send("INFO", "memory")
+                self._full = _share(info) >= MEMORY_SHARE
+            except (RedisUnavailable, RedisError) as error:
+                logger.debug("memory is unknown: %s", error)
+            await asyncio.sleep(MEMORY_EVERY_S)
+
+    def _refused(self, code: Any, wait_ms: int) -> Refused:
+        return Refused(code, _WORDS[code], max(LEAST_WAIT_S, wait_ms / 1000))
+
+    def _own(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _share(info: bytes) -> float:
+    """Used memory as a share of `maxmemory`, from the text of INFO; 0 without a maximum."""
+    rows = dict(line.split(b":", 1) for line in info.splitlines() if b":" in line)
+    maximum = int(rows.get(b"maxmemory", 0))
+    return int(rows.get(b"used_memory", 0)) / maximum if maximum else 0.0
