@@ -80,7 +80,7 @@ def _script(model: str, name: str, argument: str, body: Json) -> Script:
         count, _, rate = argument.partition("x")
         return _limited(int(count), body, pause_s=1 / float(rate))
     number = model.rpartition("-")[2]
-    count = int(number) if number.isdigit() else 3
+    count = int(number) if number.isdigit() and name not in ("flaky", "busy") else 3
     if ending := _ENDINGS.get(name):
         return replace(ending, deltas=[*_texts(count), *ending.deltas])
     return _limited(count, body)

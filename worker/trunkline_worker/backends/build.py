@@ -1,0 +1,91 @@
+"""From the configuration to the backends that this worker can run."""
+
+from collections.abc import Mapping
+
+import aiohttp
+
+from trunkline_shared.config.models import AgentConfig, Config
+from trunkline_shared.config.readiness import readiness
+from trunkline_worker.backends.base import Backend
+from trunkline_worker.backends.chat import ChatBackend
+from trunkline_worker.backends.echo import EchoBackend
+from trunkline_worker.backends.retry import Retry
+from trunkline_worker.models import resolve_models
+from trunkline_worker.prices import Prices
+from trunkline_worker.settings import WorkerSettings
+
+_KEEPALIVE_S = 30.0  # shorter than what providers keep an idle connection for
+
+
+def build_backend(
+    agent: AgentConfig,
+    environ: Mapping[str, str],
+    settings: WorkerSettings,
+    session: aiohttp.ClientSession,
+    prices: Prices,
+) -> Backend:
+    """The backend of a runnable agent. Here a new kind of agent finds its class.
+
+    Raises ConfigError where something is missing.
+    """
+    match agent.type:
+        case "echo":
+            return EchoBackend(agent)
+        case "chat":
+            return ChatBackend(
+                agent,
+                resolve_models(agent, environ),
+                session,
+                prices,
+                retry=Retry(settings.upstream_retries),
+                connect_timeout_s=settings.connect_timeout_s,
+                silence_timeout_s=settings.silence_timeout_s,
+            )
+    raise ValueError(f"agents of type {agent.type} cannot run in this version")
+
+
+class Backends:
+    """One backend for each runnable agent, and the one session that they share."""
+
+    def __init__(
+        self, config: Config, settings: WorkerSettings, environ: Mapping[str, str]
+    ) -> None:
+        self._settings = settings
+        self._environ = environ
+        self._agents = [
+            agent for agent in config.agents.values() if readiness(agent, environ).runnable
+        ]
+        self._session: aiohttp.ClientSession | None = None
+        self._backends: dict[str, Backend] = {}
+
+    @property
+    def runnable(self) -> tuple[str, ...]:
+        """Names of the agents that can run here; known before `open`."""
+        return tuple(agent.name for agent in self._agents)
+
+    def get(self, agent: str) -> Backend:
+        """The opened backend. Raises KeyError for an agent that cannot run here."""
+        return self._backends[agent]
+
+    async def open(self) -> None:
+        """Opens every backend. May take seconds, for imports."""
+        connector = aiohttp.TCPConnector(
+            limit=self._settings.upstream_connections, keepalive_timeout=_KEEPALIVE_S
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar()
+        )
+        prices = Prices()
+        for agent in self._agents:
+            backend = build_backend(agent, self._environ, self._settings, self._session, prices)
+            await backend.open()
+            self._backends[agent.name] = backend
+
+    async def aclose(self) -> None:
+        """Closes every backend, then their session."""
+        for backend in self._backends.values():
+            await backend.aclose()
+        self._backends.clear()
+        if self._session is not None:
+            await self._session.close()
+            self._session = None

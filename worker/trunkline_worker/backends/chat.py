@@ -1,0 +1,148 @@
+"""The direct lane: one streamed chat completion of an OpenAI-compatible upstream for each run."""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, replace
+
+import aiohttp
+import orjson
+
+from trunkline_shared.config.models import AgentConfig
+from trunkline_shared.events import Failed, Finished, RunEvent, Usage
+from trunkline_shared.run import RunRequest
+from trunkline_worker.backends.base import RunContext
+from trunkline_worker.backends.chat_request import chat_body, input_tokens
+from trunkline_worker.backends.chat_stream import ChatStream
+from trunkline_worker.backends.chat_usage import usage_of
+from trunkline_worker.backends.exchange import Exchange, Upstream
+from trunkline_worker.backends.limits import OutputLimit, affordable_tokens, output_limit
+from trunkline_worker.backends.retry import Attempts, Retry
+from trunkline_worker.backends.upstream_errors import CUT, Fault
+from trunkline_worker.models import ModelSpec
+from trunkline_worker.prices import Prices
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    spec: ModelSpec
+    upstream: Upstream
+
+
+class ChatBackend:
+    """Calls the models of one agent, in order, until one answers.
+
+    A call is repeated, or given to the next model, only as long as no event of it was shown.
+    """
+
+    def __init__(
+        self,
+        agent: AgentConfig,
+        models: Sequence[ModelSpec],
+        session: aiohttp.ClientSession,
+        prices: Prices,
+        *,
+        retry: Retry | None = None,
+        connect_timeout_s: float = 10.0,
+        silence_timeout_s: float = 120.0,
+    ) -> None:
+        self._agent = agent
+        self._prices = prices
+        self._retry = retry or Retry()
+        self._models = [
+            _Model(
+                spec,
+                Upstream.of(
+                    spec,
+                    session,
+                    connect_timeout_s=connect_timeout_s,
+                    silence_timeout_s=silence_timeout_s,
+                ),
+            )
+            for spec in models
+        ]
+
+    async def open(self) -> None:
+        """Looks the models' prices up, which is slow the first time."""
+        for model in self._models:
+            self._prices.load(model.spec)
+
+    async def run(
+        self, request: RunRequest, context: RunContext
+    ) -> AsyncGenerator[Sequence[RunEvent], None]:
+        attempts = Attempts(len(self._models), self._retry)
+        shown, fault = False, CUT
+        pause_s: float | None = 0.0
+        while pause_s is not None:
+            if pause_s:
+                await asyncio.sleep(pause_s)
+            await context.gate()
+            model = self._models[attempts.model]
+            limit = self._limit(model.spec, request)
+            if limit.tokens is not None and limit.tokens < 1:
+                fault = _TOO_DEAR
+                pause_s = attempts.after(fault, 0.0)
+                continue
+            body = orjson.dumps(chat_body(request, self._agent, model.spec, limit.tokens))
+            exchange = Exchange(model.upstream, body, limit.tokens)
+            try:
+                while not exchange.ended:
+                    events = await exchange.read()
+                    if not exchange.ended:
+                        shown = True
+                        yield events
+                if exchange.fault is None:
+                    yield [*events, self._finished(exchange.stream, request, model.spec, limit)]
+                    await exchange.settle()
+                    return
+            finally:
+                exchange.close()
+            fault = exchange.fault
+            if shown or events:
+                usage = self._usage(exchange.stream, request, model.spec)
+                yield [*events, replace(fault.failed, usage=usage)]
+                return
+            pause_s = attempts.after(fault, random.random())
+        yield [fault.failed]
+
+    async def aclose(self) -> None:
+        """The session is its owner's to close."""
+
+    def _limit(self, spec: ModelSpec, request: RunRequest) -> OutputLimit:
+        limits = self._agent.limits
+        limit = output_limit(request.options, spec.settings, limits)
+        if limits.max_cost is None:
+            return limit
+        tokens = affordable_tokens(
+            limits.max_cost,
+            input_tokens(request, self._agent),
+            lambda usage: self._prices.cost(spec, usage),
+        )
+        return limit.or_less(tokens, "limits.max_cost reached")
+
+    def _finished(
+        self, stream: ChatStream, request: RunRequest, spec: ModelSpec, limit: OutputLimit
+    ) -> Finished:
+        usage = self._usage(stream, request, spec)
+        reason = stream.finish or "stop"
+        ours = reason == "length" and usage.output_tokens >= (limit.tokens or 0)
+        return Finished(
+            reason,
+            usage,
+            stream.model or spec.name,
+            limit.detail if ours else None,
+            stream.service_tier,
+            stream.system_fingerprint,
+        )
+
+    def _usage(self, stream: ChatStream, request: RunRequest, spec: ModelSpec) -> Usage:
+        if stream.usage is not None:
+            usage = usage_of(stream.usage)
+        else:  # it never came, or we did not wait for it
+            usage = Usage(input_tokens(request, self._agent), stream.output_tokens)
+        return replace(usage, cost=self._prices.cost(spec, usage, stream.service_tier))
+
+
+_TOO_DEAR = Fault(
+    Failed("invalid_request", "This request alone costs more than limits.max_cost allows.")
+)

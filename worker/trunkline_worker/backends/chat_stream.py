@@ -1,0 +1,180 @@
+"""An upstream's streamed chat completion as run events, incrementally. Pure.
+
+Every token of every run passes here, so the common chunk takes the short way: one JSON parse, a
+handful of look-ups, one event.
+"""
+
+from typing import Any, Final
+
+import orjson
+
+from trunkline_shared.events import (
+    FinishReason,
+    ReasoningDelta,
+    RefusalDelta,
+    RunEvent,
+    TextDelta,
+)
+from trunkline_worker.backends.chat_calls import ToolCalls
+from trunkline_worker.backends.limits import CHARS_PER_TOKEN
+from trunkline_worker.backends.sse import EventLines, NotAnEventStream
+
+_REASONS: Final[dict[str, FinishReason]] = {
+    "stop": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "tool_use": "tool_calls",
+    "content_filter": "content_filter",
+}
+
+# What reading an answer of another shape than expected raises.
+_WRONG_SHAPE: Final = (AttributeError, KeyError, TypeError, IndexError)
+
+
+class ChatStream:
+    """One answer. Feed it until `done`; then, or when the upstream ends, read what it found.
+
+    `limit` bounds the output of an upstream that ignores its own: it is cut where both the
+    pieces and the length of the text exceed it, so one that counts right is never cut.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.done = False
+        self.over_limit = False
+        self.garbage = False
+        self.error: Any = None
+        """The error object that the upstream sent in the stream."""
+        self.usage: dict[str, Any] | None = None
+        self.model: str | None = None
+        self.service_tier: str | None = None
+        self.system_fingerprint: str | None = None
+        self._finish: FinishReason | None = None
+        self._complete = False
+        self._calls = ToolCalls()
+        self._lines = EventLines()
+        self._limit = limit
+        self._pieces = 0
+        self._chars = 0
+
+    @property
+    def finish(self) -> FinishReason | None:
+        """The reason to finish with; None as long as the answer is not whole."""
+        if self.over_limit:
+            return "length"
+        if self._finish is None and self._complete:
+            return "tool_calls" if self._calls.started else "stop"
+        return self._finish
+
+    @property
+    def output_tokens(self) -> int:
+        """An estimate, for upstreams that report no usage."""
+        tokens = max(self._pieces, self._chars // CHARS_PER_TOKEN)
+        return min(tokens, self._limit) if self._limit is not None and self.over_limit else tokens
+
+    def feed(self, data: bytes) -> list[RunEvent]:
+        """The events of the next bytes, which may end anywhere. Never raises."""
+        events: list[RunEvent] = []
+        try:
+            for payload in self._lines.feed(data):
+                self._payload(payload, events)
+                if self.done:
+                    break
+        except (NotAnEventStream, orjson.JSONDecodeError, *_WRONG_SHAPE):
+            self.garbage = self.done = True
+        return events
+
+    def feed_whole(self, body: bytes) -> list[RunEvent]:
+        """The events of an answer that came as one JSON object."""
+        events: list[RunEvent] = []
+        try:
+            self._chunk(orjson.loads(body), events)
+        except (orjson.JSONDecodeError, *_WRONG_SHAPE):
+            events.clear()
+        self._complete = bool(events) or self._finish is not None
+        self.garbage = not self._complete and not self.error
+        self.done = True
+        return events
+
+    def _payload(self, payload: bytes, events: list[RunEvent]) -> None:
+        try:
+            chunk = orjson.loads(payload)
+        except orjson.JSONDecodeError:
+            payload = payload.strip()
+            if payload == b"[DONE]":
+                self._complete = self.done = True
+            elif payload:
+                raise
+            return
+        self._chunk(chunk, events)
+
+    def _chunk(self, chunk: dict[str, Any], events: list[RunEvent]) -> None:
+        choices = chunk.get("choices")
+        if isinstance(usage := chunk.get("usage"), dict):
+            self.usage = usage
+        finish = None
+        for choice in choices or ():
+            if not choice.get("index"):
+                finish = choice.get("finish_reason")
+                self._choice(choice, events)
+        if finish or not choices or self.model is None:
+            self._rare(chunk, finish)
+
+    def _rare(self, chunk: dict[str, Any], finish: str | None) -> None:
+        self.model = chunk.get("model") or self.model
+        self.service_tier = chunk.get("service_tier") or self.service_tier
+        self.system_fingerprint = chunk.get("system_fingerprint") or self.system_fingerprint
+        if finish:
+            self._finish = _REASONS.get(finish, "stop")
+        if error := chunk.get("error") or (chunk.get("object") == "error" and chunk):
+            self.error = error
+            self.done = True
+
+    def _choice(self, choice: dict[str, Any], events: list[RunEvent]) -> None:
+        delta = choice.get("delta") or choice.get("message") or {}
+        if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
+            self._add(ReasoningDelta(reasoning), events)
+        text, logprobs = delta.get("content"), choice.get("logprobs")
+        if logprobs is not None:
+            rows = logprobs.get("content") or None
+            if text or rows:
+                self._add(TextDelta(text or "", rows), events)
+        elif text:
+            if isinstance(text, str):
+                self._add(TextDelta(text), events)
+            else:
+                self._parts(text, events)
+        if len(delta) > 1 or not text:
+            self._others(delta, events)
+
+    def _others(self, delta: dict[str, Any], events: list[RunEvent]) -> None:
+        if refusal := delta.get("refusal"):
+            self._add(RefusalDelta(refusal), events)
+        calls = delta.get("tool_calls") or []
+        if legacy := delta.get("function_call"):
+            calls = [*calls, {"index": 0, "function": legacy}]
+        for event in self._calls.feed(calls) if calls else ():
+            self._add(event, events)
+
+    def _parts(self, parts: list[dict[str, Any]], events: list[RunEvent]) -> None:
+        # Mistral's reasoning models answer in parts, the thinking in parts of its own.
+        for part in parts:
+            if part.get("type") == "thinking":
+                inner = part["thinking"]
+                texts = [inner] if isinstance(inner, str) else [each["text"] for each in inner]
+                self._add(ReasoningDelta("".join(texts)), events)
+            elif part.get("type") == "text":
+                self._add(TextDelta(part["text"]), events)
+
+    def _add(self, event: RunEvent, events: list[RunEvent]) -> None:
+        text = getattr(event, "text", "")
+        if not isinstance(text, str):
+            raise TypeError
+        self._pieces += 1
+        self._chars += len(text)
+        if self._limit is not None and self._pieces > self._limit < self._chars / CHARS_PER_TOKEN:
+            self.over_limit = self.done = True
+        else:
+            events.append(event)

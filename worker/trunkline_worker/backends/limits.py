@@ -1,0 +1,46 @@
+"""How much a run may say: the least of what the caller, the agent and its budget allow."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trunkline_shared.config.models import Limits
+from trunkline_shared.events import Usage
+from trunkline_shared.transcript import Options
+
+CHARS_PER_TOKEN = 4  # of English; other scripts have fewer, so estimates err to the low side
+
+
+@dataclass(frozen=True, slots=True)
+class OutputLimit:
+    """Tokens of output, None for no bound; `detail` names the limit of ours that it comes from."""
+
+    tokens: int | None = None
+    detail: str | None = None
+
+    def or_less(self, tokens: int | None, detail: str | None) -> "OutputLimit":
+        if tokens is None or (self.tokens is not None and self.tokens <= tokens):
+            return self
+        return OutputLimit(tokens, detail)
+
+
+def output_limit(options: Options, settings: Mapping[str, Any], limits: Limits) -> OutputLimit:
+    """What the caller asks for, else the agent's setting; never more than `limits.max_tokens`."""
+    if (asked := options.get("max_output_tokens")) is not None:
+        limit = OutputLimit(asked)
+    else:
+        limit = OutputLimit(settings.get("max_output_tokens"), "settings.max_tokens reached")
+    return limit.or_less(limits.max_tokens, "limits.max_tokens reached")
+
+
+def affordable_tokens(
+    max_cost: float, input_tokens: int, cost: Callable[[Usage], float | None]
+) -> int | None:
+    """Output tokens that fit in `max_cost` dollars after so much input; less than 1 means none.
+
+    None where the price is unknown or output is free.
+    """
+    before, after = cost(Usage(input_tokens, 0)), cost(Usage(input_tokens, 1000))
+    if before is None or after is None or after <= before:
+        return None
+    return int((max_cost - before) / ((after - before) / 1000) + 1e-9)
