@@ -28,7 +28,7 @@ from trunkline_shared.pipe import Pipe
 from trunkline_shared.run import deserialize_job, serialize_job
 from trunkline_shared.scripts import SLACK_MS, Scripts
 from trunkline_shared.sweep import sweep_forever
-from trunkline_worker.backends import Backends
+from trunkline_worker.backends.build import Backends
 from trunkline_worker.dispatch import Dispatch
 from trunkline_worker.execute import BackendsByAgent
 from trunkline_worker.lease import LeaseKeeper

@@ -118,7 +118,7 @@ class ChatRoute:
         await send({"type": "http.response.body", "body": body})
 
     async def _stream(self, relay: Relay, renderer: ChatRenderer, stream: "_Stream") -> None:
-        """Headers go with the first output, or after `headers_after_s`; until then failures raise."""
+        """Headers go with the first output or after `headers_after_s`; until then failures raise."""
         loop = asyncio.get_running_loop()
         headers_at = loop.time() + self._settings.headers_after_s
         early: list[RunEvent] = []
