@@ -149,6 +149,7 @@ def test_what_is_wrong_is_said_on_one_line_with_file_line_and_place(
         ('agents: {"": {model: echo}}', "agents.yml:1: agents.: a name is not empty"),
         ("agents: {[a]: 1}", "agents.yml:1: not valid YAML: a key that is not a text"),
         ("agents: 2025-02-31", "agents.yml: not valid YAML: "),
+        ("agents: " + 3000 * "[", "agents.yml: nested too deeply"),
         ("a: 1\n---\nb: 1", "agents.yml:2: not valid YAML: "),
         ("a: 1\nb: \0", "agents.yml:2: a character that YAML forbids"),
     ],

@@ -15,17 +15,21 @@ Where: TypeAlias = Sequence[str | int]
 class _Loader(yaml.SafeLoader):
     """A SafeLoader that refuses what would silently lose or repeat a part of the file."""
 
-    def check(self, node: yaml.Node, inside: tuple[int, ...] = ()) -> None:
+    def check(self, node: yaml.Node) -> None:
+        self._check(node, inside=set(), done=set())
+
+    def _check(self, node: yaml.Node, inside: set[int], done: set[int]) -> None:
         if id(node) in inside:
             raise yaml.MarkedYAMLError(problem="an alias to itself", problem_mark=node.start_mark)
-        inside = (*inside, id(node))
-        if isinstance(node, yaml.SequenceNode):
-            for item in node.value:
-                self.check(item, inside)
-        elif isinstance(node, yaml.MappingNode):
+        if id(node) in done or not isinstance(node, yaml.CollectionNode):
+            return
+        inside.add(id(node))
+        if isinstance(node, yaml.MappingNode):
             self._check_keys(node)
-            for _, item in node.value:
-                self.check(item, inside)
+        for item in node.value:
+            self._check(item[1] if isinstance(item, tuple) else item, inside, done)
+        inside.remove(id(node))
+        done.add(id(node))
 
     def _check_keys(self, node: yaml.MappingNode) -> None:
         seen: set[Hashable] = set()
@@ -60,6 +64,8 @@ class Document:
             raise ConfigError(f"{self.path}:{line}: not valid YAML: {reason}") from None
         except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2025-02-31
             raise ConfigError(f"{self.path}: not valid YAML: {_one_line(error)}") from None
+        except RecursionError:
+            raise ConfigError(f"{self.path}: nested too deeply") from None
         finally:
             loader.dispose()
 
