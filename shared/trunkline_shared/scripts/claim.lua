@@ -23,29 +23,32 @@ local function adopt(id, pool, score)
   return state(id)
 end
 
-local deltas = { t = true, r = true, refusal = true, call = true, args = true }
+local shows = { t = true, r = true, refusal = true, args = true }
 
--- The seq of the first output event that still counts, or nil. Reads the whole log: rare.
-local function first_output(id)
-  local first
+-- The seq of the first output event that still counts (nil: none), and whether one of them shows
+-- something: a tool call alone does not before its first arguments. Reads the whole log: rare.
+local function said(id)
+  local first, shown
   for _, entry in ipairs(redis.call('XRANGE', K.log .. id, '-', '+')) do
     local frame = cjson.decode(entry[2][2])
     for i = 2, #frame do
       local kind, seq = frame[i][1], frame[1] + i - 2
-      if kind == 'attempt' and type(frame[i][3]) == 'number' and first and frame[i][3] <= first then
-        first = nil
-      elseif deltas[kind] and not first then
-        first = seq
+      if kind == 'attempt' and type(frame[i][3]) == 'number' then
+        first, shown = nil, nil
+      elseif shows[kind] or kind == 'call' then
+        first, shown = first or seq, shown or shows[kind]
       end
     end
   end
-  return first
+  return first, shown
 end
 
 local function take(id, s, suspect)
   local epoch = next_epoch(s, now)
-  local shown = s.attempt > 0 and first_output(id)
-  local drop_from = shown and not s.stream and int(shown) or 'null'
+  local first, shown
+  if s.attempt > 0 then first, shown = said(id) end
+  shown = shown and s.stream
+  local drop_from = first and not shown and int(first) or 'null'
   local attempt = int(s.attempt + 1)
   local stream_id = append_event(id, s, epoch, '["attempt",' .. attempt .. ',' .. drop_from .. ']')
   if s.dl == 0 and s.tmo > 0 then s.dl = now + s.tmo end
@@ -55,7 +58,7 @@ local function take(id, s, suspect)
   local job = redis.call('GET', K.job .. id)
   if not job or not stream_id then
     end_run(id, s, '["failed","run_lost","The request of the run is gone."]', 'failed', now)
-  elseif shown and s.stream and s.lost ~= 'continue' then
+  elseif shown and s.lost ~= 'continue' then
     end_run(id, s, '["failed","worker_lost","The worker of this run was lost after part of the answer'
       .. ' was sent."]', 'failed', now)
   else
