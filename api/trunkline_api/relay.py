@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trunkline_api.hub import Reader
-from trunkline_shared.errors import TrunklineError
+from trunkline_shared.errors import RedisUnavailable, TrunklineError
 from trunkline_shared.events import Failed, Finished, RunEvent, decode_frame
 from trunkline_shared.keys import Keys
 from trunkline_shared.pipe import Pipe
 
 PAGE = 500  # entries one read of the log fetches
+AWAY_S = 30.0  # a log that cannot be read for so long ends the stream
 
 
 class RunLost(TrunklineError):
@@ -54,31 +55,57 @@ class Relay:
         self._pipe = pipe
         self._log = keys.log(reader.run_id)
         self._cursor = Cursor()
+        self._away_since: float | None = None
         self.ended = False  # the terminal event was passed on
 
     async def next(self, timeout_s: float) -> list[Batch] | None:
         """The next events; None when `timeout_s` passed without any.
 
-        Raises RunLost, ReaderClosed, or RedisUnavailable when the log must be read and cannot.
+        Raises ReaderClosed, RunLost, or RedisUnavailable when the log has to be read and Redis is
+        away for longer than a blip.
         """
         try:
             async with asyncio.timeout(timeout_s):
-                while True:
-                    await self._reader.wait()
-                    if batches := await self._collect():
-                        return batches
+                await self._reader.wait()
         except TimeoutError:
             return None
-
-    async def _collect(self) -> list[Batch]:
         batches: list[Batch] = []
         for stream_id, frame in self._reader.take():
             if not self._pass_on(stream_id, frame, batches):
                 self._reader.look_into_log()
                 break
-        if self._reader.behind:
-            await self._read_log(batches)
-        return batches
+        if self._reader.behind and not self.ended:
+            await self._catch_up(batches, timeout_s)
+        return batches or None
+
+    async def _catch_up(self, batches: list[Batch], timeout_s: float) -> None:
+        """Reads the log, or leaves the reader behind: the next call tries again."""
+        loop = asyncio.get_running_loop()
+        self._reader.behind = False
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._read_log(batches)
+            self._away_since = None
+        except (RedisUnavailable, TimeoutError):
+            self._reader.behind = True
+            self._away_since = self._away_since or loop.time()
+            if loop.time() - self._away_since > AWAY_S:
+                raise RedisUnavailable("the log could not be read") from None
+
+    async def _read_log(self, batches: list[Batch]) -> None:
+        """Reads on from the cursor to the log's end; frames pushed meanwhile are known then."""
+        while not self.ended:
+            after = f"({self._cursor.epoch}-{self._cursor.seq}" if self._cursor.seq else "-"
+            page = self._pipe.send("XRANGE", self._log, after, "+", "COUNT", PAGE)
+            exists = self._pipe.send("EXISTS", self._log)
+            entries, is_there = await asyncio.gather(page, exists)
+            if not is_there or (not self._cursor.seq and entries[0][0] != b"0-1"):
+                raise RunLost("the log of the run is gone")
+            for stream_id, fields in entries:
+                if not self._pass_on(stream_id, fields[1], batches):
+                    raise RunLost("the log of the run has a hole")
+            if len(entries) < PAGE:
+                return
 
     def _pass_on(self, stream_id: bytes, frame: bytes, batches: list[Batch]) -> bool:
         """Takes one frame; False when an earlier one is missing."""
@@ -90,19 +117,3 @@ class Relay:
             self._cursor = Cursor(int(epoch), int(last_seq))
             self.ended = self.ended or isinstance(events[-1], Finished | Failed)
         return place != "hole"
-
-    async def _read_log(self, batches: list[Batch]) -> None:
-        """Reads on from the cursor to the log's end; frames pushed meanwhile are known then."""
-        self._reader.behind = False
-        while True:
-            after = f"({self._cursor.epoch}-{self._cursor.seq}" if self._cursor.seq else "-"
-            page = self._pipe.send("XRANGE", self._log, after, "+", "COUNT", PAGE)
-            exists = self._pipe.send("EXISTS", self._log)
-            entries = await page
-            if not await exists or (not self._cursor.seq and entries[0][0] != b"0-1"):
-                raise RunLost("the log of the run is gone")
-            for stream_id, fields in entries:
-                if not self._pass_on(stream_id, fields[1], batches):
-                    raise RunLost("the log of the run has a hole")
-            if len(entries) < PAGE:
-                return

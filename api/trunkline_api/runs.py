@@ -43,12 +43,15 @@ class Runs:
         self._pipe = pipe
         self._full = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._asking: set[asyncio.Task[None]] = set()  # cancels that Redis has not heard of yet
 
     async def start(self) -> None:
         self._own(sweep_forever(self._pipe), "sweep")
         self._own(self._watch_memory(), "memory")
 
     async def aclose(self) -> None:
+        if self._asking:
+            await asyncio.wait(self._asking, timeout=self._settings.submit_retry_s)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -77,7 +80,9 @@ class Runs:
 
     def cancel_soon(self, run_id: str) -> None:
         """Cancels a run whose client is gone, in a task of this object."""
-        self._own(self._cancel(run_id), f"cancel:{run_id}")
+        task = self._own(self._cancel(run_id), f"cancel:{run_id}")
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
 
     async def redis_alive(self) -> bool:
         try:
@@ -132,11 +137,17 @@ class Runs:
         try:
             answer = await self._until_answered("cancel", (run_id, "The client went away."))
             if answer == b"told":
-                await asyncio.sleep(UNANSWERED_S)
-                event = orjson.dumps(encode(Failed("cancelled", "The run was cancelled.")))
-                await self._until_answered("finish", (run_id, "", event, "cancelled", "", 0))
+                self._own(self._insist(run_id), f"insist:{run_id}")
         except RedisError as error:
             logger.warning("run %s was not cancelled: %s", run_id, error)
+
+    async def _insist(self, run_id: str) -> None:
+        await asyncio.sleep(UNANSWERED_S)
+        event = orjson.dumps(encode(Failed("cancelled", "The run was cancelled.")))
+        try:
+            await self._until_answered("finish", (run_id, "", event, "cancelled", "", 0))
+        except RedisError as error:
+            logger.warning("run %s was not ended: %s", run_id, error)
 
     async def _watch_memory(self) -> None:
         while True:
@@ -150,10 +161,11 @@ class Runs:
     def _refused(self, code: Any, wait_ms: int) -> Refused:
         return Refused(code, _WORDS[code], max(LEAST_WAIT_S, wait_ms / 1000))
 
-    def _own(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def _own(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def _share(info: bytes) -> float:

@@ -20,7 +20,8 @@ logger = logging.getLogger("trunkline.publish")
 
 KEPT_S = 2.0  # acknowledged frames are sent again after a reconnect for so long
 MAX_CALL_FRAMES = 128  # one script call blocks Redis no longer than this takes
-FULL_RETRY_S = 0.25
+RETRY_S = 0.25
+STUCK_S = 5.0
 
 
 class RunBufferFull(Exception):
@@ -34,6 +35,7 @@ class RunWriter:
         self._publisher = publisher
         self.buffer = buffer
         self.unacknowledged = 0  # bytes of frames sent and not yet known to be in the log
+        self.stuck_since: float | None = None  # frames wait for one that Redis does not have
         self.has_output = False
         self.closed = False  # nothing more goes out: fenced, handed back, or over
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -202,14 +204,17 @@ class Publisher:
 
     def _acknowledge(self, frame: Frame, answer: str) -> None:
         writer = self._writers.get(frame.run_id)
-        if answer in ("full", "early") and writer is not None:
-            self._again.append(frame)
-            asyncio.get_running_loop().call_later(FULL_RETRY_S, self._wake.set)
-            return
         if answer in ("added", "known", "ok", "done"):
             self._keep(frame)
         if writer is None:
             return
+        if answer == "full" or (answer == "early" and not self._is_stuck(writer)):
+            self._again.append(frame)
+            asyncio.get_running_loop().call_later(RETRY_S, self._wake.set)
+            return
+        writer.stuck_since = None
+        if answer == "early":
+            answer = "refused"
         writer.unacknowledged -= len(frame.data)
         if frame.outcome:
             writer.close()
@@ -217,6 +222,11 @@ class Publisher:
                 writer.ended.set_result(answer)
         elif answer in ("fenced", "gone", "refused"):
             self._on_lost(frame.run_id, answer)
+
+    def _is_stuck(self, writer: RunWriter) -> bool:
+        """Whether the frame before this one is lost for good: Redis went back in time."""
+        writer.stuck_since = writer.stuck_since or time.monotonic()
+        return time.monotonic() - writer.stuck_since > STUCK_S
 
     def _keep(self, frame: Frame) -> None:
         now = time.monotonic()

@@ -66,7 +66,12 @@ async def run_worker(
         # No socket time-outs: a pipe watches its own answers, a BLPOP may be long.
         client = make_redis(settings, socket_timeout=None, health_check_interval=0)
         stack.push_async_callback(client.aclose)
-        await Worker(settings, client, backends).async_run()
+        worker = Worker(settings, client, backends)
+        try:
+            await worker.async_run()
+        except asyncio.CancelledError:
+            if not worker.hurried:
+                raise
 
 
 async def run(_: dict[Any, Any], **request: Any) -> None:
@@ -91,6 +96,7 @@ class Worker(arq_worker.Worker):
         self._keys = Keys(settings.prefix)
         self._scripts = Scripts.build(self._keys, settings)
         self._stopping = asyncio.Event()
+        self.hurried = False  # a second signal ended the drain
         self.worker_id = secrets.token_hex(8)
         super().__init__(
             [arq_worker.func(run, name="run")],  # type: ignore[arg-type]
@@ -105,6 +111,7 @@ class Worker(arq_worker.Worker):
     def handle_sig(self, signum: Signals) -> None:
         """SIGTERM and SIGINT begin the drain; a second one ends it at once."""
         if self._stopping.is_set() and self.main_task is not None:
+            self.hurried = True
             self.main_task.cancel()
         log_event(logger, "draining", signal=Signals(signum).name, worker=self.worker_id)
         self._stopping.set()
@@ -203,7 +210,11 @@ class Worker(arq_worker.Worker):
             await self._stopping.wait()
             dispatch.lease.drain()
             await dispatch.drain(self._settings.drain_s)
-            await claiming
+            try:
+                async with asyncio.timeout(self._settings.redis_timeout_s):
+                    await claiming
+            except TimeoutError:
+                logger.warning("Redis did not take the ends of all runs; the sweep will find them")
             for task in periodic:
                 task.cancel()
 
