@@ -209,8 +209,7 @@ class Publisher:
         if writer is None:
             return
         if answer == "full" or (answer == "early" and not self._is_stuck(writer)):
-            self._again.append(frame)
-            asyncio.get_running_loop().call_later(RETRY_S, self._wake.set)
+            asyncio.get_running_loop().call_later(RETRY_S, self._retry, frame)
             return
         writer.stuck_since = None
         if answer == "early":
@@ -222,6 +221,10 @@ class Publisher:
                 writer.ended.set_result(answer)
         elif answer in ("fenced", "gone", "refused"):
             self._on_lost(frame.run_id, answer)
+
+    def _retry(self, frame: Frame) -> None:
+        self._again.append(frame)
+        self._wake.set()
 
     def _is_stuck(self, writer: RunWriter) -> bool:
         """Whether the frame before this one is lost for good: Redis went back in time."""
