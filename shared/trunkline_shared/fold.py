@@ -123,18 +123,26 @@ def decode(stored: bytes) -> Folded:
     """The result of `encode`. Raises ValueError when this version cannot read it."""
     try:
         values: dict[str, Any] = orjson.loads(stored)
-        if values["v"] != FOLDED_VERSION:
-            raise ValueError(f"a stored result has the unknown version {values['v']!r}")
-        calls = tuple(
-            ToolCall(type="tool_call", id=call_id, name=name, arguments=arguments, kind=kind)
-            for call_id, name, arguments, kind in values["calls"]
-        )
-        rows = values["logprobs"]
-        end = None if values["end"] is None else events.decode(values["end"])
-    except (KeyError, TypeError, orjson.JSONDecodeError) as error:
+        version = values["v"]
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError("not a stored result") from error
+    if version != FOLDED_VERSION:
+        raise ValueError(f"a stored result has the unknown version {version!r}")
+    try:
+        return _decoded(values)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError("a stored result is damaged") from error
+
+
+def _decoded(values: dict[str, Any]) -> Folded:
+    calls = tuple(
+        ToolCall(type="tool_call", id=call_id, name=name, arguments=arguments, kind=kind)
+        for call_id, name, arguments, kind in values["calls"]
+    )
+    rows = values["logprobs"]
+    end = None if values["end"] is None else events.decode(values["end"])
     if end is not None and not isinstance(end, Finished | Failed):
-        raise ValueError("a stored result ends with no terminal event")
+        raise ValueError("no terminal event")
     return Folded(
         text=values["text"],
         reasoning=values["reasoning"],

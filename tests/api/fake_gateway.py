@@ -1,0 +1,103 @@
+"""An API tier without Redis: its queue side is told what to say, its agent answers a script."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from trunkline_api.app import Application, create_app
+from trunkline_api.auth import Keys
+from trunkline_api.chat_request import to_run
+from trunkline_api.errors import ApiError, Send, send_error
+from trunkline_api.exchange import Receive, Scope
+from trunkline_api.gateway import Gateway, Resource
+from trunkline_api.render.chat import ChatRenderer, render_completion
+from trunkline_api.settings import ApiSettings
+from trunkline_api.wire.chat import ChatRequest, parse_chat
+from trunkline_shared.config.models import AgentConfig, Config
+from trunkline_shared.events import Finished, RunEvent, TextDelta
+from trunkline_shared.fold import Fold
+from trunkline_shared.run import RunRequest, new_run_id
+
+AGENTS = {
+    name: AgentConfig(name=name, type="echo", description=description)
+    for name, description in {"echo": "Says it again.", "team/coder:v2": None}.items()
+}
+CONFIG = Config(path="agents.yml", agents=AGENTS)
+
+
+@dataclass
+class FakeHub:
+    ready: bool = True
+
+
+@dataclass
+class FakeRuns:
+    redis: bool = True
+    worker: bool = True
+
+    async def redis_alive(self) -> bool:
+        return self.redis
+
+    async def has_worker(self) -> bool:
+        return self.worker
+
+
+@dataclass
+class ScriptedChat:
+    """The chat route without a queue: every run emits `script`."""
+
+    script: Sequence[RunEvent] = (TextDelta("Hel"), TextDelta("lo"), Finished("stop"))
+    requests: list[RunRequest] = field(default_factory=list)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = b""
+        more = True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        try:
+            await self._answer(parse_chat(body), send)
+        except ApiError as error:
+            await send_error(send, error)
+
+    async def _answer(self, request: ChatRequest, send: Send) -> None:
+        run_id = new_run_id()
+        agent = AGENTS[request.model]
+        self.requests.append(
+            to_run(request, agent=agent, principal="tester", reply="", run_id=run_id)
+        )
+        if request.stream:
+            renderer = ChatRenderer(run_id, request.model, include_usage=request.include_usage)
+            payload, media = renderer.render(self.script), b"text/event-stream"
+        else:
+            fold = Fold()
+            fold.add(1, self.script)
+            payload = render_completion(run_id, request.model, fold.result())
+            media = b"application/json"
+        headers = [(b"content-type", media)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": payload})
+
+
+def application(
+    chat: Any = None,
+    *,
+    hub: FakeHub | None = None,
+    runs: FakeRuns | None = None,
+    resources: Sequence[Resource] = (),
+    config: Config = CONFIG,
+    **settings: Any,
+) -> Application:
+    """A whole application of fakes; `settings` are fields of ApiSettings."""
+    read = ApiSettings(**settings)
+    gateway = Gateway(read, config, Keys.from_settings(read), hub or FakeHub(), runs or FakeRuns())
+    return create_app(gateway, chat or ScriptedChat(), resources)
+
+
+def client(app: Application) -> httpx.AsyncClient:
+    """Speaks to the application without a socket. Exceptions stay inside it, as in a server."""
+    transport = httpx.ASGITransport(app.asgi, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://gateway")

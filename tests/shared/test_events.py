@@ -1,0 +1,72 @@
+from dataclasses import fields
+from typing import get_args
+
+import pytest
+
+from trunkline_shared.events import (
+    Attempt,
+    Created,
+    Failed,
+    Finished,
+    ReasoningDelta,
+    RefusalDelta,
+    RunEvent,
+    TextDelta,
+    ToolArgsDelta,
+    ToolCallStart,
+    Usage,
+    decode,
+    decode_frame,
+    encode,
+    encode_frame,
+)
+
+USAGE = Usage(1, 2, 3, 4, 5, 0.25)
+ROWS = [{"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}]
+EVERY_KIND: list[RunEvent] = [
+    Created(1_700_000_000_000),
+    Attempt(1),
+    Attempt(2, drop_from=7),
+    TextDelta("héllo\n\u2028"),
+    TextDelta("a", ROWS),
+    ReasoningDelta("because"),
+    RefusalDelta("no"),
+    ToolCallStart(0, "call_1", "weather"),
+    ToolCallStart(1, "call_2", "shell", "custom"),
+    ToolArgsDelta(0, '{"city":'),
+    Finished("stop"),
+    Finished("length", USAGE, "gpt", "limits.max_tokens", "default", "fp_1"),
+    Failed("upstream_error", "it broke"),
+    Failed("queue_full", "later", "model", 2.5, USAGE),
+]
+
+
+@pytest.mark.parametrize("event", EVERY_KIND, ids=repr)
+def test_an_event_comes_back_as_it_went(event: RunEvent) -> None:
+    assert decode_frame(encode_frame(1, [event])) == (1, [event])
+
+
+def test_every_kind_of_event_is_among_those_tested() -> None:
+    assert {type(event) for event in EVERY_KIND} == set(get_args(RunEvent))
+
+
+def test_no_two_kinds_share_a_name() -> None:
+    names = {type(event): encode(event)[0] for event in EVERY_KIND}
+    assert len(set(names.values())) == len(names)
+
+
+def test_a_frame_begins_with_the_seq_of_its_first_event() -> None:
+    frame = encode_frame(42, [TextDelta("a"), TextDelta("b")])
+    assert frame == b'[42,["t","a"],["t","b"]]'
+    assert decode_frame(frame) == (42, [TextDelta("a"), TextDelta("b")])
+
+
+def test_an_event_carries_all_members_but_trailing_defaults() -> None:
+    for event in EVERY_KIND:
+        left_out = len(fields(event)) - len(encode(event)[1:])
+        assert left_out == (1 if isinstance(event, TextDelta) and event.logprobs is None else 0)
+
+
+def test_a_kind_of_a_newer_version_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        decode(["hologram", 1])
