@@ -65,7 +65,7 @@ def cost(system: System, spec: Spec, per: str, unit: float) -> Figures:
     return figures
 
 
-def idle(system: System, seconds: float = 2.0) -> Figures:
+def idle(system: System, seconds: float) -> Figures:
     """CPU milliseconds and Redis calls a second while nothing is asked."""
     cpu, calls, begun = system.cpu(), system.commands(), time.monotonic()
     time.sleep(seconds)
