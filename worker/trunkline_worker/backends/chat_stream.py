@@ -134,6 +134,13 @@ class ChatStream:
 
     def _choice(self, choice: dict[str, Any], events: list[RunEvent]) -> None:
         delta = choice.get("delta") or choice.get("message") or {}
+        if len(delta) == 1 and self._limit is None and choice.get("logprobs") is None:
+            text = delta.get("content")
+            if type(text) is str and text:  # nearly every chunk
+                self._pieces += 1
+                self._chars += len(text)
+                events.append(TextDelta(text))
+                return
         if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
             self._add(ReasoningDelta(reasoning), events)
         text, logprobs = delta.get("content"), choice.get("logprobs")
