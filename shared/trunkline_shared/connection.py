@@ -51,7 +51,7 @@ async def check_redis(client: redis.asyncio.Redis) -> None:
         await client.ping()
         info = await _info(client)
     except redis.RedisError as error:
-        reason = str(error) or "no answer in time"
+        reason = str(error).rstrip(".") or "no answer in time"
         raise StartError(
             f"Redis at {url} is unreachable: {reason}; start it, or give --redis-url "
             "(TRUNKLINE_REDIS_URL)"

@@ -1,0 +1,45 @@
+"""The command line: `trunkline`, or `python -m trunkline`."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from trunkline.arguments import Arguments, parse
+from trunkline_shared.errors import ConfigError, TrunklineError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code: 2 for what the operator has to mend."""
+    arguments = parse(argv)
+    try:
+        return _run(arguments, os.environ)
+    except TrunklineError as error:
+        print(f"trunkline: {error}", file=sys.stderr)
+        return 1 if arguments.command == "check" and isinstance(error, ConfigError) else 2
+    except KeyboardInterrupt:
+        return 130
+
+
+# Each command imports only what it runs: the API's image has no worker in it.
+def _run(arguments: Arguments, environ: Mapping[str, str]) -> int:
+    config = Path(arguments.config) if arguments.config else None
+    if arguments.command == "serve" or config is None:
+        from trunkline.serve import serve
+
+        return serve(config, arguments.options, environ)
+    if arguments.command == "check":
+        from trunkline.check import check
+
+        return check(config, environ, sys.stdout)
+    if arguments.parent_pipe is not None:
+        from trunkline.parent_pipe import end_with_parent
+
+        end_with_parent(arguments.parent_pipe)
+    from trunkline.tiers import run_tier
+
+    return run_tier(arguments.command, config, arguments.options, environ)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""The command line: which commands take which options."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trunkline import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    flag: str
+    help: str
+    metavar: str | None = None
+    choices: tuple[str, ...] | None = None
+    many: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.flag.removeprefix("--").replace("-", "_")
+
+
+COMMON = (
+    Option("--redis-url", "redis://, rediss:// or unix:// URL", "URL"),
+    Option("--prefix", "of every key in Redis", "WORD"),
+    Option("--log-format", "of the lines on stderr", choices=("json", "text")),
+    Option("--log-level", "debug, info, warning or error", "LEVEL"),
+)
+API = (
+    Option("--host", "address to listen on (127.0.0.1)", "HOST"),
+    Option("--port", "port to listen on (8000); 0 with serve: any free one", "PORT"),
+    Option("--api-key", "a key that opens the door; may be given again", "KEY", many=True),
+    Option("--api-key-file", "one key a line, `name:key` or `key`", "FILE"),
+    Option("--cors-origins", "comma list, or * for all; off unless given", "ORIGINS"),
+)
+WORKER = (
+    Option("--slots", "runs at once in one worker (100)", "N"),
+    Option("--pool", "comma list of the pools to serve", "POOLS"),
+    Option("--drain-s", "what runs may go on so long after a stop (30)", "SECONDS"),
+)
+SERVE = (
+    Option("--data-dir", "where the embedded Redis keeps its data", "DIR"),
+    Option("--workers", "worker processes (1)", "N"),
+)
+EPILOG = """Every option is also a variable: --redis-url is TRUNKLINE_REDIS_URL; an option wins.
+Settings that are variables only stand in docs/."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """What was asked for. `options` has None for an option that was not given."""
+
+    command: str
+    config: str | None
+    options: dict[str, Any]
+    parent_pipe: int | None = None
+
+
+def parse(argv: Sequence[str] | None) -> Arguments:
+    """Exits like any argparse program on --help, --version and mistakes (code 2)."""
+    given = vars(_parser().parse_args(argv))
+    command, config = given.pop("command"), given.pop("config", None)
+    parent_pipe = given.pop("parent_pipe", None)
+    options = {n: tuple(v) if isinstance(v, list) else v for n, v in given.items()}
+    return Arguments("serve" if command == "serve-api" else command, config, options, parent_pipe)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="trunkline", description="Every agent a model on an OpenAI-compatible server."
+    )
+    parser.add_argument("--version", action="version", version=f"trunkline {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, help: str, *options: Option, **more: Any) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=help, description=help, epilog=EPILOG, **more)
+        for option in options:
+            _add(made, option)
+        return made
+
+    serve = command(
+        "serve",
+        "API and worker on one machine, with a Redis of its own unless --redis-url is given",
+        *(*COMMON, *API, *WORKER, *SERVE),
+        aliases=["serve-api"],
+    )
+    serve.add_argument("config", nargs="?", metavar="CONFIG", help="default: an echo agent")
+    api = command("api", "the API tier alone", *COMMON, *API)
+    worker = command("worker", "one worker process", *COMMON, *WORKER)
+    check = command("check", "validate CONFIG, list its agents and what each lacks")
+    for each in (api, worker, check):
+        each.add_argument("config", metavar="CONFIG", help="the agents, in YAML")
+    for each in (serve, api):
+        each.add_argument(
+            "--no-docs", dest="docs", action="store_const", const=False, help="no /docs, /redoc"
+        )
+    for each in (api, worker):
+        each.add_argument("--parent-pipe", type=int, help=argparse.SUPPRESS)
+    return parser
+
+
+def _add(parser: argparse.ArgumentParser, option: Option) -> None:
+    parser.add_argument(
+        option.flag,
+        help=option.help,
+        metavar=option.metavar,
+        choices=option.choices,
+        action="append" if option.many else "store",
+    )

@@ -1,0 +1,59 @@
+"""What `serve` is to start, decided before anything is started."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trunkline.settings import ServeSettings, as_environ, is_given
+from trunkline_api.settings import ApiSettings
+from trunkline_shared.config.load import load_config
+from trunkline_shared.config.models import Config
+from trunkline_worker.settings import WorkerSettings
+
+BUILTIN_AGENTS = Path(__file__).with_name("builtin_agents.yml")
+GRACE_AFTER_DRAIN_S = 2.0  # so that the API can still pass on what the workers say last
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Commands lack the URL of Redis, the port, and the pipe; the supervisor adds those."""
+
+    config: Config
+    settings: ServeSettings
+    api: ApiSettings
+    pools: tuple[str, ...]
+    data_path: Path
+    search_path: str
+    stop_timeout_s: float  # from the first signal until children are killed
+    environ: Mapping[str, str] = field(repr=False)  # for the children
+    api_command: tuple[str, ...]
+    worker_command: tuple[str, ...]
+
+
+def make_plan(
+    config_path: Path | None, options: Mapping[str, Any], environ: Mapping[str, str]
+) -> Plan:
+    """Read file and settings. Raises ConfigError on the first mistake of any of the tiers."""
+    settings = ServeSettings.from_environ(environ, **options)
+    worker = WorkerSettings.from_environ(environ, **options)
+    if not is_given("grace_s", options, environ):
+        options = {**options, "grace_s": worker.drain_s + GRACE_AFTER_DRAIN_S}
+    api = ApiSettings.from_environ(environ, **options)
+    path = config_path or BUILTIN_AGENTS
+    config = load_config(path, environ)
+    pools = worker.pool if is_given("pool", options, environ) else config.pools
+    return Plan(
+        config=config,
+        settings=settings,
+        api=api,
+        pools=pools,
+        data_path=settings.data_path(environ),
+        search_path=environ.get("PATH", ""),
+        stop_timeout_s=max(worker.drain_s, api.grace_s) + GRACE_AFTER_DRAIN_S,
+        environ={**environ, **as_environ({**options, "pool": pools})},
+        # -P: a file of the user's directory must not stand in for a module of ours.
+        api_command=(sys.executable, "-P", "-m", "trunkline", "api", str(path)),
+        worker_command=(sys.executable, "-P", "-m", "trunkline", "worker", str(path)),
+    )
