@@ -34,10 +34,10 @@ START_S = 90.0  # for what takes two seconds on a machine that is not loaded
 SETTINGS = {"TRUNKLINE_DRAIN_S": "2", "TRUNKLINE_GRACE_S": "2", "TRUNKLINE_LOG_FORMAT": "json"}
 
 
-def upstream_agent(model: str, **more: Any) -> dict[str, Any]:
+def upstream_agent(model: str, *, provider: str = "openai", **more: Any) -> dict[str, Any]:
     """The configuration of an agent on the system's fake upstream."""
     where = {"base_url": "${UPSTREAM_URL}", "api_key": "upstream-secret"}
-    return {"model": f"vllm:{model}", **where, **more}
+    return {"model": f"{provider}:{model}", **where, **more}
 
 
 class System:

@@ -1,0 +1,54 @@
+"""One system for all client tests: an API process, a worker and the fake upstream."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+import pytest
+
+from tests.fakes.system import System, upstream_agent
+
+API_KEY = "client-secret"
+SILENCE_TIMEOUT_S = 3
+UPSTREAM_MODELS = (
+    *("words-1", "words-3", "words-500", "slow-20x50", "slow-1000x20", "split-20", "eager"),
+    *("reasoning", "refusal", "tools", "tools-parallel", "tools-odd", "json", "echo-request"),
+    *("length", "filter", "no-usage", "joint-usage", "whole", "context-length", "html", "garbage"),
+    *("status-400", "status-401", "status-403", "status-404", "status-429", "status-500"),
+    *("flaky-1", "flaky-4", "flaky-9", "busy-4", "cut-3", "cut-0", "silence-3", "silence-0"),
+    *("hang", "unfinished-3", "no-done-3", "error-chunk", "error-first"),
+)
+
+
+@pytest.fixture(scope="session")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    agents: dict[str, Any] = {model: upstream_agent(model) for model in UPSTREAM_MODELS}
+    agents["team/writer:v1"] = upstream_agent("words-3", description="An id with / and :")
+    agents["prompted"] = upstream_agent("echo-request", system_prompt="Be brief.")
+    agents["repeater"] = {"model": "echo", "echo": {"words_per_second": 0}}
+    settings = {"silence_timeout_s": SILENCE_TIMEOUT_S, "heartbeat_s": 0.2, "headers_after_s": 0.5}
+    directory = tmp_path_factory.mktemp("clients")
+    with System(directory, {"agents": agents}, settings=settings, api_keys=(API_KEY,)) as system:
+        yield system
+        broken = [p.log.name for p in (*system.apis, *system.workers) if "Traceback" in p.logged()]
+        assert not broken, f"a traceback in {broken}"
+
+
+@pytest.fixture(autouse=True)
+def telling_logs(system: System, request: pytest.FixtureRequest) -> Iterator[None]:
+    system.upstream.reset()
+    with system.telling(request):
+        yield
+
+
+@pytest.fixture
+def client(system: System) -> Iterator[openai.OpenAI]:
+    """Refuses replies that deviate from OpenAI's types; never retries."""
+    with openai.OpenAI(
+        base_url=system.base_url(),
+        api_key=API_KEY,
+        max_retries=0,
+        timeout=60,
+        _strict_response_validation=True,
+    ) as client:
+        yield client
