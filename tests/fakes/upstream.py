@@ -50,7 +50,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from tests.fakes.upstream_player import Player
 from tests.fakes.upstream_scripts import reply_to, words
@@ -105,8 +105,7 @@ class FakeUpstream:
 
     async def __aexit__(self, *exc: object) -> None:
         self._server.close()
-        for transport in list(self._transports):
-            transport.abort()
+        self.drop_connections()
         await self._server.wait_closed()
 
     async def until(self, condition: Callable[[], bool], timeout_s: float = 10) -> None:
@@ -121,6 +120,11 @@ class FakeUpstream:
         self.requests.clear()
         self.closed.clear()
         self.calls.clear()
+
+    def drop_connections(self) -> None:
+        """Aborts every connection, idle ones included."""
+        for transport in list(self._transports):
+            transport.abort()
 
     def note(self) -> None:
         self._changed.set()
@@ -179,9 +183,8 @@ class _Connection(asyncio.Protocol):
         self._player: Player | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._upstream.connected(transport)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its type
+        self._upstream.connected(self._transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._player is not None:

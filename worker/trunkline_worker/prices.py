@@ -28,7 +28,7 @@ class Prices:
     """Finds each model's price once; the first look-up imports the table (half a second)."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[str, str], _Priced | None] = {}
+        self._found: dict[tuple[str | None, ...], _Priced | None] = {}
 
     def load(self, spec: ModelSpec) -> None:
         """Looks the model up, so that no run waits for it."""
@@ -51,7 +51,7 @@ class Prices:
         return _linear(rates, usage) if linear else _any(price, usage)
 
     def _priced(self, spec: ModelSpec) -> _Priced | None:
-        key = (spec.provider, spec.name)
+        key = (spec.prices_id, spec.provider, spec.name)
         if key not in self._found:
             self._found[key] = _find(spec)
         return self._found[key]

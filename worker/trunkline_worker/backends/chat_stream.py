@@ -17,7 +17,7 @@ from trunkline_shared.events import (
 )
 from trunkline_worker.backends.chat_calls import ToolCalls
 from trunkline_worker.backends.limits import CHARS_PER_TOKEN
-from trunkline_worker.backends.sse import EventLines, NotAnEventStream
+from trunkline_worker.backends.sse import EventLines
 
 _REASONS: Final[dict[str, FinishReason]] = {
     "stop": "stop",
@@ -81,8 +81,11 @@ class ChatStream:
             for payload in self._lines.feed(data):
                 self._payload(payload, events)
                 if self.done:
-                    break
-        except (NotAnEventStream, orjson.JSONDecodeError, *_WRONG_SHAPE):
+                    return events
+            broken = self._lines.broken
+        except (orjson.JSONDecodeError, *_WRONG_SHAPE):
+            broken = True
+        if broken:
             self.garbage = self.done = True
         return events
 
@@ -143,18 +146,15 @@ class ChatStream:
                 return
         if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
             self._add(ReasoningDelta(reasoning), events)
-        text, logprobs = delta.get("content"), choice.get("logprobs")
-        if logprobs is not None:
-            rows = logprobs.get("content") or None
-            if text or rows:
-                self._add(TextDelta(text or "", rows), events)
-        elif text:
-            if isinstance(text, str):
-                self._add(TextDelta(text), events)
-            else:
-                self._parts(text, events)
-        if len(delta) > 1 or not text:
-            self._others(delta, events)
+        self._text(delta.get("content"), choice.get("logprobs"), events)
+        self._others(delta, events)
+
+    def _text(self, text: Any, logprobs: dict[str, Any] | None, events: list[RunEvent]) -> None:
+        rows = logprobs.get("content") if logprobs else None
+        if isinstance(text, list):
+            self._parts(text, events)
+        elif text or rows:
+            self._add(TextDelta(text or "", rows or None), events)
 
     def _others(self, delta: dict[str, Any], events: list[RunEvent]) -> None:
         if refusal := delta.get("refusal"):

@@ -29,7 +29,8 @@ def output_limit(options: Options, settings: Mapping[str, Any], limits: Limits) 
     if (asked := options.get("max_output_tokens")) is not None:
         limit = OutputLimit(asked)
     else:
-        limit = OutputLimit(settings.get("max_output_tokens"), "settings.max_tokens reached")
+        setting = settings.get("max_output_tokens")
+        limit = OutputLimit().or_less(setting, "settings.max_tokens reached")
     return limit.or_less(limits.max_tokens, "limits.max_tokens reached")
 
 

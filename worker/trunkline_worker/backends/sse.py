@@ -6,21 +6,21 @@ _LINE_BYTES: Final = 32 * 1024 * 1024
 _IGNORED: Final = (b":", b"event:", b"id:", b"retry:", b"event", b"id", b"retry")
 
 
-class NotAnEventStream(ValueError):
-    """A line is none that an event stream may have, or has no end."""
-
-
 class EventLines:
-    """Every `data` line counts as an event of its own, as all senders of JSON have it."""
+    """Every `data` line counts as an event of its own, as all senders of JSON have it.
 
-    __slots__ = ("_size", "_tail")
+    `broken`: a line is none that an event stream may have, or has no end. Nothing follows it.
+    """
+
+    __slots__ = ("_size", "_tail", "broken")
 
     def __init__(self) -> None:
+        self.broken = False
         self._tail: list[bytes] = []
         self._size = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The data of the lines that are whole by now. Raises NotAnEventStream."""
+        """The data of the lines that are whole by now."""
         lines = data.split(b"\n")
         rest = lines.pop()
         if not lines:
@@ -37,7 +37,8 @@ class EventLines:
             if line.startswith(b"data:"):
                 found.append(line[5:])
             elif line and line != b"\r" and not line.startswith(_IGNORED):
-                raise NotAnEventStream
+                self.broken = True
+                break
         return found
 
     def _keep(self, part: bytes) -> None:
@@ -45,4 +46,4 @@ class EventLines:
         self._tail.append(part)
         self._size += len(part)
         if self._size > _LINE_BYTES:
-            raise NotAnEventStream
+            self.broken = True

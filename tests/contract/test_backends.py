@@ -1,0 +1,127 @@
+"""What every backend promises, tested for each of them. A new backend joins `BACKENDS`."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tests.fakes.upstream import FakeUpstream
+from tests.worker.backends import driving
+from tests.worker.backends.driving import CONTEXT, events_of, request, text_in
+from trunkline_shared.config.models import AgentConfig, EchoSettings, Limits
+from trunkline_shared.events import Attempt, Created, Failed, Finished, decode, encode
+from trunkline_worker.backends.base import Backend, RunContext
+from trunkline_worker.backends.echo import EchoBackend
+
+LONG = 100_000
+
+
+@asynccontextmanager
+async def echo(*, paced: bool = False, **fields: Any) -> AsyncIterator[Backend]:
+    settings = EchoSettings(words=LONG if paced else 40, words_per_second=100 if paced else 0)
+    yield EchoBackend(AgentConfig(name="test", type="echo", echo=settings, **fields))
+
+
+@asynccontextmanager
+async def chat(*, paced: bool = False, **fields: Any) -> AsyncIterator[Backend]:
+    model = f"slow-{LONG}x100" if paced else "words-40"
+    async with FakeUpstream() as upstream:
+        async with driving.chat(driving.spec(upstream, model), **fields) as backend:
+            yield backend
+        await upstream.until(lambda: not upstream.open)  # nothing is left behind
+
+
+BACKENDS = [echo, chat]
+Making = Callable[..., AbstractAsyncContextManager[Backend]]
+each_backend = pytest.mark.parametrize("making", BACKENDS)
+
+
+@each_backend
+async def test_a_run_ends_with_exactly_one_terminal_event(making: Making) -> None:
+    async with making() as backend:
+        await backend.open()
+        batches = [list(batch) async for batch in backend.run(request(), CONTEXT)]
+        await backend.aclose()
+    events = [event for batch in batches for event in batch]
+    assert all(batches)
+    assert [event for event in events if isinstance(event, Finished | Failed)] == events[-1:]
+    assert not [event for event in events if isinstance(event, Created | Attempt)]
+    assert [decode(encode(event)) for event in events] == events
+
+
+@each_backend
+async def test_what_a_backend_refuses_is_a_failure_not_an_exception(making: Making) -> None:
+    async with making(limits=Limits(max_cost=0.01)) as backend:
+        odd: list[dict[str, Any]] = [
+            {"transcript": []},
+            {"tool_choice": {"mode": "required"}},
+            {"format": {"type": "json_object"}},
+            {"options": {"logprobs": True, "top_logprobs": 3}},
+        ]
+        for fields in odd:
+            events = await events_of(backend, request(**fields))
+            assert isinstance(events[-1], Finished | Failed)
+
+
+@each_backend
+async def test_runs_of_one_backend_do_not_mix(making: Making) -> None:
+    async with making() as backend:
+        alone = text_in(await events_of(backend, request("a b c")))
+        answers = await asyncio.gather(*(events_of(backend, request("a b c")) for _ in range(50)))
+    assert {text_in(answer) for answer in answers} == {alone}
+
+
+@each_backend
+async def test_nothing_begins_before_the_gate_opens(making: Making) -> None:
+    opened, asked = asyncio.Event(), asyncio.Event()
+
+    async def gate() -> None:
+        asked.set()
+        await opened.wait()
+
+    async with making() as backend:
+        batches = backend.run(request(), RunContext(gate))
+        first = asyncio.create_task(anext(batches), name="first")
+        await asked.wait()
+        assert not first.done()
+        opened.set()
+        assert await first
+        await batches.aclose()
+
+
+@each_backend
+async def test_cancelling_the_task_ends_the_run(making: Making) -> None:
+    begun = asyncio.Event()
+
+    async def consume(backend: Backend) -> None:
+        async for _ in backend.run(request(), CONTEXT):
+            begun.set()
+
+    async with making(paced=True) as backend:
+        task = asyncio.create_task(consume(backend), name="consumer")
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+@each_backend
+async def test_closing_the_generator_ends_the_run(making: Making) -> None:
+    async with making(paced=True) as backend:
+        batches = backend.run(request(), CONTEXT)
+        await anext(batches)
+        await batches.aclose()
+        with pytest.raises(StopAsyncIteration):
+            await anext(batches)
+
+
+@each_backend
+async def test_the_agents_token_limit_holds(making: Making) -> None:
+    async with making(limits=Limits(max_tokens=7)) as backend:
+        events = await events_of(backend, request(options={"max_output_tokens": 30}))
+    end = driving.finished(events)
+    assert len(events) == 8
+    assert (end.reason, end.detail) == ("length", "limits.max_tokens reached")
+    assert end.usage.output_tokens == 7

@@ -1,0 +1,50 @@
+import pytest
+
+from tests.fakes.upstream import FakeUpstream, words
+from tests.worker.backends.driving import events_of, request, text_in
+from trunkline_shared.config.models import AgentConfig, Config
+from trunkline_worker.backends.build import Backends
+from trunkline_worker.settings import WorkerSettings
+
+
+def config(*agents: AgentConfig) -> Config:
+    return Config(path="agents.yml", agents={agent.name: agent for agent in agents})
+
+
+async def test_agents_that_lack_something_do_not_stop_the_others(upstream: FakeUpstream) -> None:
+    backends = Backends(
+        config(
+            AgentConfig(name="echo", type="echo", model=("echo",)),
+            AgentConfig(name="keyless", model=("openai:gpt-4o",)),
+            AgentConfig(name="coder", type="claude_code"),
+            AgentConfig(name="tooled", model=("ollama:x",), toolsets=({"type": "mcp"},)),
+            AgentConfig(name="chat", model=("openai:words-3",), base_url="${WHERE}"),
+        ),
+        WorkerSettings(),
+        {"WHERE": upstream.base_url},
+    )
+    assert backends.runnable == ("echo", "chat")
+    await backends.open()
+    try:
+        assert text_in(await events_of(backends.get("chat"), request())) == words(3)
+        for missing in ("keyless", "coder", "tooled", "nobody"):
+            with pytest.raises(KeyError):
+                backends.get(missing)
+    finally:
+        await backends.aclose()
+
+
+async def test_all_agents_share_one_session(upstream: FakeUpstream) -> None:
+    agents = [
+        AgentConfig(name=name, model=("vllm:words-1",), base_url=upstream.base_url) for name in "ab"
+    ]
+    backends = Backends(config(*agents), WorkerSettings(), {})
+    await backends.open()
+    for name in "abab":
+        await events_of(backends.get(name), request())
+    await backends.aclose()
+    assert upstream.connections == 1
+
+
+async def test_closing_what_was_never_opened_is_fine() -> None:
+    await Backends(config(), WorkerSettings(), {}).aclose()

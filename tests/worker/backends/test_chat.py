@@ -1,0 +1,304 @@
+import json
+from typing import Any
+
+import pytest
+
+from tests.fakes.upstream import FakeUpstream, words
+from tests.worker.backends.driving import (
+    CONTEXT,
+    chat,
+    events_of,
+    failed,
+    finished,
+    request,
+    said,
+    spec,
+    text_in,
+)
+from trunkline_shared.config.models import Limits
+from trunkline_shared.events import ReasoningDelta, RefusalDelta, ToolArgsDelta, ToolCallStart
+from trunkline_worker.backends.base import RunContext
+from trunkline_worker.backends.retry import Retry
+
+
+async def test_the_answer_is_whole_and_accounted_for(upstream: FakeUpstream) -> None:
+    async with chat(spec(upstream, "words-16", provider="openai", api_key="sk-mine")) as backend:
+        events = await events_of(backend, request())
+    assert text_in(events) == words(16)
+    end = finished(events)
+    assert (end.reason, end.model) == ("stop", "words-16")
+    assert (end.usage.input_tokens, end.usage.output_tokens, end.usage.cost) == (2, 16, None)
+    assert (end.service_tier, end.system_fingerprint) == ("default", "fp_fake")
+    assert upstream.requests[0].headers["authorization"] == "Bearer sk-mine"
+
+
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        ("slow-5x200", words(5)),
+        ("split-4", words(4)),
+        ("eager", "all at once"),
+        ("whole", words(3)),
+        ("no-done-4", words(4)),
+        ("no-usage", words(3)),
+        ("joint-usage", words(3)),
+        ("words-500", words(500)),
+    ],
+)
+async def test_every_way_to_send_an_answer_is_read(
+    upstream: FakeUpstream, model: str, text: str
+) -> None:
+    async with chat(spec(upstream, model)) as backend:
+        events = await events_of(backend, request())
+    assert text_in(events) == text
+    assert finished(events).reason == "stop"
+    assert finished(events).usage.output_tokens >= 1
+
+
+async def test_reasoning_and_its_usage(upstream: FakeUpstream) -> None:
+    async with chat(spec(upstream, "reasoning")) as backend:
+        events = await events_of(backend, request("one two three four"))
+    assert events[:2] == [ReasoningDelta("Let me "), ReasoningDelta("think.")]
+    usage = finished(events).usage
+    assert (usage.cached_tokens, usage.reasoning_tokens) == (2, 2)
+
+
+async def test_refusals_and_finish_reasons(upstream: FakeUpstream) -> None:
+    async with chat(spec(upstream, "refusal")) as backend:
+        events = await events_of(backend, request())
+        assert events[:-1] == [RefusalDelta("I will "), RefusalDelta("not.")]
+    for model, reason in (("length", "length"), ("filter", "content_filter")):
+        async with chat(spec(upstream, model)) as backend:
+            assert finished(await events_of(backend, request())).reason == reason
+
+
+@pytest.mark.parametrize("model", ["tools-parallel", "tools-odd"])
+async def test_tools_are_called_and_their_results_handed_back(
+    upstream: FakeUpstream, model: str
+) -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    tools = [{"type": "function", "name": name, "spec": schema} for name in ("a", "b")]
+    async with chat(spec(upstream, model)) as backend:
+        events = await events_of(backend, request(tools=tools))
+        assert finished(events).reason == "tool_calls"
+        starts = [event for event in events if isinstance(event, ToolCallStart)]
+        assert [(start.index, start.name) for start in starts] == [(0, "a"), (1, "b")]
+        arguments = "".join(e.text for e in events if isinstance(e, ToolArgsDelta) and e.index == 1)
+        assert json.loads(arguments) == {"city": "text"}
+        call: Any = {
+            "type": "tool_call",
+            "id": starts[0].call_id,
+            "name": "a",
+            "arguments": "{}",
+            "kind": "function",
+        }
+        result: Any = {
+            "type": "tool_result",
+            "id": starts[0].call_id,
+            "content": [{"type": "text", "text": "sunny"}],
+        }
+        run = request(transcript=[said("q"), call, result], tools=tools)
+        assert text_in(await events_of(backend, run)) == "The tool said: sunny"
+
+
+async def test_structured_output_and_log_probabilities(upstream: FakeUpstream) -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    async with chat(spec(upstream, "json")) as backend:
+        form = {"type": "json_schema", "name": "n", "schema": schema}
+        assert json.loads(text_in(await events_of(backend, request(format=form)))) == {"n": 1}
+    async with chat(spec(upstream, "words-2")) as backend:
+        events = await events_of(backend, request(options={"logprobs": True}))
+        assert [event.logprobs[0]["token"] for event in events[:-1]] == ["w0 ", "w1 "]  # type: ignore
+
+
+@pytest.mark.parametrize(
+    ("model", "code", "calls"),
+    [
+        ("status-400", "invalid_request", 1),
+        ("context-length", "context_length_exceeded", 1),
+        ("status-401", "upstream_rejected_us", 1),
+        ("status-404", "upstream_rejected_us", 1),
+        ("status-307", "upstream_rejected_us", 1),
+        ("status-429", "upstream_rate_limited", 1),  # asks to wait for longer than we do
+        ("status-500", "upstream_error", 2),
+        ("error-first", "upstream_error", 2),
+        ("unfinished-0", "upstream_error", 2),
+        ("cut-0", "upstream_error", 2),
+        ("html", "upstream_error", 1),
+    ],
+)
+async def test_what_fails_before_the_first_token_has_its_code_and_its_retries(
+    upstream: FakeUpstream, model: str, code: str, calls: int
+) -> None:
+    async with chat(spec(upstream, model, api_key="sk-very-secret-key")) as backend:
+        events = await events_of(backend, request())
+    assert len(events) == 1
+    assert failed(events).code == code
+    assert len(upstream.requests) == calls
+    for inside in ("very-secret", "127.0.0.1", str(upstream.port)):
+        assert inside not in failed(events).message
+
+
+@pytest.mark.parametrize(
+    ("model", "code", "count"),
+    [
+        ("cut-5", "upstream_error", 5),
+        ("unfinished-5", "upstream_error", 5),
+        ("garbage", "upstream_error", 2),
+        ("error-chunk", "upstream_error", 2),
+        ("silence-3", "upstream_timeout", 3),
+    ],
+)
+async def test_what_fails_after_the_first_token_is_never_tried_again(
+    upstream: FakeUpstream, model: str, code: str, count: int
+) -> None:
+    models = [spec(upstream, model), spec(upstream, "words-3")]
+    async with chat(*models, silence_timeout_s=0.3) as backend:
+        events = await events_of(backend, request())
+    assert text_in(events) == words(count)
+    assert failed(events).code == code
+    usage = failed(events).usage
+    assert usage is not None and usage.output_tokens == count
+    assert len(upstream.requests) == 1
+
+
+async def test_silence_before_the_first_token_goes_to_the_next_model(
+    upstream: FakeUpstream,
+) -> None:
+    models = [spec(upstream, "hang"), spec(upstream, "silence-0"), spec(upstream, "words-2")]
+    async with chat(*models, silence_timeout_s=0.2) as backend:
+        assert text_in(await events_of(backend, request())) == words(2)
+    assert [seen.model for seen in upstream.requests] == ["hang", "silence-0", "words-2"]
+
+
+@pytest.mark.parametrize("model", ["flaky-1", "busy-1"])
+async def test_a_passing_trouble_is_not_noticed(upstream: FakeUpstream, model: str) -> None:
+    async with chat(spec(upstream, model)) as backend:
+        assert text_in(await events_of(backend, request())) == words(3)
+    assert len(upstream.requests) == 2
+
+
+@pytest.mark.parametrize("first", ["status-500", "status-401", "status-404", "status-429", "html"])
+async def test_the_chain_goes_on_where_the_fault_is_not_the_callers(
+    upstream: FakeUpstream, first: str
+) -> None:
+    async with chat(spec(upstream, first), spec(upstream, "words-2")) as backend:
+        events = await events_of(backend, request())
+    assert text_in(events) == words(2)
+    assert finished(events).model == "words-2"
+
+
+async def test_a_callers_fault_ends_the_chain(upstream: FakeUpstream) -> None:
+    async with chat(spec(upstream, "status-400"), spec(upstream, "words-2")) as backend:
+        failure = failed(await events_of(backend, request()))
+    assert (failure.code, failure.param) == ("invalid_request", "temperature")
+    assert len(upstream.requests) == 1
+
+
+async def test_the_wait_that_the_upstream_asks_for_is_handed_on(upstream: FakeUpstream) -> None:
+    async with chat(spec(upstream, "status-429")) as backend:
+        assert failed(await events_of(backend, request())).retry_after_s == 30
+
+
+async def test_a_port_where_nobody_listens_is_an_upstream_error(
+    upstream: FakeUpstream, unused_tcp_port: int
+) -> None:
+    model = spec(upstream, "x", base_url=f"http://127.0.0.1:{unused_tcp_port}/v1")
+    async with chat(model) as backend:
+        failure = failed(await events_of(backend, request()))
+    assert failure.code == "upstream_error"
+    assert failure.message == "The model provider could not be reached."
+
+
+async def test_the_gate_is_asked_before_every_call(upstream: FakeUpstream) -> None:
+    asked: list[int] = []
+
+    async def gate() -> None:
+        asked.append(len(upstream.requests))
+
+    async with chat(spec(upstream, "flaky-1")) as backend:
+        async for _ in backend.run(request(), RunContext(gate)):
+            pass
+    assert asked == [0, 1]
+
+
+async def test_max_tokens_is_sent_and_an_upstream_that_ignores_it_is_cut(
+    upstream: FakeUpstream,
+) -> None:
+    limits = Limits(max_tokens=100)
+    async with chat(spec(upstream, "words-500"), limits=limits) as backend:
+        events = await events_of(backend, request(options={"max_output_tokens": 400}))
+    assert text_in(events) == words(100)
+    assert (finished(events).reason, finished(events).detail) == (
+        "length",
+        "limits.max_tokens reached",
+    )
+    async with chat(spec(upstream, "greedy-500"), limits=limits) as backend:
+        events = await events_of(backend, request())
+    assert 100 <= len(events) < 110
+    assert finished(events).usage.output_tokens == 100
+    assert finished(events).detail == "limits.max_tokens reached"
+
+
+async def test_a_callers_own_limit_needs_no_explanation(upstream: FakeUpstream) -> None:
+    async with chat(spec(upstream, "words-500")) as backend:
+        events = await events_of(backend, request(options={"max_output_tokens": 3}))
+    assert (finished(events).reason, finished(events).detail) == ("length", None)
+
+
+async def test_max_cost_bounds_the_output_where_the_price_is_known(upstream: FakeUpstream) -> None:
+    priced = spec(
+        upstream,
+        "gpt-4o-mini",
+        provider="openai",
+        prices_id="openai",
+        extra_body={"model": "greedy-500"},
+    )
+    # 0.60 dollars for a million tokens of output
+    async with chat(priced, limits=Limits(max_cost=0.6e-6 * 50)) as backend:
+        events = await events_of(backend, request())
+        end = finished(events)
+        assert (end.reason, end.detail) == ("length", "limits.max_cost reached")
+        assert end.usage.cost is not None and 0 < end.usage.cost <= 0.6e-6 * 50
+        assert upstream.requests[0].body["max_tokens"] == 49
+        failure = failed(await events_of(backend, request("x" * 10_000)))
+        assert failure.code == "invalid_request" and "max_cost" in failure.message
+        assert len(upstream.requests) == 1
+
+
+async def test_connections_are_used_again(upstream: FakeUpstream) -> None:
+    async with chat(spec(upstream, "words-16"), spec(upstream, "slow-2x100")) as backend:
+        for _ in range(5):
+            await events_of(backend, request())
+    assert upstream.connections == 1
+    assert len(upstream.requests) == 5
+
+
+async def test_a_dead_pooled_connection_is_no_failure(upstream: FakeUpstream) -> None:
+    async with chat(spec(upstream, "words-3"), retry=Retry(first_s=0.001)) as backend:
+        await events_of(backend, request())
+        upstream.drop_connections()
+        assert text_in(await events_of(backend, request())) == words(3)
+
+
+async def test_extra_headers_stand_over_ours_and_prompts_go_first(upstream: FakeUpstream) -> None:
+    headers = {"authorization": "Basic x", "X-Team": "a"}
+    model = spec(upstream, "echo-request", api_key="sk-1", extra_headers=headers)
+    async with chat(model, system_prompt=("Be brief.",)) as backend:
+        sent = json.loads(text_in(await events_of(backend, request("hi"))))
+    assert [message["role"] for message in sent["messages"]] == ["system", "user"]
+    seen = upstream.requests[0].headers
+    assert (seen["authorization"], seen["x-team"]) == ("Basic x", "a")
+
+
+async def test_a_base_url_keeps_its_query(upstream: FakeUpstream) -> None:
+    url = f"{upstream.base_url}?api-version=1"
+    async with chat(spec(upstream, "words-1", base_url=url)) as backend:
+        assert text_in(await events_of(backend, request())) == words(1)
+
+
+async def test_one_batch_holds_all_that_one_read_brought(upstream: FakeUpstream) -> None:
+    async with chat(spec(upstream, "words-500")) as backend:
+        batches = [batch async for batch in backend.run(request(), CONTEXT)]
+    assert sum(map(len, batches)) == 501
+    assert len(batches) < 50

@@ -1,0 +1,40 @@
+from typing import Any
+
+import pytest
+
+from trunkline_shared.config.models import Limits
+from trunkline_shared.events import Usage
+from trunkline_worker.backends.limits import OutputLimit, affordable_tokens, output_limit
+
+
+@pytest.mark.parametrize(
+    ("asked", "setting", "bound", "expected"),
+    [
+        (None, None, None, OutputLimit()),
+        (5, None, None, OutputLimit(5)),
+        (5, 3, None, OutputLimit(5)),  # a setting is what holds when the caller names none
+        (None, 3, None, OutputLimit(3, "settings.max_tokens reached")),
+        (5, None, 4, OutputLimit(4, "limits.max_tokens reached")),
+        (4, None, 4, OutputLimit(4)),
+        (None, 9, 4, OutputLimit(4, "limits.max_tokens reached")),
+    ],
+)
+def test_the_least_of_all_limits_holds(
+    asked: int | None, setting: int | None, bound: int | None, expected: OutputLimit
+) -> None:
+    options: Any = {"max_output_tokens": asked} if asked else {}
+    settings: Any = {"max_output_tokens": setting} if setting else {}
+    assert output_limit(options, settings, Limits(max_tokens=bound)) == expected
+
+
+def test_a_budget_is_so_many_tokens_after_the_input_is_paid() -> None:
+    def cost(usage: Usage) -> float:
+        return usage.input_tokens * 0.001 + usage.output_tokens * 0.01
+
+    assert affordable_tokens(1.0, 500, cost) == 50
+    assert (affordable_tokens(0.4, 500, cost) or 0) < 1
+
+
+def test_without_a_price_there_is_no_budget_to_enforce() -> None:
+    assert affordable_tokens(1.0, 500, lambda usage: None) is None
+    assert affordable_tokens(1.0, 500, lambda usage: 0.0) is None
