@@ -11,8 +11,8 @@ from trunkline_shared.pipe import Pipe
 
 logger = logging.getLogger("trunkline.orphans")
 
-EVERY_S = 3.0
-DEAF_S = 10.0  # longer than a hub needs to reconnect
+EVERY_S = 2.5
+DEAF_S = 10.0  # longer than a hub needs to reconnect; with the above at most 15 s
 
 
 class OrphanWatch:
