@@ -37,6 +37,9 @@ _Metadata = Annotated[dict[str, Any], AfterValidator(_metadata)]
 _LogitBias = Annotated[dict[str, Any], AfterValidator(_logit_bias)]
 
 
+_Refused = Annotated[Any, Field(description="Refused with 400: this server has no such thing.")]
+
+
 class StreamOptions(Wire):
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
@@ -50,23 +53,23 @@ class Prediction(Wire):
 class ChatRequest(Wire):
     """A chat completion request. A member that is null counts as absent.
 
-    Members of type `Any` are those that this server refuses with an explanation.
+    Unknown members are ignored.
     """
 
     messages: Annotated[Many[Message], Field(min_length=1)]
     model: NonEmpty
-    audio: Any = None
+    audio: _Refused = None
     frequency_penalty: _Penalty | None = None
-    function_call: Any = None
-    functions: Any = None
+    function_call: _Refused = None
+    functions: _Refused = None
     logit_bias: _LogitBias | None = None
     logprobs: bool | None = None
     max_completion_tokens: _Tokens | None = None
     max_tokens: _Tokens | None = None
     metadata: _Metadata | None = None
     modalities: Many[Literal["text", "audio"]] | None = None
-    moderation: Any = None
-    n: Annotated[int, Field(ge=1, le=128)] | None = None
+    moderation: _Refused = None
+    n: Annotated[int, Field(ge=1, le=128, description="Only 1 is possible.")] | None = None
     parallel_tool_calls: bool | None = None
     prediction: Prediction | None = None
     presence_penalty: _Penalty | None = None
@@ -81,7 +84,7 @@ class ChatRequest(Wire):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast"] | None = None
     stop: str | Annotated[Many[str], Field(min_length=1, max_length=4)] | None = None
-    store: bool | None = None
+    store: Annotated[bool, Field(description="Only false is possible.")] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -91,7 +94,7 @@ class ChatRequest(Wire):
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     user: str | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
-    web_search_options: Any = None
+    web_search_options: _Refused = None
 
     @property
     def include_usage(self) -> bool:
