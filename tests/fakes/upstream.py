@@ -36,6 +36,7 @@ Models (N, R, K numbers); all answer streamed or whole, as asked, and honour `ma
     hang             not even a status line
     unfinished-N     N words, then the body ends without finish reason and [DONE]
     no-done-N        N words and the finish reason, then the body ends without [DONE]
+    open-end         three words and the finish reason, then nothing, the socket stays open
     garbage          two words, then a line that is no JSON
     html             status 200 with a page of HTML
     error-chunk      two words, then an error object in the stream

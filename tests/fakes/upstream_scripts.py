@@ -77,8 +77,8 @@ def _script(model: str, name: str, argument: str, body: Json) -> Script:
     if special := _SPECIAL.get(model):
         return special(body)
     if name == "slow":
-        count, _, rate = argument.partition("x")
-        return _limited(int(count), body, pause_s=1 / float(rate))
+        amount, _, rate = argument.partition("x")
+        return _limited(int(amount), body, pause_s=1 / float(rate))
     number = model.rpartition("-")[2]
     count = int(number) if number.isdigit() and name not in ("flaky", "busy") else 3
     if ending := _ENDINGS.get(name):
@@ -201,6 +201,8 @@ def _error_chunk(body: Json) -> Script:
     return Script([*before, raw], finish=None, usage=None, done=False, role_first=False)
 
 
+_STOP: Final = b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\n'
+
 _ENDINGS: Final[dict[str, Script]] = {
     "greedy": Script([]),
     "split": Script([], as_bytes=True),
@@ -224,6 +226,7 @@ _SPECIAL: Final[dict[str, Callable[[Json], Script]]] = {
     "echo-request": lambda body: Script([_text(json.dumps(body))]),
     "no-usage": lambda body: Script(_texts(3), usage=None),
     "joint-usage": lambda body: Script(_texts(3), usage="joint"),
+    "open-end": lambda body: Script([*_texts(3), _STOP, HANG]),
     "eager": lambda body: Script(
         [{"role": "assistant", **_text("all at once")}],
         finish=None,

@@ -17,6 +17,7 @@ from tests.worker.backends.driving import (
 )
 from trunkline_shared.config.models import Limits
 from trunkline_shared.events import ReasoningDelta, RefusalDelta, ToolArgsDelta, ToolCallStart
+from trunkline_worker.backends import exchange
 from trunkline_worker.backends.base import RunContext
 from trunkline_worker.backends.retry import Retry
 
@@ -264,6 +265,24 @@ async def test_max_cost_bounds_the_output_where_the_price_is_known(upstream: Fak
         failure = failed(await events_of(backend, request("x" * 10_000)))
         assert failure.code == "invalid_request" and "max_cost" in failure.message
         assert len(upstream.requests) == 1
+
+
+async def test_a_large_budget_is_counted_here_and_not_sent(upstream: FakeUpstream) -> None:
+    # providers refuse a max_tokens beyond what their model can say
+    priced = spec(upstream, "gpt-4o-mini", provider="openai", prices_id="openai")
+    async with chat(priced, limits=Limits(max_cost=1.0)) as backend:
+        await events_of(backend, request())
+        await events_of(backend, request(options={"max_output_tokens": 9}))
+    assert [seen.body.get("max_tokens") for seen in upstream.requests] == [None, 9]
+
+
+async def test_an_upstream_that_forgets_to_end_its_stream_is_not_waited_for(
+    upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "_USAGE_WAIT_S", 0.1)
+    async with chat(spec(upstream, "open-end")) as backend:
+        events = await events_of(backend, request())
+    assert (text_in(events), finished(events).reason) == (words(3), "stop")
 
 
 async def test_connections_are_used_again(upstream: FakeUpstream) -> None:

@@ -11,12 +11,12 @@ from trunkline_worker.backends.limits import OutputLimit, affordable_tokens, out
     ("asked", "setting", "bound", "expected"),
     [
         (None, None, None, OutputLimit()),
-        (5, None, None, OutputLimit(5)),
-        (5, 3, None, OutputLimit(5)),  # a setting is what holds when the caller names none
-        (None, 3, None, OutputLimit(3, "settings.max_tokens reached")),
-        (5, None, 4, OutputLimit(4, "limits.max_tokens reached")),
-        (4, None, 4, OutputLimit(4)),
-        (None, 9, 4, OutputLimit(4, "limits.max_tokens reached")),
+        (5, None, None, OutputLimit(5, None, 5)),
+        (5, 3, None, OutputLimit(5, None, 5)),  # a setting is what holds when the caller names none
+        (None, 3, None, OutputLimit(3, "settings.max_tokens reached", 3)),
+        (5, None, 4, OutputLimit(4, "limits.max_tokens reached", 4)),
+        (4, None, 4, OutputLimit(4, None, 4)),
+        (None, 9, 4, OutputLimit(4, "limits.max_tokens reached", 4)),
     ],
 )
 def test_the_least_of_all_limits_holds(
@@ -38,3 +38,10 @@ def test_a_budget_is_so_many_tokens_after_the_input_is_paid() -> None:
 def test_without_a_price_there_is_no_budget_to_enforce() -> None:
     assert affordable_tokens(1.0, 500, lambda usage: None) is None
     assert affordable_tokens(1.0, 500, lambda usage: 0.0) is None
+
+
+def test_only_a_small_budget_is_sent_when_nobody_named_a_number() -> None:
+    assert OutputLimit().within_budget(4096).sent == 4096
+    assert OutputLimit().within_budget(4097) == OutputLimit(4097, "limits.max_cost reached", None)
+    assert OutputLimit(9000, None, 9000).within_budget(5000).sent == 5000
+    assert OutputLimit(7, None, 7).within_budget(5000) == OutputLimit(7, None, 7)

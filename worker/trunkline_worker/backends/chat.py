@@ -83,7 +83,7 @@ class ChatBackend:
                 fault = _TOO_DEAR
                 pause_s = attempts.after(fault, 0.0)
                 continue
-            body = orjson.dumps(chat_body(request, self._agent, model.spec, limit.tokens))
+            body = orjson.dumps(chat_body(request, self._agent, model.spec, limit.sent))
             exchange = Exchange(model.upstream, body, limit.tokens)
             try:
                 while not exchange.ended:
@@ -118,7 +118,7 @@ class ChatBackend:
             input_tokens(request, self._agent),
             lambda usage: self._prices.cost(spec, usage),
         )
-        return limit.or_less(tokens, "limits.max_cost reached")
+        return limit.within_budget(tokens)
 
     def _finished(
         self, stream: ChatStream, request: RunRequest, spec: ModelSpec, limit: OutputLimit

@@ -54,7 +54,7 @@ def chat_body(
     """The body of `POST /chat/completions`, always streaming and with usage.
 
     The caller's options stand over the agent's settings, `extra_body` over everything but
-    the streaming. `max_tokens` is the least of all limits.
+    the streaming. `max_tokens` is the least of all limits that the upstream is told of.
     """
     body: Json = {"model": spec.name, "messages": messages(request, agent, spec.provider)}
     body |= _options({**spec.settings, **request.options}, spec.provider)

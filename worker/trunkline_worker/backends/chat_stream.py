@@ -4,6 +4,7 @@ Every token of every run passes here, so the common chunk takes the short way: o
 handful of look-ups, one event.
 """
 
+import sys
 from typing import Any, Final
 
 import orjson
@@ -56,6 +57,7 @@ class ChatStream:
         self._calls = ToolCalls()
         self._lines = EventLines()
         self._limit = limit
+        self._free_chars = sys.maxsize if limit is None else limit * CHARS_PER_TOKEN
         self._pieces = 0
         self._chars = 0
 
@@ -137,9 +139,9 @@ class ChatStream:
 
     def _choice(self, choice: dict[str, Any], events: list[RunEvent]) -> None:
         delta = choice.get("delta") or choice.get("message") or {}
-        if len(delta) == 1 and self._limit is None and choice.get("logprobs") is None:
+        if len(delta) == 1 and choice.get("logprobs") is None:
             text = delta.get("content")
-            if type(text) is str and text:  # nearly every chunk
+            if type(text) is str and text and self._chars + len(text) <= self._free_chars:
                 self._pieces += 1
                 self._chars += len(text)
                 events.append(TextDelta(text))
@@ -181,7 +183,7 @@ class ChatStream:
             raise TypeError
         self._pieces += 1
         self._chars += len(text)
-        if self._limit is not None and self._pieces > self._limit < self._chars / CHARS_PER_TOKEN:
+        if self._chars > self._free_chars and self._pieces > (self._limit or 0):
             self.over_limit = self.done = True
         else:
             events.append(event)

@@ -139,18 +139,14 @@ class Exchange:
         )
         self._response = response
         if response.status >= 300:
-            said = await response.content.read(_ERROR_BYTES)
+            said = await _body(response, _ERROR_BYTES)
             self._end(of_status(response.status, response.headers, said, upstream.secrets))
         elif response.content_type == "text/html":
             self._end(GARBAGE)
         return response
 
     async def _read_whole(self, response: aiohttp.ClientResponse) -> list[RunEvent]:
-        parts, size = [], 0
-        while (data := await response.content.readany()) and size < _WHOLE_BYTES:
-            parts.append(data)
-            size += len(data)
-        body = b"".join(parts)
+        body = await _body(response, _WHOLE_BYTES)
         streamed = body.lstrip().startswith(b"data:")
         events = self.stream.feed(body + b"\n") if streamed else self.stream.feed_whole(body)
         self._end(CUT)
@@ -165,3 +161,10 @@ class Exchange:
             self.fault = GARBAGE
         elif stream.finish is None:
             self.fault = fault
+
+
+async def _body(response: aiohttp.ClientResponse, most: int) -> bytes:
+    body = bytearray()
+    while len(body) < most and (data := await response.content.readany()):
+        body += data
+    return bytes(body)

@@ -1,7 +1,7 @@
 """How much a run may say: the least of what the caller, the agent and its budget allow."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from trunkline_shared.config.models import Limits
@@ -11,23 +11,38 @@ from trunkline_shared.transcript import Options
 CHARS_PER_TOKEN = 4  # of English; other scripts have fewer, so estimates err to the low side
 
 
+# Every chat model may say so much; more than a model can say is refused by its provider.
+_ALWAYS_TAKEN = 4096
+
+
 @dataclass(frozen=True, slots=True)
 class OutputLimit:
-    """Tokens of output, None for no bound; `detail` names the limit of ours that it comes from."""
+    """Tokens of output, None for no bound; `detail` names the limit of ours that it comes from.
+
+    `sent` is what the upstream is told. Above it, we count ourselves.
+    """
 
     tokens: int | None = None
     detail: str | None = None
+    sent: int | None = None
 
     def or_less(self, tokens: int | None, detail: str | None) -> "OutputLimit":
         if tokens is None or (self.tokens is not None and self.tokens <= tokens):
             return self
-        return OutputLimit(tokens, detail)
+        return OutputLimit(tokens, detail, tokens)
+
+    def within_budget(self, tokens: int | None) -> "OutputLimit":
+        """Bounded by what `limits.max_cost` pays for, a number that nobody chose for the model."""
+        limit = self.or_less(tokens, "limits.max_cost reached")
+        if limit is self or self.sent is not None or (limit.tokens or 0) <= _ALWAYS_TAKEN:
+            return limit
+        return replace(limit, sent=None)
 
 
 def output_limit(options: Options, settings: Mapping[str, Any], limits: Limits) -> OutputLimit:
     """What the caller asks for, else the agent's setting; never more than `limits.max_tokens`."""
     if (asked := options.get("max_output_tokens")) is not None:
-        limit = OutputLimit(asked)
+        limit = OutputLimit(asked, None, asked)
     else:
         setting = settings.get("max_output_tokens")
         limit = OutputLimit().or_less(setting, "settings.max_tokens reached")

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 _MAX_CHARS: Final = 1000
 _KEY: Final = re.compile(
-    r"\b(?:sk|pk|rk|gsk|csk|xai|hf|r8|nvapi|tgp|pplx|fw|AIza)[-_]?(?=[\w*.-]*[\d*])[\w*-]{6,}"
+    r"\b(?:AIza|(?:sk|pk|rk|gsk|csk|xai|hf|r8|nvapi|tgp|pplx|fw)[-_])(?=[\w*.-]*[\d*])[\w*-]{6,}"
     r"|\S*\*{3,}\S*"
     r"|\bBearer\s+\S+"
 )
