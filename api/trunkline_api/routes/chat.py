@@ -118,14 +118,13 @@ class ChatRoute:
         await send({"type": "http.response.body", "body": body})
 
     async def _stream(self, relay: Relay, renderer: ChatRenderer, stream: "_Stream") -> None:
-        """Headers go with the first output or after `headers_after_s`; until then failures raise."""
+        """Headers go with the first output or after `headers_after_s`; before, failures raise."""
         loop = asyncio.get_running_loop()
         headers_at = loop.time() + self._settings.headers_after_s
         early: list[RunEvent] = []
         while not relay.ended:
-            wait_s = self._settings.heartbeat_s
-            if not stream.began:
-                wait_s = max(0.0, min(wait_s, headers_at - loop.time()))
+            until_headers_s = max(0.0, headers_at - loop.time())
+            wait_s = self._settings.heartbeat_s if stream.began else until_headers_s
             batches = await relay.next(wait_s)
             if batches is None:
                 await stream.write(renderer.heartbeat)
