@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trunkline.arguments import Arguments, parse
-from trunkline_shared.errors import ConfigError, TrunklineError
+from trunkline_shared.errors import TrunklineError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(arguments, os.environ)
     except TrunklineError as error:
         print(f"trunkline: {error}", file=sys.stderr)
-        return 1 if arguments.command == "check" and isinstance(error, ConfigError) else 2
+        return 2
     except KeyboardInterrupt:
         return 130
 

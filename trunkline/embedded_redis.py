@@ -21,6 +21,7 @@ from trunkline_shared.settings import CommonSettings
 START_TIMEOUT_S = 30.0  # to the first answer; loading the data may take longer than that
 STOP_TIMEOUT_S = 15.0  # SIGTERM makes it write out what it holds
 MULTI_PART_AOF = (7, 0)  # from here on a server keeps its append-only file in a directory
+_TOO_NEW = "Can't handle RDB format version"
 _EXEC_TETHERED = Path(__file__).with_name("exec_tethered.py")
 
 
@@ -74,7 +75,8 @@ class EmbeddedRedis:
         lines = [re.sub(r"^\d+:\w .*? ([#*.-]) ", r"\1 ", line) for line in lines if line.strip()]
         # "#" marks a warning; the hints about the machine's memory settings are of that level too.
         warnings = [w for w in lines if w.startswith("# ") and "overcommit" not in w]
-        return (warnings or lines or ["its log is empty"])[-1].lstrip("#*.- ")
+        newer = [w for w in warnings if _TOO_NEW in w]  # what follows it only says that it failed
+        return (newer or warnings or lines or ["its log is empty"])[-1].lstrip("#*.- ")
 
     async def _ready(self) -> None:
         settings = CommonSettings(redis_url=self.url, redis_timeout_s=1.0)
@@ -93,10 +95,16 @@ class EmbeddedRedis:
         raise self._failure("did not start")
 
     def _failure(self, what: str) -> StartError:
-        version = ".".join(map(str, self._binary.version))
+        server = f"{self._binary.path}, {'.'.join(map(str, self._binary.version))}"
+        words = self.last_words()
+        if _TOO_NEW in words:
+            return StartError(
+                f"the data in {self._data.path} was written by a newer Redis than {server}: "
+                "install that one, or give another --data-dir"
+            )
         return StartError(
-            f"the embedded Redis ({self._binary.path}, {version}) {what}: {self.last_words()!r} "
-            f"(log: {self._log}); mend that, or give another --data-dir"
+            f"the embedded Redis ({server}) {what}: {words!r} (log: {self._log}); "
+            "mend that, or give another --data-dir"
         )
 
 

@@ -15,6 +15,8 @@ from trunkline_worker.settings import WorkerSettings
 BUILTIN_AGENTS = Path(__file__).with_name("builtin_agents.yml")
 GRACE_AFTER_DRAIN_S = 2.0  # so that the API can still pass on what the workers say last
 
+CLOSING_S = 4.0  # for connections and files, after the streams
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -51,7 +53,7 @@ def make_plan(
         pools=pools,
         data_path=settings.data_path(environ),
         search_path=environ.get("PATH", ""),
-        stop_timeout_s=max(worker.drain_s, api.grace_s) + GRACE_AFTER_DRAIN_S,
+        stop_timeout_s=max(worker.drain_s, api.grace_s) + CLOSING_S,
         environ={**environ, **as_environ({**options, "pool": pools})},
         # -P: a file of the user's directory must not stand in for a module of ours.
         api_command=(sys.executable, "-P", "-m", "trunkline", "api", str(path)),

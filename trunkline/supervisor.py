@@ -22,6 +22,7 @@ from trunkline_shared.logs import log_event
 
 ANNOUNCE_TIMEOUT_S = 30.0  # the port opens then, worker or not
 OPEN_TIMEOUT_S = 60.0
+HURRIED_S = 3.0
 WITHOUT_REDIS_S = 2.0  # nobody can finish anything once our Redis is gone
 
 logger = logging.getLogger(__name__)
@@ -129,13 +130,9 @@ class Supervisor:
     async def _shut_down(self) -> None:
         workers = [keeper.child for keeper in self._keepers if keeper.child]
         children = [child for child in (self._api, *workers) if child]
-        if children:
-            log_event(logger, "stopping; a second signal stops at once")
-        for child in children:  # the API first: what it takes now would find no worker
-            child.terminate()
         try:
-            ends = asyncio.gather(*(child.wait() for child in children))
-            await _first_of(self._patience_s(), ends, self._interrupts.hurry.wait())
+            if children:
+                await self._end_in_order(children)
         finally:
             for child in children:
                 if child.code is None:
@@ -147,9 +144,24 @@ class Supervisor:
             for end in self._pipe:
                 os.close(end)
 
+    async def _end_in_order(self, children: list[Child]) -> None:
+        log_event(logger, "stopping; a second signal hurries")
+        for child in children:  # the API first: what it takes now would find no worker
+            child.terminate()
+        hurry = self._interrupts.hurry
+        await _first_of(self._patience_s(), _all_ended(children), hurry.wait())
+        if hurry.is_set():
+            for child in children:
+                child.terminate()  # the second one ends drain and grace
+            await _first_of(HURRIED_S, _all_ended(children))
+
     def _patience_s(self) -> float:
         redis_is_gone = self._redis is not None and self._redis.child.code is not None
         return WITHOUT_REDIS_S if redis_is_gone else self._plan.stop_timeout_s
+
+
+async def _all_ended(children: list[Child]) -> None:
+    await asyncio.gather(*(child.wait() for child in children))
 
 
 async def _first_of(timeout_s: float | None, *awaitables: Awaitable[Any]) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from tests.fakes.redis_server import binary_for_tests
+
 PATIENCE_S = 20.0  # for what takes well under a second on a machine that is not loaded
 
 
@@ -130,8 +132,10 @@ class Serve:
 
 
 def clean_environ() -> dict[str, str]:
-    """The tests' own environment without settings of somebody's."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")}
+    """The tests' own environment without settings of somebody's, and with the Redis for tests."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")}
+    path = (str(binary_for_tests().parent), os.environ.get("PATH", ""))
+    return {**kept, "PATH": os.pathsep.join(path)}
 
 
 def run_trunkline(

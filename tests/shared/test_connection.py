@@ -14,6 +14,8 @@ from trunkline_shared.connection import (
 from trunkline_shared.errors import ConfigError, StartError
 from trunkline_shared.settings import CommonSettings
 
+pytestmark = pytest.mark.redis
+
 
 def settings(url: str, timeout_s: float = 5.0) -> CommonSettings:
     return CommonSettings(redis_url=url, redis_timeout_s=timeout_s)

@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import pytest
+
+from trunkline.plan import make_plan
+from trunkline_shared.errors import ConfigError
+
+CONFIG = """
+agents:
+  one: {model: echo}
+  two: {model: echo, pool: coding}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "agents.yml"
+    path.write_text(CONFIG)
+    return path
+
+
+def test_workers_serve_every_pool_of_the_file_unless_told_otherwise(config: Path) -> None:
+    plan = make_plan(config, {}, {})
+    assert plan.pools == ("default", "coding")
+    assert plan.environ["TRUNKLINE_POOL"] == "default,coding"
+    assert make_plan(config, {"pool": "coding"}, {}).pools == ("coding",)
+    assert make_plan(config, {}, {"TRUNKLINE_POOL": "coding"}).pools == ("coding",)
+
+
+def test_the_api_outlives_the_drain_of_the_workers(config: Path) -> None:
+    plan = make_plan(config, {"drain_s": "5"}, {})
+    assert plan.api.grace_s == 7
+    assert plan.environ["TRUNKLINE_GRACE_S"] == "7.0"
+    assert plan.stop_timeout_s == 11
+    given = make_plan(config, {"drain_s": "5"}, {"TRUNKLINE_GRACE_S": "20"})
+    assert given.api.grace_s == 20
+    assert given.stop_timeout_s == 24
+
+
+def test_keys_reach_children_by_variable_and_not_by_command_line(config: Path) -> None:
+    plan = make_plan(config, {"api_key": ("one", "two")}, {"PATH": "/bin"})
+    assert plan.environ["TRUNKLINE_API_KEY"] == "one,two"
+    assert plan.environ["PATH"] == "/bin"
+    assert "one" not in plan.api_command
+    assert "two" not in repr(plan).replace("two: ", "").replace("'two'", "")
+
+
+def test_without_a_file_there_is_an_echo_agent() -> None:
+    assert list(make_plan(None, {}, {}).config.agents) == ["echo"]
+
+
+@pytest.mark.parametrize("options", [{"slots": "many"}, {"port": "x"}, {"workers": "0"}])
+def test_a_mistake_of_any_tier_is_found_before_anything_starts(
+    config: Path, options: dict[str, str]
+) -> None:
+    with pytest.raises(ConfigError):
+        make_plan(config, options, {})
