@@ -10,7 +10,17 @@ from tests.fakes.system import System, upstream_agent
 
 API_KEY = "client-secret"
 UPSTREAM_MODELS = (
-    *("words-1", "words-3", "words-500", "slow-20x50", "slow-1000x20", "split-20", "eager"),
+    *(
+        "words-1",
+        "words-3",
+        "words-500",
+        "slow-20x50",
+        "slow-1000x20",
+        "slow-1001x20",
+        "slow-1002x20",
+        "split-20",
+        "eager",
+    ),
     *("reasoning", "refusal", "tools", "tools-parallel", "tools-odd", "json", "echo-request"),
     *("length", "filter", "no-usage", "joint-usage", "whole", "context-length", "html", "garbage"),
     *("status-400", "status-401", "status-403", "status-404", "status-429", "status-500"),
