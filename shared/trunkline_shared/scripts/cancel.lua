@@ -5,6 +5,7 @@ local id, reason = ARGV[1], ARGV[2]
 local s = state(id)
 if not s then return 'gone' end
 if s.st == 'done' then return 'done' end
+despite_full_memory()
 if s.cancel == '' then
   s.cancel = reason
   redis.call('HSET', K.run .. id, 'cancel', reason)

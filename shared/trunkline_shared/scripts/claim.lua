@@ -14,7 +14,9 @@ local function adopt(id, pool, score)
   local request = fine and type(values) == 'table' and type(values.k) == 'table' and values.k.request
   if type(request) ~= 'table' or type(request.agent) ~= 'string' then return nil end
   local principal = type(request.principal) == 'string' and request.principal or ''
-  redis.call('XADD', K.log .. id, '0-1', 'f', '[1,["created",' .. score .. ']]')
+  if not log_top(id) then
+    redis.call('XADD', K.log .. id, '0-1', 'f', '[1,["created",' .. score .. ']]')
+  end
   redis.call('PEXPIRE', K.log .. id, C.slack_ms)
   redis.call('HSET', K.run .. id, 'st', 'queued', 'agent', request.agent, 'pool', pool, 'principal',
     principal, 'reply', type(request.reply) == 'string' and request.reply or '', 'stream',

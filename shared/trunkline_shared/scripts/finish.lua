@@ -7,6 +7,7 @@ local id, stream_id, frame, outcome = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local s = state(id)
 if not s then return 'gone' end
 if s.st == 'done' then return 'done' end
+despite_full_memory()
 if stream_id == '' then
   end_run(id, s, frame, outcome, now_ms())
 else

@@ -50,10 +50,13 @@ local function append_frame(id, stream_id, frame)
     local there = #redis.call('XRANGE', K.log .. id, stream_id, stream_id) == 1
     return there and 'known' or 'refused'
   end
-  if top_seq + 1 < tonumber(string.match(frame, '^%[(%d+)')) then return 'early' end
+  local first = tonumber(string.match(frame, '^%[(%d+)'))
+  if top_seq + 1 < first then return 'early' end
+  if top_seq + 1 > first then return 'refused' end
   local answer = redis.pcall('XADD', K.log .. id, 'NOMKSTREAM', stream_id, 'f', frame)
   if type(answer) ~= 'table' or not answer.err then return 'added' end
-  return string.sub(tostring(answer.err), 1, 3) == 'OOM' and 'full' or 'refused'
+  -- Versions put different words before it.
+  return string.find(tostring(answer.err), 'OOM', 1, true) and 'full' or 'refused'
 end
 
 -- Writes one event by someone who takes the run's log over, under the epoch given.
@@ -68,6 +71,10 @@ local function append_event(id, s, epoch, event)
 end
 
 local function next_epoch(s, now) return math.max(s.epoch + 1, now) end
+
+-- Redis without memory refuses a script's first write if it may grow, and none after one that may
+-- not. What ends a run frees more than it takes, so it begins with this.
+local function despite_full_memory() redis.call('DEL', K.run) end
 
 -- The one place where a run stops being: takes it out of every list and gives its slot back.
 local function settle(id, s, outcome)

@@ -6,11 +6,12 @@
 -- Returns {'lost'}, or {'ok', {run ids to cancel}, {held or own run ids} or false}.
 local worker, mode, known, draining = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
 local lease = K.lease .. worker
-if mode == 'renew' then
-  if redis.call('PEXPIRE', lease, C.lease_ttl_ms) == 0 then return { 'lost' } end
-elseif not redis.call('SET', lease, '1', 'NX', 'PX', C.lease_ttl_ms) then
-  if mode == 'start' then return { 'lost' } end
-  redis.call('PEXPIRE', lease, C.lease_ttl_ms)
+if mode == 'start' then
+  if not redis.call('SET', lease, '1', 'NX', 'PX', C.lease_ttl_ms) then return { 'lost' } end
+-- First, because Redis without memory takes it, and then also what follows.
+elseif redis.call('PEXPIRE', lease, C.lease_ttl_ms) == 0 then
+  if mode == 'renew' then return { 'lost' } end
+  redis.call('SET', lease, '1', 'PX', C.lease_ttl_ms)
 end
 
 -- Out of memory must not cost the lease: what follows may fail, the renewal stands.

@@ -3,6 +3,7 @@
 local now = now_ms()
 local last = tonumber(redis.call('GET', K.sweep_last) or 0)
 if now - last < C.sweep_min_ms then return { 0, 0, 0 } end
+despite_full_memory()
 redis.call('SET', K.sweep_last, int(now))
 -- Nobody swept for a while: Redis itself was away, so its expiries prove nothing yet.
 if now - last > C.sweep_gap_ms then redis.call('SET', K.sweep_hold, '1', 'PX', C.lease_ttl_ms) end
@@ -38,7 +39,7 @@ local function bury(worker)
       take_back(id, s)
     end
   end
-  redis.call('DEL', K.cancels .. worker, K.agents .. worker)
+  redis.call('DEL', K.cancels .. worker)
   redis.call('SREM', K.holders, worker)
 end
 
