@@ -1,0 +1,101 @@
+"""What a reader was shown decides how a run goes on after its worker died."""
+
+import pytest
+
+from tests.contract.script_bed import Bed
+from trunkline_shared.events import (
+    Attempt,
+    Failed,
+    ReasoningDelta,
+    RefusalDelta,
+    RunEvent,
+    TextDelta,
+    ToolArgsDelta,
+    ToolCallStart,
+)
+
+
+async def crash_after(bed: Bed, *said: RunEvent, stream: bool, on_lost: str = "fail") -> str:
+    """A run whose first worker said this and died, once another has claimed."""
+    await bed.renew("w1")
+    run_id = await bed.submit(stream=stream, on_lost=on_lost)
+    (run,) = await bed.claim("w1")
+    if said:
+        assert await bed.append(run, 3, *said) == "added"
+    await bed.crash("w1")
+    await bed.renew("w2")
+    return run_id
+
+
+SHOWN: list[list[RunEvent]] = [
+    [TextDelta("he")],
+    [ReasoningDelta("hm")],
+    [RefusalDelta("no")],
+    [ToolCallStart(0, "c", "f"), ToolArgsDelta(0, "{")],
+]
+
+
+@pytest.mark.parametrize("said", SHOWN, ids=lambda said: type(said[-1]).__name__)
+async def test_a_stream_that_has_shown_something_ends_with_worker_lost(
+    bed: Bed, said: list[RunEvent]
+) -> None:
+    run_id = await crash_after(bed, *said, stream=True)
+    assert await bed.claim("w2") == []
+    *before, attempt, failed = await bed.events(run_id)
+    assert before[-len(said) :] == said
+    assert attempt == Attempt(2)
+    assert isinstance(failed, Failed) and failed.code == "worker_lost"
+    assert await bed.traces(run_id) == []
+    assert (await bed.state(run_id))["st"] == "done"
+
+
+async def test_a_stream_that_has_shown_nothing_is_retried_in_silence(bed: Bed) -> None:
+    run_id = await crash_after(bed, stream=True)
+    (run,) = await bed.claim("w2")
+    assert (run.run_id, run.attempt, run.last_seq) == (run_id, 2, 3)
+    assert (await bed.events(run_id))[-1] == Attempt(2)
+
+
+async def test_the_bare_start_of_a_tool_call_counts_as_not_shown_and_is_dropped(bed: Bed) -> None:
+    run_id = await crash_after(bed, ToolCallStart(0, "c", "f"), stream=True)
+    await bed.claim("w2")
+    assert (await bed.events(run_id))[-1] == Attempt(2, drop_from=3)
+
+
+@pytest.mark.parametrize("said", SHOWN, ids=lambda said: type(said[-1]).__name__)
+async def test_what_a_whole_reply_has_gathered_is_dropped_and_the_run_retried(
+    bed: Bed, said: list[RunEvent]
+) -> None:
+    run_id = await crash_after(bed, *said, stream=False)
+    (run,) = await bed.claim("w2")
+    assert run.last_seq == 3 + len(said)
+    assert (await bed.events(run_id))[-1] == Attempt(2, drop_from=3)
+
+
+async def test_what_was_dropped_before_is_not_dropped_again(bed: Bed) -> None:
+    run_id = await crash_after(bed, TextDelta("old"), stream=False)
+    (second,) = await bed.claim("w2")
+    await bed.append(second, second.last_seq + 1, TextDelta("new"), TextDelta("er"))
+    await bed.hand_back("w2", run_id)
+    (third,) = await bed.claim("w2")
+    assert (await bed.events(run_id))[-1] == Attempt(3, drop_from=second.last_seq + 1)
+    await bed.hand_back("w2", run_id)
+    await bed.claim("w2")
+    assert third.last_seq == second.last_seq + 3
+    assert (await bed.events(run_id))[-1] == Attempt(4)
+
+
+async def test_who_can_go_on_after_a_loss_gets_another_attempt_with_nothing_dropped(
+    bed: Bed,
+) -> None:
+    run_id = await crash_after(bed, TextDelta("he"), stream=True, on_lost="continue")
+    (run,) = await bed.claim("w2")
+    assert run.attempt == 2
+    assert (await bed.events(run_id))[-1] == Attempt(2)
+
+
+async def test_a_second_reader_makes_a_run_a_streamed_one(bed: Bed) -> None:
+    run_id = await crash_after(bed, TextDelta("he"), stream=False)
+    await bed.set_state(run_id, stream=1)
+    assert await bed.claim("w2") == []
+    assert (await bed.state(run_id))["st"] == "done"

@@ -1,0 +1,107 @@
+"""A Redis without memory refuses what makes it grow; what ends a run must work all the same."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from tests.contract.script_bed import Bed, now_ms
+from tests.fakes.redis_server import RedisServer
+from trunkline_shared.events import Failed, Finished, TextDelta
+from trunkline_shared.run import new_run_id
+
+pytestmark = pytest.mark.redis
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def bed(server: RedisServer) -> AsyncIterator[Bed]:
+    server.flush()
+    bed = Bed(Redis.from_url(server.url))
+    await bed.load()
+    await bed.renew()
+    yield bed
+    await bed.redis.config_set("maxmemory", 0)
+    await bed.redis.aclose()
+
+
+async def fill(bed: Bed) -> None:
+    await bed.redis.config_set("maxmemory", 1)
+
+
+async def test_frames_wait_until_there_is_room(bed: Bed) -> None:
+    await bed.submit()
+    (run,) = await bed.claim()
+    await fill(bed)
+    assert await bed.append(run, 3, TextDelta("a")) == "full"
+    await bed.redis.config_set("maxmemory", 0)
+    assert await bed.append(run, 3, TextDelta("a")) == "added"
+
+
+async def test_the_end_of_a_run_finds_room_because_it_makes_some(bed: Bed) -> None:
+    run_id = await bed.submit()
+    (run,) = await bed.claim()
+    await fill(bed)
+    assert await bed.finish(run, 3, Finished("stop")) == "ok"
+    assert await bed.traces(run_id) == []
+
+
+async def test_somebody_else_can_end_a_run(bed: Bed) -> None:
+    run_id = await bed.submit()
+    await bed.claim()
+    await fill(bed)
+    assert await bed.finish_for(run_id) == "ok"
+    assert isinstance((await bed.events(run_id))[-1], Failed)
+
+
+async def test_a_lease_is_renewed_and_recovered(bed: Bed) -> None:
+    await fill(bed)
+    assert (await bed.renew(mode="renew", known=0))[0] == b"ok"
+    assert (await bed.renew(mode="recover"))[0] == b"ok"
+    await bed.kill("w")
+    assert (await bed.renew(mode="recover"))[0] == b"ok"
+    assert await bed.redis.exists(bed.keys.lease("w"))
+
+
+async def test_runs_are_cancelled_whether_they_wait_or_run(bed: Bed) -> None:
+    running = await bed.submit()
+    await bed.claim()
+    waiting = await bed.submit()
+    await fill(bed)
+    assert await bed.cancel(running) == "told"
+    assert await bed.cancel(waiting) == "cancelled"
+
+
+async def test_the_sweep_still_takes_back_and_ends(bed: Bed) -> None:
+    lost = await bed.submit()
+    await bed.claim()
+    late = await bed.submit()
+    await bed.set_state(late, exp=now_ms() - 1)
+    await bed.sweep()
+    await bed.kill("w")
+    await bed.redis.set("contract:sweep:last", now_ms() - 500)
+    await fill(bed)
+    assert await bed.call("sweep") == [1, 0, 0]
+    assert await bed.queued() == [lost]
+
+
+async def test_a_submit_is_refused_and_leaves_nothing(bed: Bed) -> None:
+    await fill(bed)
+    run_id = new_run_id()
+    with pytest.raises(ResponseError, match="maxmemory"):
+        await bed.submit(run_id)
+    assert await bed.traces(run_id) == []
+    assert not await bed.redis.exists(bed.keys.log(run_id))
+
+
+async def test_runs_are_claimed_and_handed_back(bed: Bed) -> None:
+    run_id = await bed.submit()
+    await fill(bed)
+    assert [run.run_id for run in await bed.claim()] == [run_id]
+    assert await bed.hand_back("w", run_id) == [run_id]
