@@ -44,7 +44,7 @@ SERVE = (
     Option("--workers", "worker processes (1)", "N"),
 )
 EPILOG = """Every option is also a variable: --redis-url is TRUNKLINE_REDIS_URL; an option wins.
-Settings that are variables only stand in docs/."""
+Settings that are variables only stand in docs/configuration.md."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,11 @@ _EXEC_TETHERED = Path(__file__).with_name("exec_tethered.py")
 
 
 class EmbeddedRedis:
-    """Runs from `start` to `stop`; ends by itself when this process dies."""
+    """Runs from `start` to `stop`; ends by itself when this process dies.
+
+    On Linux already when the thread ends that started it; elsewhere it may outlive a `kill -9` of
+    this process, and then keeps the data directory to itself.
+    """
 
     def __init__(self, data: DataDir, binary: RedisBinary) -> None:
         self._data = data

@@ -1,6 +1,7 @@
 """The parent of `serve`: starts Redis, workers and API in this order, and ends them in reverse."""
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Awaitable
@@ -107,7 +108,10 @@ class Supervisor:
         api = self._plan.api
         url = base_url(api.host, self._port)
         keys = bool(api.api_key or api.api_key_file)
-        print(banner(url, self._plan.config.agents, keys=keys), flush=True)
+        with contextlib.suppress(
+            BrokenPipeError
+        ):  # nobody reads it any more; we serve all the same
+            print(banner(url, self._plan.config.agents, keys=keys), flush=True)
 
     def _redis_end(self) -> list[Awaitable[int]]:
         return [self._redis.child.wait()] if self._redis else []

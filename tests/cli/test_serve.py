@@ -197,3 +197,12 @@ def refused(done: subprocess.CompletedProcess[str], why: str) -> None:
     assert done.stderr.startswith("trunkline: ")
     assert done.stderr.count("\n") == 1
     assert why in done.stderr
+
+
+def test_check_exits_with_1_on_an_error_and_0_without(tmp_path: Path) -> None:
+    good = run_trunkline("check", EXAMPLE)
+    assert (good.returncode, good.stderr) == (0, "")
+    assert "assistant" in good.stdout
+    config = tmp_path / "agents.yml"
+    config.write_text("agents:\n  one:\n    modle: echo\n")
+    assert run_trunkline("check", str(config)).returncode == 1
