@@ -41,13 +41,12 @@ class LoggedProcess:
     @property
     def alive(self) -> bool:
         """A paused process is alive, one that has ended and was not collected yet is not."""
-        return self._process.poll() is None
+        return self.code is None
 
     @property
-    def ended_as_told(self) -> bool:
-        """Ended by a signal, or in order after one; not by a mistake of its own."""
-        code = self._process.poll()
-        return code is not None and code <= 0
+    def code(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+        return self._process.poll()
 
     def first_line(self) -> str:
         assert self._process.stdout is not None

@@ -115,22 +115,23 @@ class System:
     def wait_ready(self, timeout_s: float = START_S) -> None:
         """Until each worker serves and each API process answers /ready with 200.
 
-        Those that were killed or stopped do not count.
+        Those that were killed or ended do not count; a paused API process never gets there.
         """
         deadline = time.monotonic() + timeout_s
         waiting = [(self.workers, self._worker_ready), (self.apis, self._api_ready)]
         for processes, is_ready in waiting:
             for index, process in enumerate(processes):
-                if not process.ended_as_told:
-                    self._wait_for(process, partial(is_ready, index), deadline)
+                self._wait_for(process, partial(is_ready, index), deadline)
 
     def _wait_for(
         self, process: LoggedProcess, is_ready: Callable[[], bool], deadline: float
     ) -> None:
         while not is_ready():
-            if not process.alive or time.monotonic() > deadline:
-                self.print_logs()
-                raise AssertionError(f"{process.log.name}: does not get ready")
+            code = process.code
+            if code is not None and code <= 0:
+                return
+            if code is not None or time.monotonic() > deadline:
+                raise AssertionError(f"{process.log.name}: does not get ready\n{process.tail()}")
             time.sleep(0.02)
 
     def print_logs(self) -> None:
