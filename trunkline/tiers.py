@@ -45,7 +45,7 @@ def _worker(config_path: Path, options: Mapping[str, Any], environ: Mapping[str,
     settings = WorkerSettings.from_environ(environ, **options)
     configure_logging(settings.log_format, settings.log_level)
     config = load_config(config_path, environ)
-    return _run(run_worker(settings, config))
+    return _run(run_worker(settings, config, environ))
 
 
 @contextmanager

@@ -6,7 +6,6 @@ used: a run is held by a lease and ends through the scripts.
 
 import asyncio
 import logging
-import os
 import secrets
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -49,9 +48,7 @@ class OpenBackends(BackendsByAgent, Protocol):
         """The agents that can run here."""
 
 
-async def run_worker(
-    settings: WorkerSettings, config: Config, environ: Mapping[str, str] = os.environ
-) -> None:
+async def run_worker(settings: WorkerSettings, config: Config, environ: Mapping[str, str]) -> None:
     """Runs one worker until SIGTERM or SIGINT and the end of its drain.
 
     Raises StartError or ConfigError when it cannot begin.
