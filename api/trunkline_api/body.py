@@ -14,8 +14,12 @@ class ClientLeft(Exception):
 async def read_body(
     receive: Receive, headers: Iterable[tuple[bytes, bytes]], *, max_bytes: int, timeout_s: float
 ) -> bytes:
-    """The whole body. Raises ApiError 413 or 408, or ClientLeft."""
+    """The whole body. Raises ApiError 413, 408 or 415, or ClientLeft."""
     for name, value in headers:
+        if name == b"content-encoding" and value.lower() != b"identity":
+            raise ApiError(
+                415, "Send the body without 'Content-Encoding'.", code="unsupported_encoding"
+            )
         if name == b"content-length" and value.isdigit() and int(value) > max_bytes:
             raise _too_large(max_bytes)
     try:

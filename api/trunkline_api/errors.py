@@ -91,6 +91,7 @@ _REPLIES: dict[FailureCode, _Reply] = {
     # A run gets here before its first output only after it took down several workers.
     "worker_lost": _Reply(500, SERVER_ERROR, "The worker that ran this request died.", False),
     "worker_draining": _Reply(503, SERVER_ERROR, "The worker is shutting down; try again."),
+    "api_draining": _Reply(503, SERVER_ERROR, "The server is shutting down; try again."),
     "run_lost": _Reply(500, SERVER_ERROR, "The run's events are gone.", False),
     "redis_unavailable": _Reply(503, SERVER_ERROR, "The server's queue is away; try again."),
     "output_too_large": _Reply(502, SERVER_ERROR, "The agent's output is too large.", False),

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from trunkline_shared.channel import Channel
+from trunkline_shared.deadline import Deadline
 from trunkline_shared.errors import TrunklineError
 from trunkline_shared.events import Failed, Finished, decode_frame
 from trunkline_shared.run import RunId
@@ -38,7 +39,8 @@ class Reader:
         self._max_bytes = max_bytes
         self._frames: list[tuple[bytes, bytes]] = []
         self._bytes = 0
-        self._wake = asyncio.Event()
+        self._waiter: asyncio.Future[bool] | None = None
+        self._patience = Deadline(lambda: self._wake(False))
         self._closed: ReaderClosed | None = None
 
     def push(self, stream_id: bytes, frame: bytes) -> None:
@@ -48,26 +50,44 @@ class Reader:
             self.look_into_log()
         if not self.behind:
             self._frames.append((stream_id, frame))
-            self._wake.set()
+            self._wake(True)
 
     def look_into_log(self) -> None:
         """Frames may be missing: what is buffered counts for nothing, the log is to be read."""
         self.behind = True
         self._frames.clear()
         self._bytes = 0
-        self._wake.set()
+        self._wake(True)
 
     def close(self, *, shutting_down: bool = False) -> None:
         self._closed = self._closed or ReaderClosed(shutting_down=shutting_down)
-        self._wake.set()
+        self._wake(True)
 
-    async def wait(self) -> None:
-        """Returns when there are frames or `behind` is set. Raises ReaderClosed."""
-        while not self._frames and not self.behind and self._closed is None:
-            self._wake.clear()
-            await self._wake.wait()
+    async def wait(self, timeout_s: float) -> bool:
+        """True when there are frames or `behind` is set, False after `timeout_s` without.
+
+        Raises ReaderClosed.
+        """
+        if not self._frames and not self.behind and self._closed is None:
+            self._waiter = asyncio.get_running_loop().create_future()
+            self._patience.set(timeout_s)
+            try:
+                if not await self._waiter:
+                    return False
+            finally:
+                self._waiter = None
+                self._patience.clear()
         if self._closed is not None:
             raise self._closed
+        return True
+
+    def discard(self) -> None:
+        """Ends the reader's timer. Nobody waits any more."""
+        self._patience.close()
+
+    def _wake(self, heard: bool) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(heard)
 
     def take(self) -> list[tuple[bytes, bytes]]:
         """All buffered `(stream id, frame)`, in order."""
@@ -123,6 +143,7 @@ class Hub:
 
     def release(self, reader: Reader) -> None:
         """The client is served, or gone; in the latter case the caller cancels the run."""
+        reader.discard()
         key = reader.run_id.encode()
         del self._readers[key]
         self._note_asked(key)

@@ -23,8 +23,8 @@ class RunLost(TrunklineError):
 class Cursor:
     """The last event passed on. Only ever moves forward."""
 
-    epoch: int = 0
-    seq: int = 0
+    epoch: int
+    seq: int
 
     def place(self, epoch: int, first_seq: int) -> Literal["next", "known", "hole"]:
         """Where a frame of `epoch` beginning at `first_seq` stands.
@@ -54,7 +54,8 @@ class Relay:
         self._reader = reader
         self._pipe = pipe
         self._log = keys.log(reader.run_id)
-        self._cursor = Cursor()
+        # Whoever submitted the run knows that it was created; nobody pushes that event.
+        self._cursor = Cursor(0, 1)
         self._away_since: float | None = None
         self.ended = False  # the terminal event was passed on
 
@@ -64,10 +65,7 @@ class Relay:
         Raises ReaderClosed, RunLost, or RedisUnavailable when the log has to be read and Redis is
         away for longer than a blip.
         """
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._reader.wait()
-        except TimeoutError:
+        if not await self._reader.wait(timeout_s):
             return None
         batches: list[Batch] = []
         for stream_id, frame in self._reader.take():
@@ -93,15 +91,17 @@ class Relay:
                 raise RedisUnavailable("the log could not be read") from None
 
     async def _read_log(self, batches: list[Batch]) -> None:
-        """Reads on from the cursor to the log's end; frames pushed meanwhile are known then."""
+        """Reads on from the cursor to the log's end; frames pushed meanwhile are known then.
+
+        Each page begins with the entry at the cursor, which is what proves that the log is the one
+        that was read before.
+        """
         while not self.ended:
-            after = f"({self._cursor.epoch}-{self._cursor.seq}" if self._cursor.seq else "-"
-            page = self._pipe.send("XRANGE", self._log, after, "+", "COUNT", PAGE)
-            exists = self._pipe.send("EXISTS", self._log)
-            entries, is_there = await asyncio.gather(page, exists)
-            if not is_there or (not self._cursor.seq and entries[0][0] != b"0-1"):
+            at = f"{self._cursor.epoch}-{self._cursor.seq}"
+            entries = await self._pipe.send("XRANGE", self._log, at, "+", "COUNT", PAGE)
+            if not entries or entries[0][0] != at.encode():
                 raise RunLost("the log of the run is gone")
-            for stream_id, fields in entries:
+            for stream_id, fields in entries[1:]:
                 if not self._pass_on(stream_id, fields[1], batches):
                     raise RunLost("the log of the run has a hole")
             if len(entries) < PAGE:

@@ -49,6 +49,7 @@ class Channel:
         self._heard_at = 0.0
         self._ready = asyncio.Event()
         self._owner: asyncio.Task[None] | None = None
+        self._closed = False
 
     @property
     def is_ready(self) -> bool:
@@ -62,13 +63,14 @@ class Channel:
         self._owner = asyncio.create_task(self._run(), name=f"channel:{self._name}")
 
     async def aclose(self) -> None:
+        self._closed = True
         if self._owner is not None:
             self._owner.cancel()
             await asyncio.gather(self._owner, return_exceptions=True)
             self._owner = None
 
     async def _run(self) -> None:
-        while True:
+        while not self._closed:  # a cancellation gets lost where a task group fails just then
             connection = self._client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
             try:
                 async with asyncio.timeout(self._timeout_s):

@@ -1,10 +1,10 @@
 """Errors of the program and failure codes of runs.
 
-    TrunklineError
-    ├── ConfigError        the operator's file or settings are wrong; exit code 2
-    ├── StartError         the process cannot start here (port, Redis, data directory); exit code 2
-    ├── RedisUnavailable   Redis did not answer in time; the caller may retry
-    └── Refused            `submit` did not admit a run; carries code and measured wait
+TrunklineError
+├── ConfigError        the operator's file or settings are wrong; exit code 2
+├── StartError         the process cannot start here (port, Redis, data directory); exit code 2
+├── RedisUnavailable   Redis did not answer in time; the caller may retry
+└── Refused            `submit` did not admit a run; carries code and measured wait
 """
 
 from typing import Literal, TypeAlias
@@ -24,6 +24,7 @@ FailureCode: TypeAlias = Literal[
     "cancelled",
     "worker_lost",  # its worker died after output was shown, or too often
     "worker_draining",
+    "api_draining",
     "run_lost",  # the log is gone
     "redis_unavailable",
     "output_too_large",

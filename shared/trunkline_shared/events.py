@@ -40,7 +40,7 @@ class Attempt:
     drop_from: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that costs 0.2 µs a token
 class TextDelta:
     """A piece of the answer. `logprobs` holds OpenAI's per-token rows when they were asked for."""
 
@@ -151,13 +151,20 @@ def decode(row: Sequence[Any]) -> RunEvent:
 
 
 def encode_frame(first_seq: int, events: Iterable[RunEvent]) -> bytes:
-    return orjson.dumps([first_seq, *map(encode, events)])
+    # Plain text is nearly all there is, so it does not pay for the others.
+    rows = [
+        ("t", event.text) if type(event) is TextDelta and event.logprobs is None else encode(event)
+        for event in events
+    ]
+    return orjson.dumps([first_seq, *rows])
 
 
 def decode_frame(frame: bytes) -> tuple[int, list[RunEvent]]:
     """`(first_seq, events)` of one log entry."""
     first_seq, *rows = orjson.loads(frame)
-    return first_seq, [decode(row) for row in rows]
+    return first_seq, [
+        TextDelta(row[1]) if row[0] == "t" and len(row) == 2 else decode(row) for row in rows
+    ]
 
 
 def _value(value: Any) -> Any:

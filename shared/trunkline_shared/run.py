@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, NewType
 
 import orjson
@@ -54,7 +54,7 @@ def encode_job(request: RunRequest) -> bytes:
             "t": None,
             "f": "run",
             "a": (),
-            "k": {"request": asdict(request)},
+            "k": {"request": request},
             "et": created_ms(request.run_id),
         }
     )
@@ -66,6 +66,8 @@ def decode_job(run_id: str, job: bytes) -> RunRequest:
         values: dict[str, Any] = orjson.loads(job)["k"]["request"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"the job of run {run_id} is not a run request") from error
+    if not isinstance(values, dict) or not isinstance(values.get("agent"), str):
+        raise ValueError(f"the job of run {run_id} names no agent")
     if values.get("v", REQUEST_VERSION) != REQUEST_VERSION:
         raise ValueError(f"the request of run {run_id} has the unknown version {values['v']!r}")
     known = RunRequest.__dataclass_fields__

@@ -29,6 +29,7 @@ STATUSES = {
     "cancelled": 409,
     "worker_lost": 500,
     "worker_draining": 503,
+    "api_draining": 503,
     "run_lost": 500,
     "redis_unavailable": 503,
     "output_too_large": 502,

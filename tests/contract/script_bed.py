@@ -33,8 +33,8 @@ class Bed:
         self.scripts = Scripts.build(self.keys, CommonSettings(prefix=PREFIX))
 
     async def load(self) -> None:
-        for command in self.scripts.loading():
-            await self.redis.execute_command(*command)
+        for text in self.scripts.texts.values():
+            await self.redis.script_load(text)
 
     async def call(self, name: ScriptName, *arguments: Argument) -> Any:
         return await self.redis.execute_command(*self.scripts.call(name, *arguments))

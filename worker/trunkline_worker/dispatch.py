@@ -99,6 +99,8 @@ class Dispatch:
             if astray := unknown & self._unknown:
                 self._tasks.create_task(self._hand_back([*astray]), name="hand back")
             self._unknown = unknown
+        else:
+            self._unknown = frozenset()
         self.publisher.resume()
         self._wake.set()
 
@@ -138,11 +140,17 @@ class Dispatch:
             await self._calls.connected()
             return 0
         self._left = left == b"1"
-        for row in rows:
-            self._start(Claimed.parse(row))
-        return len(rows)
+        runs = [Claimed.parse(row) for row in rows]
+        if self._draining and runs:
+            await self._hand_back([run.run_id for run in runs])  # taken as the drain began
+            return 0
+        for run in runs:
+            self._start(run)
+        return len(runs)
 
     def _start(self, claimed: Claimed) -> None:
+        if before := self.executions.get(claimed.run_id):
+            before.drop()  # this worker lost the run and got it back
         writer = self.publisher.open_run(
             claimed.run_id, claimed.epoch, claimed.last_seq, claimed.reply
         )

@@ -101,20 +101,24 @@ class Execution:
 
         Raises only the cancellation of the process.
         """
-        self._task = asyncio.current_task()
+        self._task = task = asyncio.current_task()
+        assert task is not None
         if self._stopped_by is not None or self._dropped:
             self._cancel()
         terminal: Terminal | None
         request: RunRequest | None = None
         try:
+            await asyncio.sleep(0)  # where a run that was stopped before it began ends
             request = decode_job(self.claimed.run_id, self.claimed.job)
             terminal = await self._execute(request, backends)
-        except asyncio.CancelledError:
-            if self._stopped_by is None and not self._dropped:
+        except asyncio.CancelledError as error:
+            if self._stopped_by is not None or self._dropped:
+                task.uncancel()
+                terminal = self._end(self._stopped_by) if self._stopped_by else None
+            elif task.cancelling():
                 raise
-            assert self._task is not None
-            self._task.uncancel()
-            terminal = self._end(self._stopped_by) if self._stopped_by else None
+            else:  # nobody cancelled us: something of the backend's own was
+                terminal = self._bug(error)
         except ValueError as error:
             logger.error("%s", error)
             terminal = self._end(Failed("server_error", "The request could not be read."))
@@ -129,10 +133,11 @@ class Execution:
         timer = asyncio.timeout(self.claimed.remaining_s)
         try:
             backend = backends.get(request.agent)
-            async with timer:
-                return await self._relay(backend, request)
         except KeyError:
             return self._end(Failed("agent_unavailable", "This worker cannot run the agent."))
+        try:
+            async with timer:
+                return await self._relay(backend, request)
         except TimeoutError as error:
             if timer.expired():
                 return self._end(
@@ -140,9 +145,9 @@ class Execution:
                 )
             return self._bug(error)
         except RunBufferFull:
-            return self._end(
-                Failed("redis_unavailable", "The answer could not be handed on in time.")
-            )
+            # No use to wait behind what Redis does not take.
+            self.writer.give_up()
+            return Failed("redis_unavailable", "The answer could not be handed on in time.")
         except Exception as error:  # noqa: BLE001  # a backend's bug must end its run, visibly
             return self._bug(error)
 

@@ -47,12 +47,26 @@ class FrameBuffer:
 
     def add(self, events: Sequence[RunEvent]) -> None:
         for event in events:
+            # Short plain text is nearly all there is.
+            if type(event) is TextDelta and event.logprobs is None:
+                chars = len(event.text)
+                if chars <= MAX_DELTA_CHARS:
+                    self._events.append(event)
+                    self.waiting_chars += chars + 32
+                    continue
             for piece in split_delta(event):
                 self._events.append(piece)
                 self.waiting_chars += _weight(piece)
 
+    def wrote(self, frame: Frame) -> bool:
+        """Whether the frame is of this attempt."""
+        return frame.stream_id.startswith(f"{self._epoch}-")
+
     def drain(self) -> list[Frame]:
-        """All waiting events as frames of at most 64 KB each; the terminal one in the last."""
+        """All waiting events as frames of at most 64 KB each; the terminal one in the last.
+
+        Raises TypeError when one of them is no JSON; they are gone then.
+        """
         events, self._events = self._events, []
         self.waiting_chars = 0
         return self._frames(events)
@@ -100,12 +114,20 @@ def split_delta(event: RunEvent) -> list[RunEvent]:
             return [event]
     if len(text) <= MAX_DELTA_CHARS:
         return [event]
-    pieces: list[RunEvent] = [
+    head: RunEvent = replace(event, text=text[:MAX_DELTA_CHARS])
+    if isinstance(event, TextDelta):
+        event = replace(event, logprobs=None)  # the head has them all
+    rest: list[RunEvent] = [
         replace(event, text=text[start : start + MAX_DELTA_CHARS])
-        for start in range(0, len(text), MAX_DELTA_CHARS)
+        for start in range(MAX_DELTA_CHARS, len(text), MAX_DELTA_CHARS)
     ]
-    return pieces
+    return [head, *rest]
 
 
 def _weight(event: RunEvent) -> int:
-    return len(event.text) + 32 if isinstance(event, TextDelta | ReasoningDelta) else 200
+    match event:
+        case TextDelta(text, rows):
+            return len(text) + 32 + 200 * len(rows or ())
+        case ReasoningDelta(text) | RefusalDelta(text) | ToolArgsDelta(_, text):
+            return len(text) + 32
+    return 200

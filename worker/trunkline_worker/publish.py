@@ -37,6 +37,7 @@ class RunWriter:
         self.unacknowledged = 0  # bytes of frames sent and not yet known to be in the log
         self.stuck_since: float | None = None  # frames wait for one that Redis does not have
         self.has_output = False
+        self.complete = False  # the terminal event was taken; a run has only one
         self.closed = False  # nothing more goes out: fenced, handed back, or over
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -46,20 +47,27 @@ class RunWriter:
         Raises RunBufferFull when Redis has not taken this run's events for too long. The terminal
         event is always taken; `ended` resolves with the answer of `finish` to it.
         """
-        if self.closed or not events:
+        if self.closed or self.complete or not events:
             return
         self.buffer.add(events)
-        urgent = is_terminal(events[-1]) or isinstance(events[-1], ToolCallStart)
+        self.complete = is_terminal(events[-1])
+        urgent = self.complete or isinstance(events[-1], ToolCallStart)
         if not self.has_output and shows_output(events[0]):
             self.has_output = urgent = True
         self._publisher.notice(self, urgent=urgent)
-        if not is_terminal(events[-1]):
+        if not self.complete:
             self._publisher.check_room(self)
 
     def close(self) -> None:
         """Drops what waits. Frames already sent stay what they are."""
         self.closed = True
         self._publisher.forget(self)
+
+    def give_up(self) -> None:
+        """Closes; the run's end has to be written over its log: `ended` says 'refused'."""
+        self.close()
+        if not self.ended.done():
+            self.ended.set_result("refused")
 
 
 class Publisher:
@@ -114,7 +122,9 @@ class Publisher:
 
     def forget(self, writer: RunWriter) -> None:
         run_id = writer.buffer.run_id
-        self._dirty.pop(run_id, None)
+        # A later attempt of the same run may write here by now.
+        if self._dirty.get(run_id) is writer:
+            del self._dirty[run_id]
         if self._writers.get(run_id) is writer:
             del self._writers[run_id]
 
@@ -137,18 +147,26 @@ class Publisher:
 
     def _rewind(self) -> None:
         """After a reconnect: what Redis may have lost with the old primary goes first."""
-        horizon = time.monotonic() - KEPT_S
-        recent = [frame for at, frame in self._kept if at >= horizon]
+        recent = [frame for _, frame in self._kept]
         self._kept.clear()
+        for frame in recent:
+            if writer := self._writer_of(frame):
+                writer.unacknowledged += len(frame.data)
         self._again = recent + self._again
 
     def _drain(self) -> list[Frame]:
         dirty, self._dirty = self._dirty, {}
         frames: list[Frame] = []
-        for writer in dirty.values():
-            for frame in writer.buffer.drain():
-                writer.unacknowledged += len(frame.data)
-                frames.append(frame)
+        for run_id, writer in dirty.items():
+            try:
+                new = writer.buffer.drain()
+            except TypeError as error:
+                # No JSON, for example half of a surrogate pair: one run's fault, nobody else's.
+                logger.error("run %s says what cannot be written: %s", run_id, error)
+                self._on_lost(run_id, "refused")
+                continue
+            writer.unacknowledged += sum(len(frame.data) for frame in new)
+            frames += new
         return frames
 
     def _send(self, frames: list[Frame]) -> None:
@@ -203,12 +221,12 @@ class Publisher:
             self._wake.set()
 
     def _acknowledge(self, frame: Frame, answer: str) -> None:
-        writer = self._writers.get(frame.run_id)
+        writer = self._writer_of(frame)
         if answer in ("added", "known", "ok", "done"):
             self._keep(frame)
         if writer is None:
             return
-        if answer == "full" or (answer == "early" and not self._is_stuck(writer)):
+        if self._is_for_later(writer, answer):
             asyncio.get_running_loop().call_later(RETRY_S, self._retry, frame)
             return
         writer.stuck_since = None
@@ -222,14 +240,23 @@ class Publisher:
         elif answer in ("fenced", "gone", "refused"):
             self._on_lost(frame.run_id, answer)
 
+    def _writer_of(self, frame: Frame) -> RunWriter | None:
+        """Whoever sent it, if still there: an earlier attempt is none of the later one's."""
+        writer = self._writers.get(frame.run_id)
+        return writer if writer is not None and writer.buffer.wrote(frame) else None
+
     def _retry(self, frame: Frame) -> None:
         self._again.append(frame)
         self._wake.set()
 
-    def _is_stuck(self, writer: RunWriter) -> bool:
-        """Whether the frame before this one is lost for good: Redis went back in time."""
-        writer.stuck_since = writer.stuck_since or time.monotonic()
-        return time.monotonic() - writer.stuck_since > STUCK_S
+    def _is_for_later(self, writer: RunWriter, answer: str) -> bool:
+        """Early for too long: the frame before is lost for good, Redis went back in time."""
+        if answer == "full":
+            writer.stuck_since = None  # this is the one that the others wait for
+        elif answer == "early":
+            writer.stuck_since = writer.stuck_since or time.monotonic()
+            return time.monotonic() - writer.stuck_since <= STUCK_S
+        return answer == "full"
 
     def _keep(self, frame: Frame) -> None:
         now = time.monotonic()

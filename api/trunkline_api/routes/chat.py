@@ -22,6 +22,7 @@ from trunkline_api.relay import Relay, RunLost
 from trunkline_api.render.chat import ChatRenderer, render_completion
 from trunkline_api.wire.chat import ChatRequest, parse_chat
 from trunkline_shared.config.models import AgentConfig
+from trunkline_shared.deadline import Patience
 from trunkline_shared.errors import RedisUnavailable, Refused
 from trunkline_shared.events import Failed, RunEvent
 from trunkline_shared.fold import Fold
@@ -94,15 +95,15 @@ class ChatRoute:
                 await self._reply(run, relay, send)
                 return
             renderer = ChatRenderer(run.run_id, agent.name, include_usage=request.include_usage)
-            stream = _Stream(send, self._settings.write_timeout_s)
-            try:
-                await self._stream(relay, renderer, stream)
-            except (RedisUnavailable, RunLost, ReaderClosed) as error:
-                if not stream.began or _client_left(error):
-                    raise
-                failed = _failed(error)
-                exchange.error_code = failed.code
-                await stream.write(renderer.render([failed]), last=True)
+            with _Stream(send, self._settings.write_timeout_s) as stream:
+                try:
+                    await self._stream(relay, renderer, stream)
+                except (RedisUnavailable, RunLost, ReaderClosed) as error:
+                    if not stream.began or _client_left(error):
+                        raise
+                    failed = _failed(error)
+                    exchange.error_code = failed.code
+                    await stream.write(renderer.render([failed]), last=True)
 
     async def _reply(self, run: RunRequest, relay: Relay, send: Send) -> None:
         fold = Fold()
@@ -146,13 +147,19 @@ class _Stream:
 
     def __init__(self, send: Send, timeout_s: float) -> None:
         self._send = send
-        self._timeout_s = timeout_s
+        self._patience = Patience(timeout_s)
         self.began = False
 
+    def __enter__(self) -> "_Stream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._patience.close()
+
     async def write(self, data: bytes, *, last: bool = False) -> None:
-        """Raises ReaderClosed when the client reads nothing for `timeout_s`."""
+        """Raises ReaderClosed when the client reads nothing for the time allowed."""
         try:
-            async with asyncio.timeout(self._timeout_s):
+            with self._patience:
                 if not self.began:
                     self.began = True
                     await self._send(_start())
@@ -178,4 +185,4 @@ def _failed(error: Exception) -> Failed:
         case RunLost():
             return Failed("run_lost", "The run's events were lost.")
         case _:
-            return Failed("redis_unavailable", "The server is shutting down; try again.")
+            return Failed("api_draining", "The server is shutting down; try again.")

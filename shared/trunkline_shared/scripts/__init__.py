@@ -29,7 +29,7 @@ SLACK_MS = 600_000  # how long logs and state outlive the last sign of their own
 
 @dataclass(frozen=True, slots=True)
 class Scripts:
-    """Texts by name, and the commands that load and call them. Raises nothing; does no I/O."""
+    """Texts and SHA1 by name, and the commands that call them. Does no I/O."""
 
     texts: dict[str, bytes]
     shas: dict[str, str]
@@ -62,10 +62,6 @@ class Scripts:
             for name, text in texts.items()
         }
         return cls(texts, shas)
-
-    def loading(self) -> list[tuple[Argument, ...]]:
-        """The commands that put all scripts into a server's cache."""
-        return [("SCRIPT", "LOAD", text) for text in self.texts.values()]
 
     def call(self, name: ScriptName, *arguments: Argument) -> tuple[Argument, ...]:
         """The command that runs one script."""

@@ -14,6 +14,8 @@ from trunkline_worker.models import resolve_models
 from trunkline_worker.prices import Prices
 from trunkline_worker.settings import WorkerSettings
 
+# A burst that fills the default of 64 KiB stops and starts the socket all the time.
+_READ_BUFFER_BYTES = 256 * 1024
 _KEEPALIVE_S = 30.0  # shorter than what providers keep an idle connection for
 
 
@@ -73,7 +75,9 @@ class Backends:
             limit=self._settings.upstream_connections, keepalive_timeout=_KEEPALIVE_S
         )
         self._session = aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar()
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=_READ_BUFFER_BYTES,
         )
         prices = Prices()
         for agent in self._agents:

@@ -9,6 +9,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from trunkline_shared.deadline import Patience
 from trunkline_shared.events import RunEvent
 from trunkline_worker.backends.chat_stream import ChatStream
 from trunkline_worker.backends.upstream_errors import (
@@ -35,6 +36,7 @@ class Upstream:
     url: URL
     headers: Mapping[str, str]
     timeout: aiohttp.ClientTimeout
+    silence_timeout_s: float
     secrets: Sequence[str] = field(repr=False)
 
     @classmethod
@@ -54,7 +56,10 @@ class Upstream:
             headers["Authorization"] = f"Bearer {spec.api_key}"
         headers.update(spec.extra_headers)
         timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=connect_timeout_s, sock_read=silence_timeout_s
+            # Silence is watched by `Exchange`: aiohttp would move a timer at every read.
+            total=None,
+            sock_connect=connect_timeout_s,
+            sock_read=None,
         )
         hidden = (spec.api_key or "", *spec.extra_headers.values(), base.authority)
         return cls(
@@ -62,6 +67,7 @@ class Upstream:
             base.joinpath("chat", "completions").with_query(base.query),
             headers,
             timeout,
+            silence_timeout_s,
             tuple(secret for secret in hidden if len(secret) >= 6),
         )
 
@@ -77,6 +83,7 @@ class Exchange:
         self._upstream = upstream
         self._body = body
         self._response: aiohttp.ClientResponse | None = None
+        self._patience = Patience(upstream.silence_timeout_s)
 
     async def read(self) -> list[RunEvent]:
         """What arrived since the last call, at least one event, or the last ones at the end."""
@@ -100,6 +107,7 @@ class Exchange:
 
     def close(self) -> None:
         """Closes the socket at once unless the answer was read to its end."""
+        self._patience.close()
         response = self._response
         if response is None:
             return
@@ -118,7 +126,8 @@ class Exchange:
         content = self._response.content
         while True:
             if self.stream.finish is None:
-                data = await content.readany()
+                with self._patience:
+                    data = await content.readany()
             else:
                 async with asyncio.timeout(_USAGE_WAIT_S):
                     data = await content.readany()
@@ -130,27 +139,38 @@ class Exchange:
 
     async def _post(self) -> aiohttp.ClientResponse:
         upstream = self._upstream
-        response = await upstream.session.post(
-            upstream.url,
-            data=self._body,
-            headers=upstream.headers,
-            timeout=upstream.timeout,
-            allow_redirects=False,  # the key is for this host alone
-        )
+        with self._patience:
+            response = await upstream.session.post(
+                upstream.url,
+                data=self._body,
+                headers=upstream.headers,
+                timeout=upstream.timeout,
+                allow_redirects=False,  # the key is for this host alone
+            )
         self._response = response
         if response.status >= 300:
-            said = await _body(response, _ERROR_BYTES)
+            said = await self._read_body(response, _ERROR_BYTES)
             self._end(of_status(response.status, response.headers, said, upstream.secrets))
         elif response.content_type == "text/html":
             self._end(GARBAGE)
         return response
 
     async def _read_whole(self, response: aiohttp.ClientResponse) -> list[RunEvent]:
-        body = await _body(response, _WHOLE_BYTES)
+        body = await self._read_body(response, _WHOLE_BYTES)
         streamed = body.lstrip().startswith(b"data:")
         events = self.stream.feed(body + b"\n") if streamed else self.stream.feed_whole(body)
         self._end(CUT)
         return events
+
+    async def _read_body(self, response: aiohttp.ClientResponse, most: int) -> bytes:
+        body = bytearray()
+        while len(body) < most:
+            with self._patience:
+                data = await response.content.readany()
+            if not data:
+                break
+            body += data
+        return bytes(body)
 
     def _end(self, fault: Fault) -> None:
         self.ended = True
@@ -161,10 +181,3 @@ class Exchange:
             self.fault = GARBAGE
         elif stream.finish is None:
             self.fault = fault
-
-
-async def _body(response: aiohttp.ClientResponse, most: int) -> bytes:
-    body = bytearray()
-    while len(body) < most and (data := await response.content.readany()):
-        body += data
-    return bytes(body)
