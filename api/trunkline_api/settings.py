@@ -1,26 +1,29 @@
 """Settings of an API process."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from trunkline_shared.settings import CommonSettings
+from pydantic import Field
+
+from trunkline_shared.settings import CommonSettings, Count, MaybeSeconds, Positive, Seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiSettings(CommonSettings):
     host: str = "127.0.0.1"
-    port: int = 8000
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     api_key: tuple[str, ...] = field(default=(), repr=False)  # any of these opens the door
     api_key_file: str | None = None  # one key a line, `name:key` or `key`; `#` starts a comment
     cors_origins: tuple[str, ...] = ()  # off unless given; `*` for all
     docs: bool = True  # /docs, /redoc and /openapi.json
-    max_body_bytes: int = 32 * 1024 * 1024
-    body_timeout_s: float = 60.0  # a client that takes longer to send its body is refused
-    max_concurrent: int = 0  # runs at once per key; 0 means no limit
-    max_queue: int = 10_000  # waiting runs per pool
-    queue_timeout_s: float = 120.0  # a run not begun by then fails
-    headers_after_s: float = 1.0  # a stream's headers wait so long for the first output
-    heartbeat_s: float = 10.0  # an SSE comment after so much silence
-    write_timeout_s: float = 60.0  # a client that reads nothing for so long is let go
-    reader_buffer_bytes: int = 256 * 1024  # frames waiting for one slow client
-    submit_retry_s: float = 1.0  # how long a submit waits for a Redis that is away
-    grace_s: float = 30.0  # streams go on so long after SIGTERM
+    max_body_bytes: Positive = 32 * 1024 * 1024
+    body_timeout_s: Seconds = 60.0  # a client that takes longer to send its body is refused
+    max_concurrent: Count = 0  # runs at once per key; 0 means no limit
+    max_queue: Positive = 10_000  # waiting runs per pool
+    queue_timeout_s: Seconds = 120.0  # a run not begun by then fails
+    headers_after_s: MaybeSeconds = 1.0  # a stream's headers wait so long for the first output
+    heartbeat_s: Seconds = 10.0  # an SSE comment after so much silence
+    write_timeout_s: Seconds = 60.0  # a client that reads nothing for so long is let go
+    reader_buffer_bytes: Positive = 256 * 1024  # frames waiting for one slow client
+    submit_retry_s: Seconds = 1.0  # how long a submit waits for a Redis that is away
+    grace_s: MaybeSeconds = 30.0  # streams go on so long after SIGTERM

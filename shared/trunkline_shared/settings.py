@@ -5,13 +5,19 @@ Each tier extends `CommonSettings`; the environment is read only in `from_enviro
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Self, get_type_hints
+from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from trunkline_shared.errors import ConfigError
 
 VARIABLE_PREFIX = "TRUNKLINE_"
+
+Seconds = Annotated[float, Field(gt=0, le=86_400 * 365, allow_inf_nan=False)]
+MaybeSeconds = Annotated[float, Field(ge=0, le=86_400 * 365, allow_inf_nan=False)]
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+Names = tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,11 +25,16 @@ class CommonSettings:
     """What both tiers read. Names end in their unit."""
 
     redis_url: str = "redis://127.0.0.1:6379/0"
-    prefix: str = "trunkline"  # of every key and channel but arq's job keys
-    redis_timeout_s: float = 5.0  # an answer of Redis that takes longer counts as a lost connection
-    lease_ttl_ms: int = 3000  # a worker is dead when it has not renewed for so long
-    max_attempts: int = 3  # a run whose worker crashed so often fails
-    log_kept_s: float = 120.0  # a plain run's log is kept so long after its end
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")] = "trunkline"
+    """Of every key and channel but arq's job keys."""
+    redis_timeout_s: Seconds = (
+        5.0  # an answer of Redis that takes longer counts as a lost connection
+    )
+    lease_ttl_ms: Annotated[int, Field(ge=300)] = (
+        3000  # a worker is dead when it has not renewed for so long
+    )
+    max_attempts: Positive = 3  # a run whose worker crashed so often fails
+    log_kept_s: Seconds = 120.0  # a plain run's log is kept so long after its end
     log_format: Literal["json", "text"] = "text"
     log_level: str = "info"
 
@@ -34,7 +45,7 @@ class CommonSettings:
         Raises ConfigError that names the variable or option and what it takes. Fields that are
         tuples take comma lists; an empty variable counts as unset.
         """
-        hints = get_type_hints(cls)
+        hints = get_type_hints(cls, include_extras=True)
         values: dict[str, Any] = {}
         for field in fields(cls):
             variable = VARIABLE_PREFIX + field.name.upper()
@@ -43,7 +54,7 @@ class CommonSettings:
                 value = environ.get(variable) or None
             if value is None:
                 continue
-            if isinstance(value, str) and str(hints[field.name]).startswith("tuple"):
+            if isinstance(value, str) and ... in get_args(hints[field.name]):
                 value = [part.strip() for part in value.split(",") if part.strip()]
             try:
                 values[field.name] = TypeAdapter(hints[field.name]).validate_python(value)

@@ -181,7 +181,7 @@ class Dispatch:
         while True:
             await self._listen.wait()
             try:
-                popped = await self._waits.send("BLPOP", *lists, int(self._settings.poll_s))
+                popped = await self._waits.send("BLPOP", *lists, f"{self._settings.poll_s:g}")
             except (RedisUnavailable, RedisError):
                 await self._waits.connected()
                 popped = None

@@ -1,0 +1,58 @@
+"""Settings from options and variables: what wins, and what is refused in words."""
+
+import re
+
+import pytest
+
+from trunkline_api.settings import ApiSettings
+from trunkline_shared.errors import ConfigError
+from trunkline_shared.settings import CommonSettings
+from trunkline_worker.settings import WorkerSettings
+
+
+def test_an_option_wins_over_its_variable_and_that_over_the_default() -> None:
+    environ = {"TRUNKLINE_PORT": "8001", "TRUNKLINE_HOST": "::1"}
+    settings = ApiSettings.from_environ(environ, port=8002)
+    assert (settings.port, settings.host, settings.grace_s) == (8002, "::1", 30.0)
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    assert ApiSettings.from_environ({"TRUNKLINE_PORT": ""}).port == 8000
+
+
+def test_lists_are_separated_by_commas() -> None:
+    settings = WorkerSettings.from_environ({"TRUNKLINE_POOL": "default, coding,"})
+    assert settings.pool == ("default", "coding")
+
+
+def test_no_key_is_shown_by_the_settings() -> None:
+    assert "secret" not in repr(ApiSettings.from_environ({"TRUNKLINE_API_KEY": "secret"}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "value"),
+    [
+        (ApiSettings, "port", "70000"),
+        (ApiSettings, "port", "http"),
+        (ApiSettings, "heartbeat_s", "0"),
+        (ApiSettings, "write_timeout_s", "inf"),
+        (ApiSettings, "queue_timeout_s", "nan"),
+        (ApiSettings, "max_concurrent", "-1"),
+        (ApiSettings, "docs", "perhaps"),
+        (WorkerSettings, "slots", "0"),
+        (WorkerSettings, "slots", "1.5"),
+        (WorkerSettings, "pool", "a b"),
+        (WorkerSettings, "drain_s", "-1"),
+        (CommonSettings, "prefix", "it's"),
+        (CommonSettings, "lease_ttl_ms", "10"),
+        (CommonSettings, "log_format", "xml"),
+    ],
+)
+def test_a_bad_value_is_refused_with_the_name_of_option_and_variable(
+    settings: type[CommonSettings], name: str, value: str
+) -> None:
+    option, variable = "--" + name.replace("_", "-"), f"TRUNKLINE_{name.upper()}"
+    with pytest.raises(ConfigError, match=re.escape(f"{option} ({variable}): ")) as refused:
+        settings.from_environ({variable: value})
+    assert value.split()[0] in str(refused.value)
+    assert "\n" not in str(refused.value)
