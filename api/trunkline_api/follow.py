@@ -10,6 +10,7 @@ from trunkline_api.hub import Hub, Reader
 from trunkline_api.relay import Relay
 from trunkline_api.runs import Runs
 from trunkline_shared.config.models import AgentConfig
+from trunkline_shared.errors import RedisUnavailable, Refused
 from trunkline_shared.keys import Keys
 from trunkline_shared.pipe import Pipe
 from trunkline_shared.run import RunRequest
@@ -41,8 +42,12 @@ class Follow:
         relay = Relay(reader, self._pipe, self._keys)
         try:
             await self._runs.submit(request, agent)
+        except (Refused, RedisUnavailable):
+            self._hub.release(reader)
+            raise
         except BaseException:
             self._hub.release(reader)
+            self._runs.cancel_soon(request.run_id)  # it may have been admitted
             raise
         watch = asyncio.create_task(self._watch(receive, reader), name="disconnect")
         try:

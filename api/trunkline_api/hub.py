@@ -4,6 +4,7 @@ A request costs no SUBSCRIBE: every run names this channel, and frames find thei
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 
@@ -13,7 +14,11 @@ from trunkline_shared.errors import TrunklineError
 from trunkline_shared.events import Failed, Finished, decode_frame
 from trunkline_shared.run import RunId
 
+logger = logging.getLogger("trunkline.hub")
+
 SILENCE_S = 5.0  # a reader that heard nothing for so long looks into the log
+# What a frame of another version, or what is no frame at all, may raise when it is decoded.
+UNREADABLE = (ValueError, KeyError, TypeError, IndexError)
 ASK_AGAIN_S = 5.0  # how often a run that nobody here reads is cancelled anew
 
 
@@ -139,6 +144,8 @@ class Hub:
     def register(self, run_id: RunId) -> Reader:
         """To be called before the run is submitted, so that no frame comes too early."""
         reader = self._readers[run_id.encode()] = Reader(run_id, self._reader_bytes)
+        if self._closing.is_set():
+            reader.close(shutting_down=True)
         return reader
 
     def release(self, reader: Reader) -> None:
@@ -150,7 +157,8 @@ class Hub:
 
     def _receive(self, message: bytes) -> None:
         for line in message.split(b"\n"):
-            key, stream_id, frame = line.split(b" ", 2)
+            key, _, rest = line.partition(b" ")
+            stream_id, _, frame = rest.partition(b" ")
             reader = self._readers.get(key)
             if reader is None:
                 self._stray(key, frame)
@@ -160,8 +168,13 @@ class Hub:
     def _stray(self, key: bytes, frame: bytes) -> None:
         if time.monotonic() - self._asked.get(key, -ASK_AGAIN_S) < ASK_AGAIN_S:
             return
-        _, events = decode_frame(frame)
-        if not isinstance(events[-1], Finished | Failed):
+        try:
+            _, events = decode_frame(frame)
+            is_over = isinstance(events[-1], Finished | Failed)
+        except UNREADABLE as error:  # what one publishes must not make the hub deaf for all
+            logger.warning("a message on the reply channel cannot be read: %r", error)
+            return
+        if not is_over:
             self._note_asked(key)
             self._cancel(key.decode())
 

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from trunkline_api.hub import Reader
+from redis.exceptions import RedisError
+
+from trunkline_api.hub import UNREADABLE, Reader
 from trunkline_shared.errors import RedisUnavailable, TrunklineError
 from trunkline_shared.events import Failed, Finished, RunEvent, decode_frame
 from trunkline_shared.keys import Keys
@@ -98,7 +100,12 @@ class Relay:
         """
         while not self.ended:
             at = f"{self._cursor.epoch}-{self._cursor.seq}"
-            entries = await self._pipe.send("XRANGE", self._log, at, "+", "COUNT", PAGE)
+            try:
+                entries = await self._pipe.send("XRANGE", self._log, at, "+", "COUNT", PAGE)
+                if not entries and await self._pipe.send("EXISTS", self._log):
+                    return  # Redis lost the log's tail; its writer sends it again
+            except RedisError as error:
+                raise RunLost(f"the log of the run cannot be read: {error}") from error
             if not entries or entries[0][0] != at.encode():
                 raise RunLost("the log of the run is gone")
             for stream_id, fields in entries[1:]:
@@ -109,7 +116,10 @@ class Relay:
 
     def _pass_on(self, stream_id: bytes, frame: bytes, batches: list[Batch]) -> bool:
         """Takes one frame; False when an earlier one is missing."""
-        first_seq, events = decode_frame(frame)
+        try:
+            first_seq, events = decode_frame(frame)
+        except UNREADABLE as error:
+            raise RunLost("a frame of the run cannot be read by this version") from error
         epoch, _, last_seq = stream_id.partition(b"-")
         place = self._cursor.place(int(epoch), first_seq)
         if place == "next":

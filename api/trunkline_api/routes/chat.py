@@ -78,7 +78,9 @@ class ChatRoute:
             await self._serve(run, agent, request, receive, send, exchange)
         except Refused as refused:
             raise from_refused(refused) from None
-        except (RedisUnavailable, RunLost) as error:
+        except (RedisUnavailable, RunLost, ReaderClosed) as error:
+            if _client_left(error):
+                raise
             raise from_failure(_failed(error)) from error
 
     async def _serve(
