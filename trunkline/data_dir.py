@@ -69,7 +69,7 @@ async def _take(lock: int, path: Path) -> None:
         if _alive(holder) or time.monotonic() > deadline:
             raise StartError(
                 f"the data directory {path} is in use by another serve (pid {holder or 'unknown'}):"
-                " stop that one, or give another --data-dir"
+                " stop that one, or give another --data-dir (TRUNKLINE_DATA_DIR)"
             )
         await asyncio.sleep(0.05)
     os.ftruncate(lock, 0)

@@ -16,6 +16,7 @@ from trunkline.interrupts import Interrupts
 from trunkline.plan import Plan
 from trunkline.port import base_url, free_port, until_open
 from trunkline.worker_keeper import WorkerKeeper
+from trunkline_shared.config.readiness import readiness
 from trunkline_shared.connection import check_redis, make_redis
 from trunkline_shared.errors import StartError
 from trunkline_shared.keys import Keys
@@ -108,10 +109,11 @@ class Supervisor:
         api = self._plan.api
         url = base_url(api.host, self._port)
         keys = bool(api.api_key or api.api_key_file)
-        with contextlib.suppress(
-            BrokenPipeError
-        ):  # nobody reads it any more; we serve all the same
-            print(banner(url, self._plan.config.agents, keys=keys), flush=True)
+        agents = self._plan.config.agents
+        models = {name: readiness(agents[name], self._plan.environ) for name in agents}
+        # Nobody may read it any more; we serve all the same.
+        with contextlib.suppress(BrokenPipeError):
+            print(banner(url, models, keys=keys), flush=True)
 
     def _redis_end(self) -> list[Awaitable[int]]:
         return [self._redis.child.wait()] if self._redis else []

@@ -94,7 +94,6 @@ _REPLIES: dict[FailureCode, _Reply] = {
     "api_draining": _Reply(503, SERVER_ERROR, "The server is shutting down; try again."),
     "run_lost": _Reply(500, SERVER_ERROR, "The run's events are gone.", False),
     "redis_unavailable": _Reply(503, SERVER_ERROR, "The server's queue is away; try again."),
-    "output_too_large": _Reply(502, SERVER_ERROR, "The agent's output is too large.", False),
     "server_error": _Reply(500, SERVER_ERROR, "The server had an error.", False),
 }
 

@@ -16,6 +16,7 @@ ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _KEY: Final = "trunkline.exchange"
 _CLIENT_ID_LENGTH: Final = 128
+_PROBES: Final = frozenset({"/alive", "/health", "/ready"})
 
 logger = logging.getLogger(__name__)
 
@@ -72,9 +73,12 @@ class Exchanges:
 
 
 def _log(scope: Scope, exchange: Exchange, duration_s: float) -> None:
+    # A proxy that looks every second would fill the log with nothing.
+    quiet = scope["path"] in _PROBES and exchange.status == 200
     log_event(
         logger,
         "request",
+        level=logging.DEBUG if quiet else logging.INFO,
         method=scope["method"],
         path=scope["path"],
         status=exchange.status,

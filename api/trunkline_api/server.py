@@ -139,10 +139,15 @@ async def _close(server: uvicorn.Server, stopping: asyncio.Event, application: A
     shutdown = application.gateway.shutdown
     # Before uvicorn hears of it: from then on a disconnect is no sign that a client left.
     shutdown.draining.set()
-    log_event(logger, "draining", grace_s=application.gateway.settings.grace_s)
+    settings = application.gateway.settings
+    log_event(logger, "draining", grace_s=settings.grace_s)
+    # A proxy that has not yet noticed still sends requests here.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(settings.notice_s):
+            await shutdown.closing.wait()
     server.should_exit = True
     with suppress(TimeoutError):
-        async with asyncio.timeout(application.gateway.settings.grace_s):
+        async with asyncio.timeout(settings.grace_s):
             await shutdown.closing.wait()
     shutdown.closing.set()
 
@@ -156,14 +161,15 @@ def _signals(stopping: asyncio.Event, application: Application) -> Iterator[None
             application.gateway.shutdown.closing.set()
         stopping.set()
 
-    caught = (signal.SIGTERM, signal.SIGINT)
-    for number in caught:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number in before:
         loop.add_signal_handler(number, on_signal)
     try:
         yield
     finally:
-        for number in caught:
+        for number, handler in before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, handler)
 
 
 def _listen(family: int, address: tuple[object, ...]) -> socket.socket:

@@ -26,4 +26,5 @@ class ApiSettings(CommonSettings):
     write_timeout_s: Seconds = 60.0  # a client that reads nothing for so long is let go
     reader_buffer_bytes: Positive = 256 * 1024  # frames waiting for one slow client
     submit_retry_s: Seconds = 1.0  # how long a submit waits for a Redis that is away
-    grace_s: MaybeSeconds = 30.0  # streams go on so long after SIGTERM
+    notice_s: MaybeSeconds = 0.0  # requests are taken so long after SIGTERM, for slow proxies
+    grace_s: MaybeSeconds = 30.0  # streams go on so long after that

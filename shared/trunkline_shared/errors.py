@@ -27,7 +27,6 @@ FailureCode: TypeAlias = Literal[
     "api_draining",
     "run_lost",  # the log is gone
     "redis_unavailable",
-    "output_too_large",
     "server_error",
 ]
 

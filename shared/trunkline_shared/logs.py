@@ -51,10 +51,12 @@ def configure_logging(format: Literal["json", "text"], level: str) -> None:
         logging.getLogger(name).setLevel(number)
 
 
-def log_event(logger: logging.Logger, message: str, **fields: Any) -> None:
-    """Log `message` at INFO with `fields`, in their order; fields that are None are left out."""
-    if logger.isEnabledFor(logging.INFO):
-        logger.info(message, extra={"fields": fields})
+def log_event(
+    logger: logging.Logger, message: str, *, level: int = logging.INFO, **fields: Any
+) -> None:
+    """Log `message` with `fields`, in their order; fields that are None are left out."""
+    if logger.isEnabledFor(level):
+        logger.log(level, message, extra={"fields": fields})
 
 
 class JsonFormatter(logging.Formatter):

@@ -32,7 +32,6 @@ STATUSES = {
     "api_draining": 503,
     "run_lost": 500,
     "redis_unavailable": 503,
-    "output_too_large": 502,
     "server_error": 500,
 }
 
@@ -82,7 +81,6 @@ def test_what_cannot_get_better_is_not_retried() -> None:
     }
     assert final == {
         "cancelled",
-        "output_too_large",
         "run_lost",
         "run_timeout",
         "server_error",

@@ -6,7 +6,10 @@ import pytest
 
 from trunkline.banner import banner, curl
 from trunkline.port import base_url, free_port, until_open
+from trunkline_shared.config.readiness import Readiness
 from trunkline_shared.errors import StartError
+
+READY = Readiness(True)
 
 
 def test_a_free_port_is_itself_and_zero_is_any() -> None:
@@ -56,7 +59,12 @@ def test_the_curl_line_survives_a_shell() -> None:
 
 
 def test_the_key_is_named_only_where_one_is_needed() -> None:
-    assert "TRUNKLINE_API_KEY" in banner("http://h:1", ["a", "b"], keys=True)
-    shown = banner("http://h:1", ["a", "b"], keys=False)
+    assert "TRUNKLINE_API_KEY" in banner("http://h:1", {"a": READY}, keys=True)
+    lacking = Readiness(False, ("A_KEY is not set",))
+    shown = banner("http://h:1", {"a": lacking, "b": READY}, keys=False)
     assert "TRUNKLINE_API_KEY" not in shown
-    assert shown.splitlines()[:2] == ["Trunkline serves http://h:1/v1", "models: a, b"]
+    assert shown.splitlines()[:2] == [
+        "Trunkline serves http://h:1/v1",
+        "models: a (A_KEY is not set), b",
+    ]
+    assert '"model": "b"' in shown

@@ -174,7 +174,9 @@ def test_a_redis_that_is_not_there_is_one_line(command: str) -> None:
 @pytest.mark.parametrize("command", ["serve", "api", "worker"])
 def test_a_redis_that_evicts_is_one_line(command: str) -> None:
     with RedisServer("--maxmemory-policy", "allkeys-lru") as server:
-        refused(run_trunkline(command, EXAMPLE, "--redis-url", server.url), "allkeys-lru")
+        where = ("--redis-url", server.url)
+        port = () if command == "worker" else ("--port", "0")
+        refused(run_trunkline(command, EXAMPLE, *where, *port), "allkeys-lru")
 
 
 @pytest.mark.parametrize("command", ["serve", "api", "worker"])

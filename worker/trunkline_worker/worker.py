@@ -58,6 +58,8 @@ async def run_worker(settings: WorkerSettings, config: Config, environ: Mapping[
         stack.push_async_callback(probe.aclose)
         await check_redis(probe)
         backends = Backends(config, settings, environ)
+        for name, missing in backends.lacking.items():
+            logger.warning("agent %s lacks something here: %s", name, "; ".join(missing))
         await backends.open()
         stack.push_async_callback(backends.aclose)
         # No socket time-outs: a pipe watches its own answers, a BLPOP may be long.

@@ -54,9 +54,10 @@ class Backends:
     ) -> None:
         self._settings = settings
         self._environ = environ
-        self._agents = [
-            agent for agent in config.agents.values() if readiness(agent, environ).runnable
-        ]
+        ready = {name: readiness(agent, environ) for name, agent in config.agents.items()}
+        self._agents = [agent for name, agent in config.agents.items() if ready[name].runnable]
+        self.lacking = {name: each.missing for name, each in ready.items() if each.missing}
+        """What agents, or parts of their fallback chains, miss to run here, in sentences."""
         self._session: aiohttp.ClientSession | None = None
         self._backends: dict[str, Backend] = {}
 

@@ -1,6 +1,7 @@
 """The direct lane: one streamed chat completion of an OpenAI-compatible upstream for each run."""
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ import orjson
 
 from trunkline_shared.config.models import AgentConfig
 from trunkline_shared.events import Failed, Finished, RunEvent, Usage
+from trunkline_shared.logs import log_event
 from trunkline_shared.run import RunRequest
 from trunkline_worker.backends.base import RunContext
 from trunkline_worker.backends.chat_request import chat_body, input_tokens
@@ -21,6 +23,8 @@ from trunkline_worker.backends.retry import Attempts, Retry
 from trunkline_worker.backends.upstream_errors import CUT, Fault
 from trunkline_worker.models import ModelSpec
 from trunkline_worker.prices import Prices
+
+logger = logging.getLogger("trunkline.upstream")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,16 @@ class ChatBackend:
             finally:
                 exchange.close()
             fault = exchange.fault
+            log_event(
+                logger,
+                "upstream failed",
+                run_id=request.run_id,
+                agent=self._agent.name,
+                model=model.spec.name,
+                host=model.upstream.url.host,
+                code=fault.failed.code,
+                cause=fault.cause,
+            )
             if shown or events:
                 usage = self._usage(exchange.stream, request, model.spec)
                 yield [*events, replace(fault.failed, usage=usage)]

@@ -4,7 +4,7 @@ import math
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
@@ -18,16 +18,23 @@ from trunkline_worker.backends.redact import redacted
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A failed call. `retry`: the same model may do better; `fallback`: another one may."""
+    """A failed call. `retry`: the same model may do better; `fallback`: another one may.
+
+    `cause` is for the operator's log: what happened, nothing that anybody said.
+    """
 
     failed: Failed
     retry: bool = False
     fallback: bool = True
+    cause: str = ""
 
 
-CUT: Final = Fault(Failed("upstream_error", "The model provider broke off its answer."), retry=True)
+CUT: Final = Fault(
+    Failed("upstream_error", "The model provider broke off its answer."), retry=True, cause="cut"
+)
 GARBAGE: Final = Fault(
-    Failed("upstream_error", "The model provider sent something that is no chat completion.")
+    Failed("upstream_error", "The model provider sent something that is no chat completion."),
+    cause="no chat completion",
 )
 
 _CONTEXT: Final = re.compile(
@@ -53,6 +60,12 @@ def of_error(error: Any, secrets: Sequence[str]) -> Fault:
 
 def of_exception(error: BaseException) -> Fault:
     """The fault of a call that aiohttp gave up."""
+    system = getattr(error, "os_error", None)
+    cause = getattr(system, "strerror", None) or type(error).__name__
+    return replace(_of_exception(error), cause=cause)
+
+
+def _of_exception(error: BaseException) -> Fault:
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         message = "The model provider could not be reached in time."
         return Fault(Failed("upstream_timeout", message), retry=True)
@@ -106,7 +119,7 @@ def _fault(
     )
     quota = error.get("code") in _QUOTA
     retry = status in (408, 409, 429) or status >= 500
-    return Fault(failed, retry=retry and not quota, fallback=code not in _CALLERS)
+    return Fault(failed, retry=retry and not quota, fallback=code not in _CALLERS, cause=how)
 
 
 _CALLERS: Final = frozenset({"invalid_request", "context_length_exceeded"})
