@@ -1,0 +1,116 @@
+"""A claimed run without Redis: its writer keeps what it takes, its backend does what it is told."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import Any
+
+from trunkline_shared.events import Failed, Finished, RunEvent
+from trunkline_shared.run import RunRequest, encode_job, new_run_id
+from trunkline_worker.backends.base import RunContext
+from trunkline_worker.execute import Claimed, Execution
+from trunkline_worker.frames import is_terminal
+from trunkline_worker.publish import RunBufferFull
+
+
+class FakeWriter:
+    """A RunWriter whose end is acknowledged at once, unless `silent`."""
+
+    def __init__(self) -> None:
+        self.events: list[RunEvent] = []
+        self.has_output = False
+        self.closed = False
+        self.silent = False
+        self.full = False
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def emit(self, events: Sequence[RunEvent]) -> None:
+        ended = bool(self.events) and is_terminal(self.events[-1])
+        if self.closed or ended:
+            return
+        self.events += events
+        self.has_output = self.has_output or not is_terminal(events[0])
+        if is_terminal(events[-1]):
+            if not self.silent:
+                self.ended.set_result("ok")
+        elif self.full:
+            raise RunBufferFull("full")
+
+    def close(self) -> None:
+        self.closed = True
+
+    def give_up(self) -> None:
+        self.close()
+        self.ended.set_result("refused")
+
+
+class ScriptedBackend:
+    """Yields batches; awaits what can be awaited; raises what is an error."""
+
+    def __init__(self, *script: Any) -> None:
+        self.script = script
+        self.requests: list[RunRequest] = []
+        self.closed = asyncio.Event()
+        self.closing: Callable[[], Awaitable[None]] | None = None
+
+    async def run(
+        self, request: RunRequest, context: RunContext
+    ) -> AsyncGenerator[Sequence[RunEvent], None]:
+        self.requests.append(request)
+        await context.gate()
+        try:
+            for step in self.script:
+                if isinstance(step, BaseException):
+                    raise step
+                if isinstance(step, asyncio.Event):
+                    await step.wait()
+                else:
+                    yield step
+        finally:
+            if self.closing is not None:
+                await self.closing()
+            self.closed.set()
+
+    async def open(self) -> None:
+        """Nothing is needed."""
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+    def get(self, agent: str) -> "ScriptedBackend":
+        """As the backends of one worker: this one, for the one agent."""
+        if agent != "agent":
+            raise KeyError(agent)
+        return self
+
+
+def claimed(*, agent: str = "agent", job: bytes | None = None, **more: Any) -> Claimed:
+    run_id = new_run_id()
+    values: dict[str, Any] = {
+        "run_id": run_id,
+        "epoch": 7,
+        "last_seq": 2,
+        "attempt": 1,
+        "remaining_s": None,
+        "reply": "",
+        "stream": True,
+        "suspect": False,
+        "slots": 1,
+        "job": encode_job(RunRequest(run_id, agent)) if job is None else job,
+    }
+    return Claimed(**values | more)
+
+
+async def no_gate() -> None:
+    """The lease is surely held."""
+
+
+def execution(run: Claimed | None = None) -> tuple[Execution, FakeWriter]:
+    writer = FakeWriter()
+    return Execution(run or claimed(), writer, gate=no_gate), writer  # type: ignore[arg-type]
+
+
+def code_of(writer: FakeWriter) -> str:
+    """How the run ended: a failure's code, or the reason of its end."""
+    last = writer.events[-1]
+    assert isinstance(last, Finished | Failed)
+    return last.code if isinstance(last, Failed) else last.reason

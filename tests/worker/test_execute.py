@@ -1,0 +1,164 @@
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.patience import PATIENCE_S
+from tests.worker.fake_run import ScriptedBackend, claimed, code_of, execution
+from trunkline_shared.events import Failed, Finished, TextDelta
+from trunkline_worker.execute import Claimed
+
+TEXT = [TextDelta("a")]
+END = [Finished("stop")]
+STOP = Failed("cancelled", "The run was cancelled.")
+
+
+def never() -> asyncio.Event:
+    return asyncio.Event()
+
+
+async def test_what_a_backend_yields_is_emitted_and_its_end_acknowledged() -> None:
+    run, writer = execution()
+    assert await run.run(ScriptedBackend(TEXT, [*TEXT, *END])) == "ok"
+    assert writer.events == [*TEXT, *TEXT, *END]
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        ([], "server_error"),
+        ([TEXT], "server_error"),
+        ([TEXT, ZeroDivisionError("bug")], "server_error"),
+        ([KeyError("bug")], "server_error"),
+        ([TimeoutError("its own")], "server_error"),
+        ([asyncio.CancelledError()], "server_error"),
+        ([[Failed("upstream_error", "x")]], "upstream_error"),
+    ],
+    ids=repr,
+)
+async def test_a_run_ends_visibly_whatever_its_backend_does(script: list[Any], code: str) -> None:
+    run, writer = execution()
+    assert await run.run(ScriptedBackend(*script)) == "ok"
+    assert code_of(writer) == code
+
+
+async def test_an_agent_that_cannot_run_here_is_said_to_be_unavailable() -> None:
+    run, writer = execution(claimed(agent="other"))
+    await run.run(ScriptedBackend())
+    assert code_of(writer) == "agent_unavailable"
+
+
+@pytest.mark.parametrize("job", [b"", b"[]", b'{"k":{"request":[]}}'])
+async def test_a_job_that_cannot_be_read_fails_its_run_alone(job: bytes) -> None:
+    run, writer = execution(claimed(job=job))
+    assert await run.run(ScriptedBackend()) == "ok"
+    assert code_of(writer) == "server_error"
+
+
+async def test_the_deadline_of_the_run_ends_it() -> None:
+    run, writer = execution(claimed(remaining_s=0.02))
+    backend = ScriptedBackend(TEXT, never())
+    await run.run(backend)
+    assert code_of(writer) == "run_timeout"
+    assert backend.closed.is_set()
+
+
+async def test_a_stopped_run_keeps_what_it_said_and_closes_its_backend_first() -> None:
+    run, writer = execution()
+    backend = ScriptedBackend(TEXT, never())
+    task = asyncio.create_task(run.run(backend))
+    async with asyncio.timeout(PATIENCE_S):
+        while not writer.events:  # noqa: ASYNC110  # there is no event to wait for
+            await asyncio.sleep(0)
+    run.stop(STOP)
+    run.stop(Failed("worker_draining", "x"))
+    assert await task == "ok"
+    assert writer.events == [*TEXT, STOP]
+    assert backend.closed.is_set()
+
+
+@pytest.mark.parametrize("job", [None, b"unreadable"])
+async def test_a_run_that_is_stopped_before_it_began_is_ended(job: bytes | None) -> None:
+    run, writer = execution(claimed(job=job))
+    run.stop(STOP)
+    backend = ScriptedBackend(TEXT, END)
+    assert await asyncio.create_task(run.run(backend)) == "ok"
+    assert writer.events == [STOP]
+    assert backend.requests == []
+
+
+async def test_a_dropped_run_ends_without_a_word() -> None:
+    run, writer = execution()
+    backend = ScriptedBackend(TEXT, never())
+    task = asyncio.create_task(run.run(backend))
+    await asyncio.sleep(0)
+    run.drop()
+    run.drop()
+    assert await task == "dropped"
+    assert code_free(writer.events) and writer.closed
+
+
+def code_free(events: list[Any]) -> bool:
+    return not any(isinstance(event, Finished | Failed) for event in events)
+
+
+async def test_a_run_that_waits_for_its_acknowledgement_can_be_dropped() -> None:
+    run, writer = execution()
+    writer.silent = True
+    task = asyncio.create_task(run.run(ScriptedBackend(END)))
+    async with asyncio.timeout(PATIENCE_S):
+        while not writer.events:  # noqa: ASYNC110  # there is no event to wait for
+            await asyncio.sleep(0)
+    run.drop()
+    assert await task == "dropped"
+
+
+async def test_a_stop_after_the_end_changes_nothing() -> None:
+    run, writer = execution()
+    backend = ScriptedBackend(TEXT, END)
+    closing = asyncio.Event()
+    backend.closing = closing.wait  # type: ignore[assignment]
+    task = asyncio.create_task(run.run(backend))
+    async with asyncio.timeout(PATIENCE_S):
+        while END[0] not in writer.events:  # noqa: ASYNC110  # there is no event to wait for
+            await asyncio.sleep(0)
+    run.stop(STOP)
+    closing.set()
+    assert await task == "ok"
+    assert writer.events == [*TEXT, *END]
+
+
+async def test_a_run_that_redis_does_not_take_any_more_gives_up() -> None:
+    run, writer = execution()
+    writer.full = True
+    backend = ScriptedBackend(TEXT, never())
+    assert await run.run(backend) == "refused"
+    assert backend.closed.is_set()
+
+
+async def test_a_cancelled_process_is_no_cancelled_run() -> None:
+    run, writer = execution()
+    backend = ScriptedBackend(TEXT, never())
+    task = asyncio.create_task(run.run(backend))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert code_free(writer.events)
+
+
+async def test_only_a_stream_has_shown_what_it_said() -> None:
+    for stream in (True, False):
+        run, writer = execution(claimed(stream=stream))
+        assert not run.shown
+        writer.emit(TEXT)
+        assert run.shown is stream
+
+
+def test_a_claim_is_read_as_the_script_writes_it() -> None:
+    row = [b"r", b"17-5", b"2", b"1500", b"back", b"1", b"0", b"3", b"{}"]
+    run = Claimed.parse(row)
+    assert run == Claimed("r", 17, 5, 2, 1.5, "back", True, False, 3, b"{}")
+    row[3] = b"-1"
+    assert Claimed.parse(row).remaining_s is None
