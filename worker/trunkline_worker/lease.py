@@ -85,9 +85,11 @@ class LeaseKeeper:
 
     async def start(self) -> None:
         """Takes the lease. Raises StartError when Redis refuses it."""
+        sent_at = time.monotonic()
         first = await asyncio.to_thread(self._call, "start", -1, [])
         if first is None:
             raise StartError(f"the lease of worker {self._worker_id} is taken")
+        self._valid_until = sent_at + self._valid_s
         self._thread = threading.Thread(target=self._renew_forever, name="lease", daemon=True)
         self._thread.start()
 
@@ -120,19 +122,24 @@ class LeaseKeeper:
     def _renew(self) -> None:
         runs = self._runs
         recover = not self.valid
+        sent_at = time.monotonic()
         renewal = None if recover else self._call("renew", len(runs), [])
-        if renewal is None:
+        if renewal is not None:
+            self._valid_until = sent_at + self._valid_s
+        else:
+            sent_at = time.monotonic()
             renewal = self._call("recover", -1, runs)
         if renewal is not None:
-            self._loop.call_soon_threadsafe(self._renewed, renewal)
+            self._loop.call_soon_threadsafe(self._renewed, renewal, sent_at + self._valid_s)
 
-    def _renewed(self, renewal: Renewal) -> None:
+    def _renewed(self, renewal: Renewal, valid_until: float) -> None:
         self._on_renewal(renewal)
+        # After a recovery only now, when the runs that were lost have been dropped.
+        self._valid_until = max(self._valid_until, valid_until)
         self._open.set()
 
     def _call(self, mode: str, known: int, runs: list[tuple[str, int]]) -> Renewal | None:
         """One renewal; None when the lease is not ours any more."""
-        sent_at = time.monotonic()
         flat: list[str | int] = [value for run in runs for value in run]
         head = (self._worker_id, mode, known, int(self._draining))
         command = self._scripts.call("renew", *head, *self._tail, *flat)
@@ -144,7 +151,6 @@ class LeaseKeeper:
             answer = execute(*command)
         if answer[0] != b"ok":
             return None
-        self._valid_until = sent_at + self._valid_s
         cancels = tuple(run_id.decode() for run_id in answer[1])
         listed = None if answer[2] is None else frozenset(run_id.decode() for run_id in answer[2])
         if mode != "recover":
