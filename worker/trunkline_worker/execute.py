@@ -12,7 +12,6 @@ from trunkline_shared.events import Failed, Finished, RunEvent, Terminal
 from trunkline_shared.logs import log_event
 from trunkline_shared.run import RunRequest, created_ms, decode_job
 from trunkline_worker.backends.base import Backend, RunContext
-from trunkline_worker.frames import is_terminal
 from trunkline_worker.publish import RunBufferFull, RunWriter
 
 logger = logging.getLogger("trunkline.run")
@@ -155,16 +154,17 @@ class Execution:
         context = RunContext(gate=self._gate, attempt=self.claimed.attempt)
         emit = self.writer.emit
         events: Sequence[RunEvent]
+        last: Terminal | None = None
         async with aclosing(backend.run(request, context)) as batches:
             async for events in batches:
                 if self._first_output_at is None:
                     self._first_output_at = time.time()
                 emit(events)
-                if events and is_terminal(events[-1]):
+                if events and isinstance(events[-1], Finished | Failed):
                     last = events[-1]
-                    assert isinstance(last, Finished | Failed)
-                    return last
-        return self._end(Failed("server_error", "The agent stopped without an end."))
+                    # Nothing ends it any more, but the backend may have a connection to keep.
+                    self._over = True
+        return last or self._end(Failed("server_error", "The agent stopped without an end."))
 
     def _bug(self, error: BaseException) -> Terminal:
         logger.error("run %s failed", self.claimed.run_id, exc_info=error)

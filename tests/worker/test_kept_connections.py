@@ -1,0 +1,58 @@
+"""What a run leaves of its upstream's connection, when a worker executes it."""
+
+import asyncio
+
+from tests.worker.backends.driving import chat, spec
+from tests.worker.fake_run import claimed, code_of, execution
+from trunkline_worker.backends.base import Backend
+
+ANSWER = (
+    b'data: {"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}]}\n\n'
+    b"data: [DONE]\n\n"
+)
+
+
+class LateEnd:
+    """An upstream like most: the end of a body is a packet of its own, a moment after [DONE]."""
+
+    def __init__(self) -> None:
+        self.base_url = ""
+        self.connections = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+        try:
+            while request := await reader.readuntil(b"\r\n\r\n"):
+                lines = request.lower().split(b"\r\n")
+                length = next(line for line in lines if line.startswith(b"content-length:"))
+                await reader.readexactly(int(length.partition(b":")[2]))
+                chunk = b"%x\r\n%b\r\n" % (len(ANSWER), ANSWER)
+                writer.write(head + b"transfer-encoding: chunked\r\n\r\n" + chunk)
+                await writer.drain()
+                await asyncio.sleep(0.02)
+                writer.write(b"0\r\n\r\n")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+
+class Only:
+    """The backends of a worker that has one."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def get(self, agent: str) -> Backend:
+        return self._backend
+
+
+async def test_the_next_run_takes_the_connection_of_the_one_before() -> None:
+    upstream = LateEnd()
+    server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
+    upstream.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    async with server, chat(spec(upstream, "any")) as backend:  # type: ignore[arg-type]
+        for _ in range(3):
+            run, writer = execution(claimed())
+            assert await run.run(Only(backend)) == "ok"
+            assert code_of(writer) == "stop"
+    assert upstream.connections == 1
