@@ -252,11 +252,23 @@ async def test_a_stock_arq_job_is_taken_and_its_log_created(bed: Bed) -> None:
 )
 async def test_a_job_that_is_no_request_stops_no_claim(bed: Bed, job: bytes) -> None:
     await bed.renew()
-    await bed.redis.set("arq:job:odd", job)
-    await bed.redis.zadd(bed.keys.queue(POOL), {"odd": 1})
+    odd = new_run_id()
+    await bed.redis.set(bed.keys.job(odd), job)
+    await bed.redis.zadd(bed.keys.queue(POOL), {odd: 1})
     run_id = await bed.submit()
     assert [run.run_id for run in await bed.claim()] == [run_id]
     assert await bed.queued() == []
+
+
+@pytest.mark.parametrize("odd", ["job-1", "with space", f"{new_run_id()}0", "é" * 14])
+async def test_a_job_whose_id_is_no_run_id_is_not_taken(bed: Bed, odd: str) -> None:
+    await bed.renew()
+    job = serialize_job({"t": None, "f": "run", "a": (), "k": {"request": {"agent": "agent"}}})
+    await bed.redis.set(bed.keys.job(odd), job)
+    await bed.redis.zadd(bed.keys.queue(POOL), {odd: 1})
+    assert await bed.claim() == []
+    assert await bed.queued() == []
+    assert not await bed.redis.exists(bed.keys.run(odd), bed.keys.log(odd))
 
 
 async def test_a_job_under_the_id_of_a_known_log_stops_no_claim(bed: Bed) -> None:
@@ -272,8 +284,9 @@ async def test_a_job_under_the_id_of_a_known_log_stops_no_claim(bed: Bed) -> Non
 async def test_arq_scores_cross_whole(bed: Bed) -> None:
     await bed.renew()
     job = serialize_job({"t": None, "f": "run", "a": (), "k": {"request": {"agent": "agent"}}})
-    await bed.redis.set("arq:job:j", job)
-    await bed.redis.zadd(bed.keys.queue(POOL), {"j": 1_732_268_000_123})
+    run_id = new_run_id()
+    await bed.redis.set(bed.keys.job(run_id), job)
+    await bed.redis.zadd(bed.keys.queue(POOL), {run_id: 1_732_268_000_123})
     await bed.claim()
-    assert (await bed.events("j"))[0] == Created(1_732_268_000_123)
+    assert (await bed.events(run_id))[0] == Created(1_732_268_000_123)
     assert orjson.loads(job)["v"] == 1

@@ -9,6 +9,8 @@ local taken, left = { '0' }, false
 
 -- A job that stock arq enqueued has neither log nor state yet.
 local function adopt(id, pool, score)
+  -- Who reads a run reads its id too, and finds in it when the run was asked for.
+  if not string.find(id, '^%l' .. string.rep('%x', 27) .. '$') then return nil end
   local job = redis.call('GET', K.job .. id)
   local fine, values = pcall(cjson.decode, job or '')
   local request = fine and type(values) == 'table' and type(values.k) == 'table' and values.k.request
