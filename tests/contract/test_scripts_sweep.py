@@ -42,6 +42,15 @@ async def test_a_gap_between_sweeps_takes_nothing_for_a_lease_life(bed: Bed) -> 
     assert await bed.sweep() == (1, 0, 0)
 
 
+async def test_a_clock_that_was_set_back_stops_no_sweep(bed: Bed) -> None:
+    await bed.renew()
+    await bed.submit()
+    await bed.claim()
+    await bed.kill("w")
+    assert await bed.sweep(silent_ms=-3_600_000) == (0, 0, 1)
+    assert await bed.sweep() == (1, 0, 0)
+
+
 async def test_the_first_sweep_ever_holds(bed: Bed) -> None:
     assert await bed.call("sweep") == [0, 0, 1]
 
@@ -105,6 +114,15 @@ async def test_a_run_that_crashed_three_workers_fails_visibly(bed: Bed) -> None:
     assert isinstance(event, Failed) and event.code == "worker_lost"
     assert await bed.traces(run_id) == []
     assert (await bed.state(run_id))["st"] == "done"
+
+
+async def test_a_run_that_waited_in_vain_tells_how_long(bed: Bed) -> None:
+    await bed.renew()
+    run_id = await bed.submit()
+    await bed.set_state(run_id, exp=now_ms() - 1, score=now_ms() - 42_000)
+    assert await bed.sweep() == (0, 1, 0)
+    event = (await bed.events(run_id))[-1]
+    assert isinstance(event, Failed) and event.retry_after_s in (42, 43)
 
 
 @pytest.mark.parametrize(("field", "code"), [("exp", "queue_timeout"), ("dl", "run_timeout")])

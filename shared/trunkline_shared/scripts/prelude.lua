@@ -106,7 +106,9 @@ local function overdue(s, now)
     return '["failed","run_timeout","The run did not end within its time limit."]', 'failed'
   end
   if s.dl == 0 and s.exp > 0 and s.exp <= now then
-    return '["failed","queue_timeout","No worker took the run in time."]', 'failed'
+    local waited_s = int((now - tonumber(s.score)) / 1000)
+    return '["failed","queue_timeout","No worker took the run in time.",null,' .. waited_s .. ']',
+      'failed'
   end
 end
 

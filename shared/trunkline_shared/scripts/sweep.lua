@@ -2,11 +2,12 @@
 -- ARGV: (none). Returns {runs taken from dead workers, runs ended, hold(0|1)}.
 local now = now_ms()
 local last = tonumber(redis.call('GET', K.sweep_last) or 0)
-if now - last < C.sweep_min_ms then return { 0, 0, 0 } end
+local gap = now - last
+if gap >= 0 and gap < C.sweep_min_ms then return { 0, 0, 0 } end
 despite_full_memory()
 redis.call('SET', K.sweep_last, int(now))
--- Nobody swept for a while: Redis itself was away, so its expiries prove nothing yet.
-if now - last > C.sweep_gap_ms then redis.call('SET', K.sweep_hold, '1', 'PX', C.lease_ttl_ms) end
+-- Nobody swept for a while, or the clock was set back: expiries prove nothing yet.
+if gap < 0 or gap > C.sweep_gap_ms then redis.call('SET', K.sweep_hold, '1', 'PX', C.lease_ttl_ms) end
 local hold = redis.call('EXISTS', K.sweep_hold) == 1
 local moved, ended = 0, 0
 
