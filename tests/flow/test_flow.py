@@ -169,3 +169,24 @@ async def test_no_worker_is_told_at_once(redis_url: str) -> None:
         assert reply.status_code == 503
         assert reply.json()["error"]["code"] == "agent_unavailable"
         assert "retry-after" in reply.headers
+
+
+async def test_connections_that_break_are_not_seen_by_clients(redis_url: str) -> None:
+    async with Stage(redis_url) as stage:
+        words = " ".join(f"word{number}" for number in range(40))
+
+        async def stream() -> list[str]:
+            async with stage.stream(words) as reply:
+                return [line async for line in reply.aiter_lines()]
+
+        streams = [asyncio.create_task(stream()) for _ in range(5)]
+        whole = asyncio.create_task(stage.chat(words))
+        for _ in range(8):
+            await asyncio.sleep(0.2)
+            for kind in ("normal", "pubsub"):
+                await stage.redis.client_kill_filter(_type=kind, skipme=True)
+        for task in streams:
+            lines = await task
+            assert text_of(lines) == words
+            assert "data: [DONE]" in lines
+        assert (await whole).json()["choices"][0]["message"]["content"] == words
