@@ -13,7 +13,8 @@ from trunkline_shared.events import Failed, Finished, RunEvent, decode_frame
 from trunkline_shared.keys import Keys
 from trunkline_shared.pipe import Pipe
 
-PAGE = 500  # entries one read of the log fetches
+PAGE = 100  # entries one read of the log fetches, of at most 64 KB each
+AGAIN_S = 0.05  # from a read that failed at once to the next
 AWAY_S = 30.0  # a log that cannot be read for so long ends the stream
 
 
@@ -84,35 +85,37 @@ class Relay:
         self._reader.behind = False
         try:
             async with asyncio.timeout(timeout_s):
-                await self._read_log(batches)
+                await self._pipe.connected()
+                if await self._read_page(batches):
+                    self._reader.look_into_log()
             self._away_since = None
         except (RedisUnavailable, TimeoutError):
             self._reader.behind = True
             self._away_since = self._away_since or loop.time()
             if loop.time() - self._away_since > AWAY_S:
                 raise RedisUnavailable("the log could not be read") from None
+            await asyncio.sleep(AGAIN_S)
 
-    async def _read_log(self, batches: list[Batch]) -> None:
-        """Reads on from the cursor to the log's end; frames pushed meanwhile are known then.
+    async def _read_page(self, batches: list[Batch]) -> bool:
+        """Reads on from the cursor; whether there may be more. What was pushed meanwhile is known
+        then, or read with the next page: a slow client never has more than one in memory.
 
         Each page begins with the entry at the cursor, which is what proves that the log is the one
         that was read before.
         """
-        while not self.ended:
-            at = f"{self._cursor.epoch}-{self._cursor.seq}"
-            try:
-                entries = await self._pipe.send("XRANGE", self._log, at, "+", "COUNT", PAGE)
-                if not entries and await self._pipe.send("EXISTS", self._log):
-                    return  # Redis lost the log's tail; its writer sends it again
-            except RedisError as error:
-                raise RunLost(f"the log of the run cannot be read: {error}") from error
-            if not entries or entries[0][0] != at.encode():
-                raise RunLost("the log of the run is gone")
-            for stream_id, fields in entries[1:]:
-                if not self._pass_on(stream_id, fields[1], batches):
-                    raise RunLost("the log of the run has a hole")
-            if len(entries) < PAGE:
-                return
+        at = f"{self._cursor.epoch}-{self._cursor.seq}"
+        try:
+            entries = await self._pipe.send("XRANGE", self._log, at, "+", "COUNT", PAGE)
+            if not entries and await self._pipe.send("EXISTS", self._log):
+                return False  # Redis lost the log's tail; its writer sends it again
+        except RedisError as error:
+            raise RunLost(f"the log of the run cannot be read: {error}") from error
+        if not entries or entries[0][0] != at.encode():
+            raise RunLost("the log of the run is gone")
+        for stream_id, fields in entries[1:]:
+            if not self._pass_on(stream_id, fields[1], batches):
+                raise RunLost("the log of the run has a hole")
+        return len(entries) == PAGE
 
     def _pass_on(self, stream_id: bytes, frame: bytes, batches: list[Batch]) -> bool:
         """Takes one frame; False when an earlier one is missing."""

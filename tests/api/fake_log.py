@@ -21,6 +21,9 @@ class FakeLog:
         self.entries.append(entry)
         return entry
 
+    async def connected(self) -> None:
+        """It always is."""
+
     async def send(self, *command: Any) -> Any:
         if self.gate is not None:
             await self.gate.wait()

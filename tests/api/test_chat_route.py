@@ -183,6 +183,12 @@ async def test_headers_wait_no_longer_than_they_may() -> None:
     assert reply.follow.relay.waited[1] == 15.0
 
 
+async def test_a_relay_that_returns_early_sends_no_headers() -> None:
+    failed = Failed("queue_timeout", "late")
+    reply = await Reply(None, [failed], headers_after_s=15.0).ask()
+    assert reply.status == 503
+
+
 async def test_a_failure_after_text_is_a_chunk_and_no_done() -> None:
     reply = await Reply(TEXTS[1], [Failed("worker_lost", "gone")]).ask()
     assert reply.status == 200 and text_of(reply.body) == "Hel"

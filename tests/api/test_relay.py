@@ -93,7 +93,9 @@ async def test_a_long_log_is_read_in_pages(bench: Bench) -> None:
         bench.log.add(seq, text)
     bench.log.add(len(texts) + 2, Finished("stop"))
     bench.reader.look_into_log()
-    assert await bench.all() == [*texts, Finished("stop")]
+    first = await bench.next()
+    assert len(first) == PAGE - 1  # no more in memory than a page, however long the log
+    assert [*first, *await bench.all()] == [*texts, Finished("stop")]
 
 
 async def test_a_page_that_ends_exactly_with_the_log_ends_the_reading(bench: Bench) -> None:
@@ -223,6 +225,15 @@ async def test_a_redis_that_stays_away_ends_the_stream(
             while True:
                 await bench.next(0.01)
                 await asyncio.sleep(0.01)
+
+
+async def test_a_redis_that_refuses_at_once_leaves_time_for_others(bench: Bench) -> None:
+    bench.log.trouble = RedisUnavailable("too many commands wait for Redis")
+    bench.reader.look_into_log()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            while True:
+                await bench.next()
 
 
 async def test_a_log_that_redis_refuses_to_read_is_an_error(bench: Bench) -> None:

@@ -130,7 +130,8 @@ class ChatRoute:
             wait_s = self._settings.heartbeat_s if stream.began else until_headers_s
             batches = await relay.next(wait_s)
             if batches is None:
-                await stream.write(renderer.heartbeat)
+                if stream.began or loop.time() >= headers_at:
+                    await stream.write(renderer.heartbeat)
                 continue
             events = [*chain.from_iterable(batch.events for batch in batches)]
             if not stream.began:
