@@ -150,14 +150,14 @@ async def test_an_idle_system_asks_redis_for_little(redis_url: str) -> None:
         after = await calls(stage)
         spent = {name: after[name] - before.get(name, 0) for name in after}
         # Two processes: sweeps 2 × 2/s, a renewal and a claim a second, memory, echoes, polling.
-        assert sum(spent.values()) / 3 < 15, spent
+        assert sum(spent.values()) / 3 < 12, spent
         assert spent.get("blpop", 0) <= 2
 
 
 async def calls(stage: Stage) -> dict[str, int]:
     """Commands that clients sent; what scripts call within Redis does not count."""
     stats = await stage.redis.info("commandstats")
-    wanted = ("evalsha", "blpop", "publish", "ping", "time", "zcount", "info", "xrange", "pubsub")
+    wanted = ("evalsha", "blpop", "publish", "ping", "info", "pubsub")  # never within a script
     return {
         name: stats[f"cmdstat_{name}"]["calls"] for name in wanted if f"cmdstat_{name}" in stats
     }
