@@ -7,6 +7,7 @@ per-command cost of its client (a pool round, two tasks switches and a lock per 
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -30,8 +31,7 @@ logger = logging.getLogger("trunkline.redis")
 
 _FIRST_BACKOFF_S = 0.02
 _LAST_BACKOFF_S = 1.0
-# Replies that say the connection leads to the wrong place, or to one that forgot the scripts.
-_UNUSABLE = (NoScriptError, ReadOnlyError, BusyLoadingError)
+_STEADY_S = 1.0  # a connection that was of use for so long begins with the first backoff again
 
 
 @dataclass(slots=True)
@@ -113,12 +113,13 @@ class Pipe:
         backoff = _FIRST_BACKOFF_S
         while not self._closed:  # a cancellation gets lost where a task group fails just then
             connection = self._client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+            opened_at = math.inf
             try:
                 async with asyncio.timeout(self._timeout_s):
                     await connection.connect()
                     await self._load_scripts(connection)
-                backoff = _FIRST_BACKOFF_S
                 self.generation += 1
+                opened_at = self._loop.time()
                 self._connected.set()
                 await self._serve(connection)
             except (RedisError, OSError, TimeoutError) as error:
@@ -128,6 +129,8 @@ class Pipe:
                 self._fail_all(self._inflight)
                 self._inflight.clear()
                 await connection.disconnect(nowait=True)
+            if self._loop.time() - opened_at > _STEADY_S:
+                backoff = _FIRST_BACKOFF_S
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, _LAST_BACKOFF_S)
 
@@ -175,7 +178,7 @@ class Pipe:
                 answer = await connection.read_response()
             except ResponseError as refusal:
                 error = refusal
-            if isinstance(error, _UNUSABLE):
+            if error is not None and _leads_astray(error):
                 raise error
             reply = self._inflight.popleft().reply
             if reply.done():
@@ -202,3 +205,10 @@ class Pipe:
             if not call.reply.done():
                 call.reply.set_exception(RedisUnavailable("the connection to Redis broke"))
                 call.reply.exception()  # marks it as seen: the caller may be gone
+
+
+def _leads_astray(error: ResponseError) -> bool:
+    """Whether the connection leads to the wrong server, or to one that forgot the scripts."""
+    if isinstance(error, NoScriptError | ReadOnlyError | BusyLoadingError):
+        return True
+    return "READONLY" in str(error)  # out of a script, some versions put other words before it

@@ -237,6 +237,21 @@ class TestRealServer:
             assert await waiting == b"patient"
             assert await pipe.call("sweep") == [0, 0, 1]
 
+    async def test_a_primary_that_became_a_replica_is_no_place_to_write(
+        self, pipe: Pipe, client: Redis
+    ) -> None:
+        await client.xadd("pipe:log:run", {"f": '[1,["created",1]]'}, id="0-1")
+        append = ("run", "5-2", "", '[2,["attempt",1,null]]')
+        await pipe.connected()
+        await client.replicaof("127.0.0.1", "1")
+        for _ in range(2):
+            with pytest.raises(RedisUnavailable):
+                await pipe.call("append", *append)
+            with pytest.raises(RedisUnavailable):
+                await pipe.call("sweep")
+        await client.replicaof("NO", "ONE")
+        assert await pipe.call("append", *append) == [b"added"]
+
     async def test_closing_ends_while_the_connection_breaks(
         self, server: RedisServer, client: Redis
     ) -> None:

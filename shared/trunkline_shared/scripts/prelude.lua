@@ -56,7 +56,9 @@ local function append_frame(id, stream_id, frame)
   local answer = redis.pcall('XADD', K.log .. id, 'NOMKSTREAM', stream_id, 'f', frame)
   if type(answer) ~= 'table' or not answer.err then return 'added' end
   -- Versions put different words before it.
-  return string.find(tostring(answer.err), 'OOM', 1, true) and 'full' or 'refused'
+  local words = tostring(answer.err)
+  if string.find(words, 'READONLY', 1, true) then error(words) end
+  return string.find(words, 'OOM', 1, true) and 'full' or 'refused'
 end
 
 -- Writes one event by someone who takes the run's log over, under the epoch given.
