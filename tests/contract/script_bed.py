@@ -69,12 +69,11 @@ class Bed:
         max_queue: int = 1000,
     ) -> tuple[str, int]:
         request = RunRequest(run_id, agent, pool, principal, reply, stream)  # type: ignore[arg-type]
-        code, wait_ms = await self.call(
-            "submit",
+        wanted: list[Argument] = [
             *(run_id, agent, pool, principal, reply, int(stream), on_lost, slots),
             *(timeout_ms, queue_timeout_ms, max_concurrent, max_queue, HOUR_MS),
-            encode_job(request),
-        )
+        ]
+        code, wait_ms = await self.call("submit", *wanted, encode_job(request))
         return code.decode(), int(wait_ms)
 
     async def renew(
@@ -89,8 +88,8 @@ class Bed:
         runs: tuple[tuple[str, int], ...] = (),
     ) -> Any:
         flat = [value for run in runs for value in run]
-        head = (worker, mode, known, int(draining), len(pools), *pools, len(agents), *agents)
-        return await self.call("renew", *head, *flat)
+        head: list[Argument] = [worker, mode, known, int(draining)]
+        return await self.call("renew", *head, len(pools), *pools, len(agents), *agents, *flat)
 
     async def claim(
         self, worker: str = "w", free: int = 100, *pools: str, suspects: bool = True

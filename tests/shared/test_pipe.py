@@ -1,6 +1,7 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import fakeredis
 import pytest
@@ -238,7 +239,7 @@ class TestRealServer:
             assert await pipe.call("sweep") == [0, 0, 1]
 
     async def test_a_primary_that_became_a_replica_is_no_place_to_write(
-        self, pipe: Pipe, client: Redis
+        self, pipe: Pipe, client: Any
     ) -> None:
         await client.xadd("pipe:log:run", {"f": '[1,["created",1]]'}, id="0-1")
         append = ("run", "5-2", "", '[2,["attempt",1,null]]')

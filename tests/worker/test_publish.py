@@ -7,69 +7,21 @@ import fakeredis
 import pytest
 from redis.asyncio import Redis
 
-from tests.contract.script_bed import Bed
 from tests.fakes.redis_server import RedisServer
 from tests.patience import until
+from tests.worker.publish_bench import PublishBench
 from trunkline_shared.errors import RedisUnavailable
 from trunkline_shared.events import Failed, Finished, RunEvent, TextDelta, ToolArgsDelta
-from trunkline_shared.pipe import Pipe
-from trunkline_worker.execute import Claimed
-from trunkline_worker.publish import Publisher, RunBufferFull, RunWriter
-
-
-class Bench:
-    """A publisher over one Redis, and the runs that it writes."""
-
-    def __init__(self, client: Redis) -> None:
-        self.bed = Bed(client)
-        self.lost: list[tuple[str, str]] = []
-        self.allowed = True
-        self.pipe = Pipe(client, self.bed.scripts, timeout_s=5.0, name="frames")
-        self.publisher = Publisher(
-            self.pipe,
-            max_run_bytes=20_000,
-            allowed=lambda: self.allowed,
-            on_lost=self._on_lost,
-        )
-
-    def _on_lost(self, run_id: str, answer: str) -> None:
-        self.lost.append((run_id, answer))
-
-    async def start(self) -> None:
-        await self.pipe.start()
-        await self.pipe.connected()
-        await self.bed.renew()
-        await self.publisher.start()
-
-    async def aclose(self) -> None:
-        await self.publisher.aclose()
-        await self.pipe.aclose()
-
-    async def open(self, **wanted: Any) -> tuple[Claimed, RunWriter]:
-        await self.bed.submit(**wanted)
-        (run,) = await self.bed.claim()
-        return run, self.writer(run)
-
-    def writer(self, run: Claimed) -> RunWriter:
-        return self.publisher.open_run(run.run_id, run.epoch, run.last_seq, run.reply)
-
-    async def said(self, run: Claimed) -> list[RunEvent]:
-        """What the log holds of this attempt; fails on a hole in its numbers."""
-        seq, events = 1, []
-        for _, first_seq, batch in await self.bed.log(run.run_id):
-            assert first_seq == seq
-            seq += len(batch)
-            events += batch
-        return events[2:]
+from trunkline_worker.publish import RunBufferFull
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.redis)])
-async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+async def bench(request: pytest.FixtureRequest) -> AsyncIterator[PublishBench]:
     if request.param == "fake":
         client: Redis = fakeredis.FakeAsyncRedis()
     else:
         client = Redis.from_url(request.getfixturevalue("redis_url"))
-    bench = Bench(client)
+    bench = PublishBench(client)
     await bench.start()
     yield bench
     await bench.aclose()
@@ -77,11 +29,11 @@ async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
 
 
 @pytest.fixture
-async def own(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Bench, RedisServer]]:
+async def own(request: pytest.FixtureRequest) -> AsyncIterator[tuple[PublishBench, RedisServer]]:
     """A bench with a server of its own, to be treated badly."""
     with RedisServer() as server:
         client: Redis = Redis.from_url(server.url)
-        bench = Bench(client)
+        bench = PublishBench(client)
         await bench.start()
         yield bench, server
         await bench.aclose()
@@ -92,7 +44,7 @@ def text_of(events: list[RunEvent]) -> str:
     return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
-async def test_what_a_run_says_is_in_its_log_in_order_and_once(bench: Bench) -> None:
+async def test_what_a_run_says_is_in_its_log_in_order_and_once(bench: PublishBench) -> None:
     run, writer = await bench.open()
     for number in range(200):
         writer.emit([TextDelta(f"{number} ")])
@@ -106,7 +58,9 @@ async def test_what_a_run_says_is_in_its_log_in_order_and_once(bench: Bench) -> 
     assert writer.unacknowledged == 0
 
 
-async def test_what_gathers_while_a_write_is_under_way_leaves_in_one_frame(bench: Bench) -> None:
+async def test_what_gathers_while_a_write_is_under_way_leaves_in_one_frame(
+    bench: PublishBench,
+) -> None:
     run, writer = await bench.open()
     writer.emit([TextDelta("first")])
     for _ in range(100):
@@ -116,7 +70,7 @@ async def test_what_gathers_while_a_write_is_under_way_leaves_in_one_frame(bench
     assert len(await bench.bed.log(run.run_id)) <= 2 + 2
 
 
-async def test_the_first_output_leaves_at_once(bench: Bench) -> None:
+async def test_the_first_output_leaves_at_once(bench: PublishBench) -> None:
     run, writer = await bench.open()
     assert not writer.has_output
     writer.emit([TextDelta("first")])
@@ -126,7 +80,7 @@ async def test_the_first_output_leaves_at_once(bench: Bench) -> None:
             await asyncio.sleep(0.001)
 
 
-async def test_a_run_has_one_end(bench: Bench) -> None:
+async def test_a_run_has_one_end(bench: PublishBench) -> None:
     run, writer = await bench.open()
     writer.emit([TextDelta("a"), Finished("stop")])
     writer.emit([Failed("cancelled", "too late")])
@@ -135,7 +89,7 @@ async def test_a_run_has_one_end(bench: Bench) -> None:
     assert await bench.said(run) == [TextDelta("a"), Finished("stop")]
 
 
-async def test_a_closed_writer_says_nothing_more(bench: Bench) -> None:
+async def test_a_closed_writer_says_nothing_more(bench: PublishBench) -> None:
     run, writer = await bench.open()
     writer.emit([TextDelta("a")])
     writer.close()
@@ -147,7 +101,7 @@ async def test_a_closed_writer_says_nothing_more(bench: Bench) -> None:
     assert await bench.said(other) == [Finished("stop")]
 
 
-async def test_a_fenced_run_is_lost_and_the_others_go_on(bench: Bench) -> None:
+async def test_a_fenced_run_is_lost_and_the_others_go_on(bench: PublishBench) -> None:
     fenced, writer = await bench.open()
     fine, second = await bench.open()
     await bench.bed.finish_for(fenced.run_id)
@@ -160,7 +114,7 @@ async def test_a_fenced_run_is_lost_and_the_others_go_on(bench: Bench) -> None:
     assert text_of(await bench.said(fine)) == "a"
 
 
-async def test_a_run_whose_log_is_gone_is_lost(bench: Bench) -> None:
+async def test_a_run_whose_log_is_gone_is_lost(bench: PublishBench) -> None:
     run, writer = await bench.open()
     await bench.bed.redis.delete(bench.bed.keys.log(run.run_id))
     writer.emit([TextDelta("a")])
@@ -168,7 +122,7 @@ async def test_a_run_whose_log_is_gone_is_lost(bench: Bench) -> None:
     assert bench.lost == [(run.run_id, "gone")]
 
 
-async def test_an_end_that_is_fenced_is_told_to_the_one_who_wrote_it(bench: Bench) -> None:
+async def test_an_end_that_is_fenced_is_told_to_the_one_who_wrote_it(bench: PublishBench) -> None:
     run, writer = await bench.open()
     await bench.bed.hand_back("w", run.run_id)
     await bench.bed.claim()
@@ -176,7 +130,7 @@ async def test_an_end_that_is_fenced_is_told_to_the_one_who_wrote_it(bench: Benc
     assert await writer.ended == "fenced"
 
 
-async def test_an_earlier_attempts_frames_are_none_of_the_later_ones(bench: Bench) -> None:
+async def test_an_earlier_attempts_frames_are_none_of_the_later_ones(bench: PublishBench) -> None:
     run, writer = await bench.open()
     await bench.bed.hand_back("w", run.run_id)
     (again,) = await bench.bed.claim()
@@ -190,7 +144,7 @@ async def test_an_earlier_attempts_frames_are_none_of_the_later_ones(bench: Benc
     assert text_of(await bench.bed.events(run.run_id)) == "new"
 
 
-async def test_what_cannot_be_written_loses_its_run_and_no_other(bench: Bench) -> None:
+async def test_what_cannot_be_written_loses_its_run_and_no_other(bench: PublishBench) -> None:
     bad, writer = await bench.open()
     fine, second = await bench.open()
     writer.emit([TextDelta("\ud83d")])
@@ -202,7 +156,7 @@ async def test_what_cannot_be_written_loses_its_run_and_no_other(bench: Bench) -
     assert text_of(await bench.said(fine)) == "a"
 
 
-async def test_while_the_lease_is_in_doubt_frames_wait(bench: Bench) -> None:
+async def test_while_the_lease_is_in_doubt_frames_wait(bench: PublishBench) -> None:
     run, writer = await bench.open()
     bench.allowed = False
     writer.emit([TextDelta("a")])
@@ -217,7 +171,7 @@ async def test_while_the_lease_is_in_doubt_frames_wait(bench: Bench) -> None:
 
 @pytest.mark.parametrize("event", [TextDelta("x" * 900), ToolArgsDelta(0, "x" * 900)])
 async def test_a_run_may_not_fill_the_worker_while_redis_takes_nothing(
-    bench: Bench, event: RunEvent
+    bench: PublishBench, event: RunEvent
 ) -> None:
     _, writer = await bench.open()
     bench.allowed = False
@@ -230,7 +184,7 @@ async def test_a_run_may_not_fill_the_worker_while_redis_takes_nothing(
 
 @pytest.mark.redis
 async def test_connections_that_break_lose_no_event_and_double_none(
-    own: tuple[Bench, RedisServer],
+    own: tuple[PublishBench, RedisServer],
 ) -> None:
     bench, server = own
     chance = random.Random(7)
@@ -261,7 +215,7 @@ async def test_connections_that_break_lose_no_event_and_double_none(
 
 @pytest.mark.redis
 async def test_frames_that_a_failover_lost_are_sent_again_first(
-    own: tuple[Bench, RedisServer],
+    own: tuple[PublishBench, RedisServer],
 ) -> None:
     bench, server = own
     run, writer = await bench.open()
@@ -285,7 +239,7 @@ async def test_frames_that_a_failover_lost_are_sent_again_first(
 
 
 @pytest.mark.redis
-async def test_a_redis_without_memory_is_waited_for(own: tuple[Bench, RedisServer]) -> None:
+async def test_a_redis_without_memory_is_waited_for(own: tuple[PublishBench, RedisServer]) -> None:
     bench, _ = own
     run, writer = await bench.open()
     writer.emit([TextDelta("before ")])
@@ -306,7 +260,7 @@ async def test_a_redis_without_memory_is_waited_for(own: tuple[Bench, RedisServe
     assert text_of(await bench.said(run)).startswith("before while it is full")
 
 
-async def test_many_writes_without_memory_are_no_storm(bench: Bench) -> None:
+async def test_many_writes_without_memory_are_no_storm(bench: PublishBench) -> None:
     run, writer = await bench.open()
     calls = 0
     real = bench.pipe.call
@@ -329,7 +283,7 @@ async def test_many_writes_without_memory_are_no_storm(bench: Bench) -> None:
 
 
 async def test_closing_ends_while_redis_is_away() -> None:
-    bench = Bench(fakeredis.FakeAsyncRedis())
+    bench = PublishBench(fakeredis.FakeAsyncRedis())
     await bench.publisher.start()
     writer = bench.publisher.open_run("r", 1, 2, "")
     writer.emit([TextDelta("a")])
