@@ -34,6 +34,13 @@ async def test_agents_that_lack_something_do_not_stop_the_others(upstream: FakeU
         await backends.aclose()
 
 
+def test_an_agent_larger_than_the_worker_cannot_run_here() -> None:
+    agents = [AgentConfig(name=f"of-{slots}", type="echo", slots=slots) for slots in (8, 9)]
+    backends = Backends(config(*agents), WorkerSettings(slots=8), {})
+    assert backends.runnable == ("of-8",)
+    assert backends.lacking == {"of-9": ("it takes 9 slots, and this worker has 8",)}
+
+
 async def test_all_agents_share_one_session(upstream: FakeUpstream) -> None:
     agents = [
         AgentConfig(name=name, model=("vllm:words-1",), base_url=upstream.base_url) for name in "ab"

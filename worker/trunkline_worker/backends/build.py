@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import aiohttp
 
 from trunkline_shared.config.models import AgentConfig, Config
-from trunkline_shared.config.readiness import readiness
+from trunkline_shared.config.readiness import Readiness, readiness
 from trunkline_worker.backends.base import Backend
 from trunkline_worker.backends.chat import ChatBackend
 from trunkline_worker.backends.echo import EchoBackend
@@ -46,6 +46,15 @@ def build_backend(
     raise ValueError(f"agents of type {agent.type} cannot run in this version")
 
 
+def _readiness(
+    agent: AgentConfig, settings: WorkerSettings, environ: Mapping[str, str]
+) -> Readiness:
+    if agent.slots > settings.slots:
+        lack = f"it takes {agent.slots} slots, and this worker has {settings.slots}"
+        return Readiness(False, (lack,))
+    return readiness(agent, environ)
+
+
 class Backends:
     """One backend for each runnable agent, and the one session that they share."""
 
@@ -54,7 +63,9 @@ class Backends:
     ) -> None:
         self._settings = settings
         self._environ = environ
-        ready = {name: readiness(agent, environ) for name, agent in config.agents.items()}
+        ready = {
+            agent.name: _readiness(agent, settings, environ) for agent in config.agents.values()
+        }
         self._agents = [agent for name, agent in config.agents.items() if ready[name].runnable]
         self.lacking = {name: each.missing for name, each in ready.items() if each.missing}
         """What agents, or parts of their fallback chains, miss to run here, in sentences."""
