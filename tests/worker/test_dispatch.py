@@ -1,6 +1,7 @@
 import asyncio
+from typing import Any
 
-from tests.patience import until
+from tests.patience import PATIENCE_S, until
 from tests.worker.dispatch_bench import DispatchBench
 from tests.worker.fake_run import ScriptedBackend
 from trunkline_shared.events import Failed, Finished, TextDelta
@@ -139,6 +140,31 @@ async def test_a_run_of_a_claim_whose_reply_was_lost_is_handed_back() -> None:
         await bench.renew(held=frozenset([run_id]))
         assert await bench.outcome(run_id) == "finished"
         assert (await bench.bed.state(run_id))["attempt"] == "2"
+
+
+async def test_a_claim_whose_reply_is_read_late_is_not_taken_for_lost() -> None:
+    backend, go = held()
+    go.set()
+    async with DispatchBench(backend) as bench:
+        arrived, call = asyncio.Event(), bench.calls.call
+
+        async def late(script: Any, *arguments: Any) -> Any:
+            reply = await call(script, *arguments)
+            if script == "claim" and len(reply) > 1:
+                await arrived.wait()
+            return reply
+
+        bench.calls.call = lambda *given: asyncio.ensure_future(late(*given))  # type: ignore[method-assign]
+        run_id = await bench.bed.submit()
+        async with asyncio.timeout(PATIENCE_S):
+            while (await bench.bed.state(run_id))["st"] != "running":  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        for _ in range(2):
+            await bench.renew(held=frozenset([run_id]))
+        await bench.calls.send("PING")
+        arrived.set()
+        assert await bench.outcome(run_id) == "finished"
+        assert (await bench.bed.state(run_id))["attempt"] == "1"
 
 
 async def test_a_run_unknown_once_long_ago_is_not_handed_back_at_once() -> None:

@@ -52,6 +52,7 @@ class Dispatch:
         self.lease: LeaseKeeper
         self._free = settings.slots
         self._left = False  # the last claim left runs behind
+        self._claiming = False
         self._wake = asyncio.Event()
         self._listen = asyncio.Event()
         self._idle = asyncio.Event()
@@ -94,7 +95,8 @@ class Dispatch:
             self.cancel(run_id)
         for run_id in renewal.lost:
             self.lost(run_id, "fenced")
-        if renewal.held is not None:
+        # A claim under way may be what made them unknown, however late its reply is read.
+        if renewal.held is not None and not self._claiming:
             unknown = renewal.held - self.executions.keys()
             if astray := unknown & self._unknown:
                 self._tasks.create_task(self._hand_back([*astray]), name="hand back")
@@ -133,12 +135,15 @@ class Dispatch:
     async def _claim(self) -> int:
         may_suspect = not any(each.claimed.suspect for each in self.executions.values())
         arguments: list[Argument] = [self._worker_id, self._free, int(may_suspect)]
+        self._claiming = True
         try:
             left, *rows = await self._calls.call("claim", *arguments, *self._settings.pool)
         except (RedisUnavailable, RedisError) as error:
             logger.warning("claim failed: %s", error)
             await self._calls.connected()
             return 0
+        finally:
+            self._claiming = False
         self._left = left == b"1"
         runs = [Claimed.parse(row) for row in rows]
         if self._draining and runs:
