@@ -81,6 +81,18 @@ async def test_a_cancel_reaches_a_run_over_the_control_channel(bench: Bench) -> 
     assert (await bench.bed.state(run_id))["out"] == "cancelled"
 
 
+async def test_what_is_no_run_id_makes_the_control_channel_not_deaf(bench: Bench) -> None:
+    channel = bench.bed.keys.control(bench.worker.worker_id)
+    assert await bench.client.publish(channel, b"\xff") == 1
+    run_id = await bench.bed.submit()
+    await until(lambda: bench.backend.requests)
+    assert await bench.bed.cancel(run_id) == "told"
+    async with asyncio.timeout(PATIENCE_S):
+        await bench.backend.closed.wait()
+    (_, listeners), *_ = await bench.client.pubsub_numsub(channel)
+    assert listeners == 1
+
+
 async def test_a_signal_ends_it_after_its_drain_and_hands_back_what_was_not_shown(
     bench: Bench,
 ) -> None:

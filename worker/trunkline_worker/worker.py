@@ -159,7 +159,7 @@ class Worker(arq_worker.Worker):
             calls,
             self._keys.control(self.worker_id),
             timeout_s=self._settings.redis_timeout_s,
-            on_message=lambda run_id: dispatch.cancel(run_id.decode()),
+            on_message=lambda run_id: dispatch.cancel(run_id.decode(errors="replace")),
             on_connected=lambda: None,  # the next renewal tells what was missed
         )
         await publisher.start()
