@@ -9,11 +9,12 @@ import socket
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from ipaddress import ip_address
-from typing import Final
+from typing import Final, cast
 
 import uvicorn
 
 from trunkline_api.app import Application
+from trunkline_api.connection import connection_factory
 from trunkline_api.settings import ApiSettings
 from trunkline_shared.errors import StartError
 from trunkline_shared.logs import log_event
@@ -121,7 +122,11 @@ class _Server(uvicorn.Server):
 def _uvicorn_config(application: Application) -> uvicorn.Config:
     return uvicorn.Config(
         application.asgi,
-        http="httptools",
+        # uvicorn calls whatever is no name, though it says that it wants a class.
+        http=cast(
+            type[asyncio.Protocol],
+            connection_factory(application.gateway.settings.write_timeout_s),
+        ),
         ws="none",
         lifespan="off",  # `running` does it, and its errors stay what they are
         log_config=None,

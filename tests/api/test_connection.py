@@ -1,0 +1,102 @@
+"""Connections on a real socket: clients that do not read, and bytes that are no HTTP."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Callable
+from unittest.mock import Mock
+
+import httpx
+import uvicorn
+from uvicorn.server import ServerState
+
+from tests.api.fake_gateway import application
+from tests.api.uvicorn_server import Serving
+from trunkline_api.connection import connection_factory
+from trunkline_api.errors import Send
+from trunkline_api.exchange import Receive, Scope
+
+MUCH = 64 * 1024 * 1024  # more than the system buffers for anybody
+
+
+class MuchToSay:
+    """Answers with a long piece of a body, and notes that the client has left."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x" * MUCH, "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.ended.set()
+
+
+def _port(url: str) -> int:
+    return httpx.URL(url).port or 0
+
+
+async def _all_that_comes(reader: asyncio.StreamReader) -> int:
+    size = 0
+    try:
+        while piece := await reader.read(1 << 20):
+            size += len(piece)
+    except ConnectionResetError:
+        pass
+    return size
+
+
+async def test_a_client_that_reads_nothing_is_let_go_whatever_the_reply_is() -> None:
+    chat = MuchToSay()
+    app = application(chat, write_timeout_s=0.2)
+    async with Serving(app) as url:
+        with socket.create_connection(("127.0.0.1", _port(url))) as client:
+            client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n\r\n")
+            async with asyncio.timeout(20):
+                await chat.ended.wait()
+            client.setblocking(False)
+            reader, writer = await asyncio.open_connection(sock=client.dup())
+            async with asyncio.timeout(20):
+                assert await _all_that_comes(reader) < MUCH
+            writer.close()
+
+
+class Pace:
+    """A loop whose timers go off when told."""
+
+    def __init__(self) -> None:
+        self.due: list[Callable[[], None]] = []
+
+    def call_later(self, _: float, callback: Callable[[], None]) -> Mock:
+        self.due.append(callback)
+        return Mock()
+
+    def pass_by(self) -> None:
+        self.due.pop()()
+
+
+def test_a_client_that_reads_slowly_is_kept() -> None:
+    pace, transport = Pace(), Mock()
+    config = uvicorn.Config(Mock(), log_config=None)
+    made = connection_factory(60)(config, ServerState(), {}, _loop=pace)
+    transport.get_write_buffer_size.return_value = 0
+    made.connection_made(transport)
+    for waiting in (0, 900, 800, 1700, 1600, 0, 0, 500):
+        transport.get_write_buffer_size.return_value = waiting
+        pace.pass_by()
+    transport.abort.assert_not_called()
+    pace.pass_by()
+    transport.abort.assert_called_once_with()
+
+
+async def test_what_is_no_http_is_refused_in_the_envelope() -> None:
+    async with Serving(application(MuchToSay())) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", _port(url))
+        writer.write(b"\x16\x03\x01 hello\r\n\r\n")
+        async with asyncio.timeout(20):
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"\r\nx-request-id: req_" in head
+    assert set(json.loads(body)["error"]) == {"message", "type", "param", "code"}
