@@ -18,7 +18,8 @@ from trunkline_shared.pipe import Pipe
 logger = logging.getLogger("trunkline.redis")
 
 _ECHO = b"echo"
-_BACKOFF_S = 0.1
+_FIRST_BACKOFF_S = 0.1
+_LAST_BACKOFF_S = 1.0
 
 
 class Channel:
@@ -70,6 +71,7 @@ class Channel:
             self._owner = None
 
     async def _run(self) -> None:
+        backoff = _FIRST_BACKOFF_S
         while not self._closed:  # a cancellation gets lost where a task group fails just then
             connection = self._client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
             try:
@@ -78,6 +80,7 @@ class Channel:
                     await connection.send_command("SUBSCRIBE", self._name)
                     await connection.read_response()
                 self._heard_at = asyncio.get_running_loop().time()
+                backoff = _FIRST_BACKOFF_S
                 self._ready.set()
                 self._on_connected()
                 await self._serve(connection)
@@ -86,7 +89,8 @@ class Channel:
             finally:
                 self._ready.clear()
                 await connection.disconnect(nowait=True)
-            await asyncio.sleep(_BACKOFF_S)
+            await asyncio.sleep(backoff)
+            backoff = min(backoff * 2, _LAST_BACKOFF_S)
 
     async def _serve(self, connection: AbstractConnection) -> None:
         try:

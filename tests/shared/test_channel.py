@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncIterator
 
 import fakeredis
@@ -131,3 +132,16 @@ async def test_a_server_that_is_away_is_waited_for() -> None:
         await heard.channel.aclose()
         await pipe.aclose()
         await client.aclose()
+
+
+async def test_a_server_that_stays_away_is_asked_less_and_less(
+    pipe: Pipe, caplog: pytest.LogCaptureFixture
+) -> None:
+    nowhere: Redis = Redis.from_url("unix:///nowhere/redis.sock")
+    heard = Heard(nowhere, pipe)
+    began = asyncio.get_running_loop().time()
+    await heard.channel.start()
+    await until(lambda: len(caplog.messages) == 4)
+    assert asyncio.get_running_loop().time() - began >= 0.6  # 0.1 + 0.2 + 0.4 s
+    await heard.channel.aclose()
+    await nowhere.aclose()
