@@ -13,6 +13,7 @@ from trunkline.settings import is_given
 from trunkline_shared.config.load import load_config
 from trunkline_shared.errors import StartError
 from trunkline_shared.logs import configure_logging
+from trunkline_shared.owned import end_process_when_broken
 
 ENOUGH_FILES = 1 << 20
 
@@ -63,6 +64,7 @@ def _installed(extra: str) -> Iterator[None]:
 def _run(tier: Coroutine[Any, Any, None]) -> int:
     raise_file_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        end_process_when_broken(runner.get_loop())
         runner.run(tier)
     return 0
 

@@ -12,6 +12,7 @@ from trunkline_shared.channel import Channel
 from trunkline_shared.deadline import Deadline
 from trunkline_shared.errors import TrunklineError
 from trunkline_shared.events import Failed, Finished, decode_frame
+from trunkline_shared.owned import end_owned, start_owned
 from trunkline_shared.run import RunId
 
 logger = logging.getLogger("trunkline.hub")
@@ -131,14 +132,12 @@ class Hub:
     async def start(self) -> None:
         await self._channel.start()
         self._tasks = [
-            asyncio.create_task(self._net(), name="hub:net"),
-            asyncio.create_task(self._close_readers(), name="hub:closing"),
+            start_owned(self._net(), "hub:net"),
+            start_owned(self._close_readers(), "hub:closing"),
         ]
 
     async def aclose(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_owned(*self._tasks)
         await self._channel.aclose()
 
     def register(self, run_id: RunId) -> Reader:

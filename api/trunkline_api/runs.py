@@ -13,6 +13,7 @@ from trunkline_shared.config.models import AgentConfig, Config
 from trunkline_shared.errors import RedisUnavailable, Refused
 from trunkline_shared.events import Failed, encode
 from trunkline_shared.keys import Keys
+from trunkline_shared.owned import end_owned, start_owned
 from trunkline_shared.pipe import Pipe
 from trunkline_shared.run import RunRequest, encode_job
 from trunkline_shared.scripts import SEEN_MS, SLACK_MS
@@ -52,9 +53,7 @@ class Runs:
     async def aclose(self) -> None:
         if self._asking:
             await asyncio.wait(self._asking, timeout=self._settings.submit_retry_s)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_owned(*self._tasks)
 
     async def submit(self, request: RunRequest, agent: AgentConfig) -> None:
         """Admits the run and puts it on its queue, in one round trip.
@@ -162,7 +161,7 @@ class Runs:
         return Refused(code, _WORDS[code], max(LEAST_WAIT_S, wait_ms / 1000))
 
     def _own(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=name)
+        task = start_owned(work, name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

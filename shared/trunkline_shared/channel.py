@@ -13,6 +13,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from trunkline_shared.errors import RedisUnavailable
+from trunkline_shared.owned import end_owned, start_owned
 from trunkline_shared.pipe import Pipe
 
 logger = logging.getLogger("trunkline.redis")
@@ -61,14 +62,11 @@ class Channel:
         await self._ready.wait()
 
     async def start(self) -> None:
-        self._owner = asyncio.create_task(self._run(), name=f"channel:{self._name}")
+        self._owner = start_owned(self._run(), f"channel:{self._name}")
 
     async def aclose(self) -> None:
         self._closed = True
-        if self._owner is not None:
-            self._owner.cancel()
-            await asyncio.gather(self._owner, return_exceptions=True)
-            self._owner = None
+        await end_owned(self._owner)
 
     async def _run(self) -> None:
         backoff = _FIRST_BACKOFF_S

@@ -25,6 +25,7 @@ from redis.exceptions import (
 )
 
 from trunkline_shared.errors import RedisUnavailable
+from trunkline_shared.owned import end_owned, start_owned
 from trunkline_shared.scripts import Argument, ScriptName, Scripts
 
 logger = logging.getLogger("trunkline.redis")
@@ -74,15 +75,12 @@ class Pipe:
 
     async def start(self) -> None:
         """Begins to connect. Does not wait: `connected` does."""
-        self._owner = asyncio.create_task(self._run(), name=f"pipe:{self._name}")
+        self._owner = start_owned(self._run(), f"pipe:{self._name}")
 
     async def aclose(self) -> None:
         """What waits fails, and so does whatever is asked from now on."""
         self._closed = True
-        if self._owner is not None:
-            self._owner.cancel()
-            await asyncio.gather(self._owner, return_exceptions=True)
-            self._owner = None
+        await end_owned(self._owner)
         self._fail_all(self._out)
         self._out = []
 

@@ -53,6 +53,7 @@ class Dispatch:
         self._free = settings.slots
         self._left = False  # the last claim left runs behind
         self._claiming = False
+        self._stalled = False  # the lease was in doubt when runs could have been claimed
         self._wake = asyncio.Event()
         self._listen = asyncio.Event()
         self._idle = asyncio.Event()
@@ -104,7 +105,8 @@ class Dispatch:
         else:
             self._unknown = frozenset()
         self.publisher.resume()
-        self._wake.set()
+        if self._stalled:
+            self._wake.set()
 
     async def drain(self, within_s: float) -> None:
         """Takes no more; what runs may end within `within_s`, then it is ended or handed back."""
@@ -123,7 +125,8 @@ class Dispatch:
             await self._hand_back(untold)
 
     async def _claim_once(self) -> None:
-        if self._free > 0 and self.lease.valid:
+        self._stalled = not self.lease.valid
+        if self._free > 0 and not self._stalled:
             taken = await self._claim()
             if taken and self._left:
                 return
@@ -145,6 +148,7 @@ class Dispatch:
         finally:
             self._claiming = False
         self._left = left == b"1"
+        self._stalled = left == b"lost"
         runs = [Claimed.parse(row) for row in rows]
         if self._draining and runs:
             await self._hand_back([run.run_id for run in runs])  # taken as the drain began

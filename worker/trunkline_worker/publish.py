@@ -13,6 +13,7 @@ from typing import Any
 
 from trunkline_shared.errors import RedisUnavailable
 from trunkline_shared.events import RunEvent, ToolCallStart
+from trunkline_shared.owned import end_owned, start_owned
 from trunkline_shared.pipe import Pipe
 from trunkline_worker.frames import Frame, FrameBuffer, is_terminal, shows_output
 
@@ -99,12 +100,10 @@ class Publisher:
         self._owner: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        self._owner = asyncio.create_task(self._run(), name="publisher")
+        self._owner = start_owned(self._run(), "publisher")
 
     async def aclose(self) -> None:
-        if self._owner is not None:
-            self._owner.cancel()
-            await asyncio.gather(self._owner, return_exceptions=True)
+        await end_owned(self._owner)
 
     def open_run(self, run_id: str, epoch: int, last_seq: int, reply: str) -> RunWriter:
         writer = RunWriter(self, FrameBuffer(run_id, epoch, last_seq, reply))

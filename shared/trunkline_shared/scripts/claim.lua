@@ -85,6 +85,7 @@ local function claim_from(queue, pool, limit, suspect)
   for i = 1, #entries, 2 do
     if limit <= 0 or free <= 0 then return end
     local id, score = entries[i], entries[i + 1]
+    if tonumber(score) > now then return end -- stock arq deferred it, and all that follow
     local s = state(id) or adopt(id, pool, score)
     local event, outcome
     if s and s.st == 'queued' then event, outcome = overdue(s, now) end

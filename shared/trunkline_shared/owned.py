@@ -1,0 +1,57 @@
+"""Tasks that live as long as the object that starts them."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Coroutine
+from typing import Any
+
+logger = logging.getLogger("trunkline.process")
+
+FATAL = "trunkline_fatal"
+
+
+def start_owned(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    """A task for its owner to cancel and await in the end.
+
+    If it dies of an error before, nothing of its owner works any more although the process lives:
+    the loop's exception handler is told, with `trunkline_fatal` in its context.
+    """
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(_look)
+    return task
+
+
+async def end_owned(*tasks: asyncio.Task[None] | None) -> None:
+    """Cancels the tasks and waits until they have ended."""
+    alive = [task for task in tasks if task is not None]
+    for task in alive:
+        task.cancel()
+    await asyncio.gather(*alive, return_exceptions=True)
+
+
+def end_process_when_broken(loop: asyncio.AbstractEventLoop) -> None:
+    """For processes of our own: a broken one ends in order, and whoever started it sees that."""
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if context.get(FATAL):
+            logger.critical("%s", context["message"], exc_info=context["exception"])
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            loop.default_exception_handler(context)
+
+    loop.set_exception_handler(handle)
+
+
+def _look(task: asyncio.Task[None]) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        task.get_loop().call_exception_handler(
+            {
+                "message": f"{task.get_name()} died, the process cannot go on",
+                "exception": error,
+                "task": task,
+                FATAL: True,
+            }
+        )

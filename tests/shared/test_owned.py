@@ -1,0 +1,43 @@
+"""Tasks that must not die unnoticed."""
+
+import asyncio
+import signal
+
+from trunkline_shared.owned import FATAL, end_owned, end_process_when_broken, start_owned
+
+
+async def _break() -> None:
+    raise RuntimeError("a bug")
+
+
+async def test_a_task_that_dies_is_told_to_the_loop_as_fatal() -> None:
+    told: asyncio.Queue[dict[str, object]] = asyncio.Queue()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.put_nowait(context))
+    task = start_owned(_break(), "the breaker")
+    context = await told.get()
+    assert context[FATAL]
+    assert "the breaker died" in str(context["message"])
+    await end_owned(task)
+
+
+async def test_a_task_that_its_owner_ends_is_nobodys_business() -> None:
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    task = start_owned(asyncio.sleep(3600), "the sleeper")
+    await asyncio.sleep(0)
+    await end_owned(task, None)
+    assert task.cancelled()
+    assert told == []
+
+
+async def test_a_process_with_a_dead_task_is_told_to_end() -> None:
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, told.set)
+    try:
+        end_process_when_broken(loop)
+        task = start_owned(_break(), "the breaker")
+        await told.wait()
+        await end_owned(task)
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
