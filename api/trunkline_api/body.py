@@ -2,9 +2,16 @@
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
+from typing import Final
 
 from trunkline_api.errors import ApiError
 from trunkline_api.exchange import Receive
+
+# A client reads a refusal when it has sent everything. To close on one that still sends is to reset
+# its connection, and then it never learns why.
+_DROPPED_BODIES: Final = 4  # of the largest size allowed
+_DROPPING_S: Final = 10.0
 
 
 class ClientLeft(Exception):
@@ -14,24 +21,45 @@ class ClientLeft(Exception):
 async def read_body(
     receive: Receive, headers: Iterable[tuple[bytes, bytes]], *, max_bytes: int, timeout_s: float
 ) -> bytes:
-    """The whole body. Raises ApiError 413, 408 or 415, or ClientLeft."""
+    """The whole body. Raises ApiError 413, 408 or 415, or ClientLeft.
+
+    Of a body that is too large the rest is read and dropped first, within bounds.
+    """
+    headers = list(headers)
+    _check_encoding(headers)
+    if _declared_size(headers) > max_bytes:
+        # Who waits for "100 Continue" has sent nothing yet, and is told before it does.
+        if (b"expect", b"100-continue") not in headers:
+            await _drop(receive, max_bytes)
+        raise _too_large(max_bytes)
+    try:
+        async with asyncio.timeout(timeout_s):
+            body = await _collect(receive, max_bytes)
+    except TimeoutError:
+        raise ApiError(
+            408, f"The request's body did not arrive within {timeout_s:g} s.", code="body_timeout"
+        ) from None
+    if body is None:
+        await _drop(receive, max_bytes)
+        raise _too_large(max_bytes)
+    return body
+
+
+def _check_encoding(headers: Iterable[tuple[bytes, bytes]]) -> None:
     for name, value in headers:
         if name == b"content-encoding" and value.lower() != b"identity":
             raise ApiError(
                 415, "Send the body without 'Content-Encoding'.", code="unsupported_encoding"
             )
-        if name == b"content-length" and value.isdigit() and int(value) > max_bytes:
-            raise _too_large(max_bytes)
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await _collect(receive, max_bytes)
-    except TimeoutError:
-        raise ApiError(
-            408, f"The request's body did not arrive within {timeout_s:g} s.", code="body_timeout"
-        ) from None
 
 
-async def _collect(receive: Receive, max_bytes: int) -> bytes:
+def _declared_size(headers: Iterable[tuple[bytes, bytes]]) -> int:
+    sizes = (value for name, value in headers if name == b"content-length")
+    return max((int(value) for value in sizes if value.isdigit()), default=0)
+
+
+async def _collect(receive: Receive, max_bytes: int) -> bytes | None:
+    """None as soon as it is larger than `max_bytes`."""
     pieces: list[bytes] = []
     size = 0
     while True:
@@ -41,10 +69,22 @@ async def _collect(receive: Receive, max_bytes: int) -> bytes:
         piece: bytes = message.get("body", b"")
         size += len(piece)
         if size > max_bytes:
-            raise _too_large(max_bytes)
+            return None
         pieces.append(piece)
         if not message.get("more_body", False):
             return b"".join(pieces)
+
+
+async def _drop(receive: Receive, max_bytes: int) -> None:
+    size, more = 0, True
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DROPPING_S):
+            while more and size <= _DROPPED_BODIES * max_bytes:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientLeft
+                size += len(message.get("body", b""))
+                more = message.get("more_body", False)
 
 
 def _too_large(max_bytes: int) -> ApiError:

@@ -36,21 +36,32 @@ async def test_a_body_is_whole_whatever_pieces_it_comes_in() -> None:
     assert await read(Client({"type": "http.request"})) == b""
 
 
-async def test_a_body_that_says_it_is_too_large_is_not_read() -> None:
+async def test_who_waits_with_a_body_that_is_too_large_is_refused_before_it_is_sent() -> None:
     client = Client(piece(b"x", more=True))
     with pytest.raises(ApiError) as caught:
-        await read(client, [(b"content-length", b"11")])
+        await read(client, [(b"content-length", b"11"), (b"expect", b"100-continue")])
     assert (caught.value.status, caught.value.code) == (413, "request_too_large")
     assert caught.value.headers["connection"] == "close"
     assert len(client.messages) == 1
 
 
-async def test_a_body_that_grows_too_large_is_cut_off() -> None:
-    client = Client(*[piece(b"123456", more=True)] * 3)
+@pytest.mark.parametrize("headers", [[(b"content-length", b"18")], []])
+async def test_a_body_that_is_too_large_is_heard_out_and_refused(
+    headers: list[tuple[bytes, bytes]],
+) -> None:
+    client = Client(*[piece(b"123456", more=True)] * 2, piece(b"123456", more=False))
+    with pytest.raises(ApiError) as caught:
+        await read(client, headers)
+    assert caught.value.status == 413
+    assert not client.messages
+
+
+async def test_a_body_without_end_is_cut_off() -> None:
+    client = Client(*[piece(b"123456", more=True)] * 20)
     with pytest.raises(ApiError) as caught:
         await read(client)
     assert caught.value.status == 413
-    assert len(client.messages) == 1
+    assert client.messages
 
 
 async def test_a_body_that_does_not_come_in_time_is_refused() -> None:
