@@ -3,7 +3,7 @@
 Each tier extends `CommonSettings`; the environment is read only in `from_environ`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
 
@@ -43,7 +43,7 @@ class CommonSettings:
         """Values from `options` that are not None, else from the environment, else the default.
 
         Raises ConfigError that names the variable or option and what it takes. Fields that are
-        tuples take comma lists; an empty variable counts as unset.
+        tuples take comma lists, which must hold something; an empty variable counts as unset.
         """
         hints = get_type_hints(cls, include_extras=True)
         values: dict[str, Any] = {}
@@ -54,12 +54,21 @@ class CommonSettings:
                 value = environ.get(variable) or None
             if value is None:
                 continue
-            if isinstance(value, str) and ... in get_args(hints[field.name]):
-                value = [part.strip() for part in value.split(",") if part.strip()]
+            option = "--" + field.name.replace("_", "-")
+            if ... in get_args(hints[field.name]):
+                value = _parts(value)
+                if not value:
+                    # No keys would be an open door, which nobody means who names some.
+                    raise ConfigError(f"{option} ({variable}): expected at least one, got none")
             try:
                 values[field.name] = TypeAdapter(hints[field.name]).validate_python(value)
             except ValidationError as error:
-                option = "--" + field.name.replace("_", "-")
                 reason = error.errors()[0]["msg"]
                 raise ConfigError(f"{option} ({variable}): {reason}, got {value!r}") from None
         return cls(**values)
+
+
+def _parts(given: str | Iterable[str]) -> list[str]:
+    """An option that was given again adds to the list, as one with commas does."""
+    lists = [given] if isinstance(given, str) else given
+    return [part.strip() for text in lists for part in text.split(",") if part.strip()]

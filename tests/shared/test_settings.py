@@ -25,6 +25,19 @@ def test_lists_are_separated_by_commas() -> None:
     assert settings.pool == ("default", "coding")
 
 
+@pytest.mark.parametrize("given", [("a,b", "c"), "a, b,c"])
+def test_a_list_is_the_same_in_one_option_and_in_several(given: str | tuple[str, ...]) -> None:
+    assert ApiSettings.from_environ({}, api_key=given).api_key == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("given", [("",), ", ,", ()])
+def test_a_list_that_names_nothing_is_refused(given: str | tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match=r"^--api-key \(TRUNKLINE_API_KEY\): expected at least"):
+        ApiSettings.from_environ({}, api_key=given)
+    with pytest.raises(ConfigError, match=r"^--pool \(TRUNKLINE_POOL\): expected at least one"):
+        WorkerSettings.from_environ({"TRUNKLINE_POOL": " ,"})
+
+
 def test_no_key_is_shown_by_the_settings() -> None:
     assert "secret" not in repr(ApiSettings.from_environ({"TRUNKLINE_API_KEY": "secret"}))
 
