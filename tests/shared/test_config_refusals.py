@@ -152,6 +152,8 @@ def test_what_is_wrong_is_said_on_one_line_with_file_line_and_place(
         ("agents: " + 3000 * "[", "agents.yml: nested too deeply"),
         ("a: 1\n---\nb: 1", "agents.yml:2: not valid YAML: "),
         ("a: 1\nb: \0", "agents.yml:2: a character that YAML forbids"),
+        ('agents:\n a: {model: "\\ud83d"}', "agents.yml:2: not valid YAML: half of a surrogate"),
+        ('agents:\n "\\ud83d": {}', "agents.yml:2: not valid YAML: half of a surrogate pair"),
     ],
 )
 def test_a_file_without_agents_is_refused(directory: Path, text: str, message: str) -> None:

@@ -21,6 +21,8 @@ class _Loader(yaml.SafeLoader):
     def _check(self, node: yaml.Node, inside: set[int], done: set[int]) -> None:
         if id(node) in inside:
             raise yaml.MarkedYAMLError(problem="an alias to itself", problem_mark=node.start_mark)
+        if isinstance(node, yaml.ScalarNode):
+            _check_text(node)
         if id(node) in done or not isinstance(node, yaml.CollectionNode):
             return
         inside.add(id(node))
@@ -38,6 +40,7 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.MarkedYAMLError(
                     problem="a key that is not a text", problem_mark=key.start_mark
                 )
+            _check_text(key)
             if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
                 raise yaml.MarkedYAMLError(
                     problem=f"a second key {key.value!r} in one mapping",
@@ -108,6 +111,15 @@ class Document:
         dotted = ".".join(part if part.isprintable() else repr(part) for part in parts)
         prefix = f"{dotted}: " if dotted else ""
         return ConfigError(f"{self.path}:{self.line(where)}: {prefix}{reason}")
+
+
+def _check_text(node: yaml.ScalarNode) -> None:
+    try:
+        node.value.encode()
+    except UnicodeEncodeError:  # "\\ud83d": what YAML decodes, and nobody can write again
+        raise yaml.MarkedYAMLError(
+            problem="half of a surrogate pair", problem_mark=node.start_mark
+        ) from None
 
 
 def _one_line(error: Exception) -> str:
