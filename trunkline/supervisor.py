@@ -25,7 +25,7 @@ from trunkline_shared.logs import log_event
 ANNOUNCE_TIMEOUT_S = 30.0  # the port opens then, worker or not
 OPEN_TIMEOUT_S = 60.0
 HURRIED_S = 3.0
-WITHOUT_REDIS_S = 2.0  # nobody can finish anything once our Redis is gone
+WITHOUT_REDIS_S = 0.5  # no run can end once our Redis is gone; clients are told by the hurry
 
 logger = logging.getLogger(__name__)
 
@@ -156,14 +156,17 @@ class Supervisor:
             child.terminate()
         hurry = self._interrupts.hurry
         await _first_of(self._patience_s(), _all_ended(children), hurry.wait())
-        if hurry.is_set():
+        if hurry.is_set() or self._redis_is_gone:
             for child in children:
                 child.terminate()  # the second one ends drain and grace
             await _first_of(HURRIED_S, _all_ended(children))
 
+    @property
+    def _redis_is_gone(self) -> bool:
+        return self._redis is not None and self._redis.child.code is not None
+
     def _patience_s(self) -> float:
-        redis_is_gone = self._redis is not None and self._redis.child.code is not None
-        return WITHOUT_REDIS_S if redis_is_gone else self._plan.stop_timeout_s
+        return WITHOUT_REDIS_S if self._redis_is_gone else self._plan.stop_timeout_s
 
 
 async def _all_ended(children: list[Child]) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.cli.processes import PATIENCE_S, Serve, eventually, is_alive, run_trunkline
+from tests.cli.processes import PATIENCE_S, Serve, command_line, eventually, is_alive, run_trunkline
 from tests.fakes.redis_server import RedisServer
 
 pytestmark = pytest.mark.redis
@@ -125,6 +125,18 @@ def test_a_second_ctrl_c_ends_the_stream_with_an_error(tmp_path: Path, data_dir:
         serve.signal(signal.SIGINT)
         assert '"error"' in reply.read().decode()
         assert serve.end() == 0
+
+
+def test_the_end_of_its_redis_ends_the_stream_with_an_error(tmp_path: Path, data_dir: str) -> None:
+    config = tmp_path / "agents.yml"
+    config.write_text(SLOW.replace("words: 20", "words: 10000"))
+    with Serve(str(config), "--data-dir", data_dir, "--port", "0") as serve:
+        reply = ask(serve, "slow", "word")
+        reply.readline()
+        redis = next(pid for pid in serve.children() if "unixsocket:" in command_line(pid))
+        os.kill(redis, signal.SIGKILL)
+        assert '"error"' in reply.read().decode()
+        assert serve.end() == 1
 
 
 def test_kill_of_the_parent_leaves_no_child(serve: Serve) -> None:
