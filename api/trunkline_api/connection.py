@@ -4,11 +4,13 @@ import asyncio
 import functools
 import secrets
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from trunkline_api.errors import ApiError, envelope
+
+_HEAD_BYTES: Final = 64 * 1024  # of a request before its body; the parser itself would take any
 
 
 def connection_factory(write_timeout_s: float) -> Callable[..., asyncio.Protocol]:
@@ -27,6 +29,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(*args, **more)
         self._write_timeout_s = write_timeout_s
         self._waiting = 0
+        self._head: int | None = 0  # bytes of a head that is not whole; None in a body
         self._watch: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -38,11 +41,30 @@ class Connection(HttpToolsProtocol):
             self._watch.cancel()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        if self._head is not None:
+            self._head += len(data)
+        super().data_received(data)
+        if self._head is not None and self._head > _HEAD_BYTES and not self.transport.is_closing():
+            words = f"The request's head is larger than {_HEAD_BYTES} bytes."
+            self._refuse("431 Request Header Fields Too Large", ApiError(431, words))
+
+    def on_headers_complete(self) -> None:
+        self._head = None
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._head = 0
+        super().on_message_complete()
+
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP never reaches the application, which makes every other error."""
-        body = envelope(ApiError(400, msg, code="invalid_http"))
+        self._refuse("400 Bad Request", ApiError(400, msg, code="invalid_http"))
+
+    def _refuse(self, status: str, error: ApiError) -> None:
+        body = envelope(error)
         head = (
-            "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
+            f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\n"
             f"content-length: {len(body)}\r\nconnection: close\r\n"
             f"x-request-id: req_{secrets.token_hex(16)}\r\n\r\n"
         )

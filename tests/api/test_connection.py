@@ -7,6 +7,7 @@ from collections.abc import Callable
 from unittest.mock import Mock
 
 import httpx
+import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
@@ -88,6 +89,27 @@ def test_a_client_that_reads_slowly_is_kept() -> None:
     transport.abort.assert_not_called()
     pace.pass_by()
     transport.abort.assert_called_once_with()
+
+
+@pytest.mark.parametrize("head", [b"x-many: " + 100_000 * b"a", 50_000 * b"a: b\r\n"])
+async def test_a_head_without_end_is_refused(head: bytes) -> None:
+    async with Serving(application(MuchToSay())) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", _port(url))
+        writer.write(b"GET /v1/models HTTP/1.1\r\n" + head)
+        async with asyncio.timeout(20):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 431 ")
+        writer.close()
+
+
+async def test_large_bodies_one_after_the_other_are_no_large_head() -> None:
+    request = b"POST /nope HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n" + 100_000 * b"x"
+    async with Serving(application(MuchToSay())) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", _port(url))
+        for _ in range(3):
+            writer.write(request)
+            async with asyncio.timeout(20):
+                assert (await reader.readuntil(b"}}")).startswith(b"HTTP/1.1 404 ")
+        writer.close()
 
 
 async def test_what_is_no_http_is_refused_in_the_envelope() -> None:
