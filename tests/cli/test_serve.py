@@ -161,7 +161,8 @@ def test_a_second_serve_on_the_same_data_says_so(serve: Serve, data_dir: str) ->
     assert (second.returncode, second.stdout) == (2, "")
     assert second.stderr == (
         f"trunkline: the data directory {data_dir} is in use by another serve "
-        f"(pid {serve.process.pid}): stop that one, or give another --data-dir\n"
+        f"(pid {serve.process.pid}): stop that one, or give another --data-dir "
+        "(TRUNKLINE_DATA_DIR)\n"
     )
 
 
