@@ -1,18 +1,21 @@
 """What `serve` is to start, decided before anything is started."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from trunkline.settings import ServeSettings, as_environ, is_given
 from trunkline_api.settings import ApiSettings
+from trunkline_shared.config.interpolate import variables_in
 from trunkline_shared.config.load import load_config
 from trunkline_shared.config.models import Config
+from trunkline_shared.config.providers import PROVIDERS
 from trunkline_worker.settings import WorkerSettings
 
 BUILTIN_AGENTS = Path(__file__).with_name("builtin_agents.yml")
+CALLERS_KEYS = frozenset({"TRUNKLINE_API_KEY", "TRUNKLINE_API_KEY_FILE"})
 GRACE_AFTER_DRAIN_S = 2.0  # so that the API can still pass on what the workers say last
 
 CLOSING_S = 4.0  # for connections and files, after the streams
@@ -29,7 +32,8 @@ class Plan:
     data_path: Path
     search_path: str
     stop_timeout_s: float  # from the first signal until children are killed
-    environ: Mapping[str, str] = field(repr=False)  # for the children
+    api_environ: Mapping[str, str] = field(repr=False)  # without any provider's key
+    worker_environ: Mapping[str, str] = field(repr=False)  # without the keys of our callers
     api_command: tuple[str, ...]
     worker_command: tuple[str, ...]
 
@@ -46,6 +50,7 @@ def make_plan(
     path = config_path or BUILTIN_AGENTS
     config = load_config(path, environ)
     pools = worker.pool if is_given("pool", options, environ) else config.pools
+    children = {**environ, **as_environ({**options, "pool": pools})}
     return Plan(
         config=config,
         settings=settings,
@@ -54,8 +59,20 @@ def make_plan(
         data_path=settings.data_path(environ),
         search_path=environ.get("PATH", ""),
         stop_timeout_s=max(worker.drain_s, api.grace_s) + CLOSING_S,
-        environ={**environ, **as_environ({**options, "pool": pools})},
+        api_environ=_without(children, _provider_keys(config)),
+        worker_environ=_without(children, CALLERS_KEYS),
         # -P: a file of the user's directory must not stand in for a module of ours.
         api_command=(sys.executable, "-P", "-m", "trunkline", "api", str(path)),
         worker_command=(sys.executable, "-P", "-m", "trunkline", "worker", str(path)),
     )
+
+
+def _without(environ: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if name not in names}
+
+
+def _provider_keys(config: Config) -> frozenset[str]:
+    """Variables that hold keys of providers: those they are known by, and those the file names."""
+    known = {name for each in PROVIDERS.values() for name in each.api_key_variables}
+    named = {name for each in config.agents.values() for name in variables_in(each.api_key or "")}
+    return frozenset(known | named)

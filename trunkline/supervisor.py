@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -63,7 +63,7 @@ class Supervisor:
         self._port = free_port(plan.api.host, plan.api.port)
         await self._start_redis()
         await self._start_workers()
-        self._api = self._start_child("api", plan.api_command)
+        self._api = self._start_child("api", plan.api_command, plan.api_environ)
         opened = until_open(plan.api.host, self._port)
         await _first_of(OPEN_TIMEOUT_S, opened, self._api.wait(), *self._redis_end())
         if self._api.code is None:
@@ -91,17 +91,21 @@ class Supervisor:
             await _first_of(ANNOUNCE_TIMEOUT_S, news.first_new(), *failures, *self._redis_end())
 
     def _keep_worker(self, name: str) -> None:
-        keeper = WorkerKeeper(lambda: self._start_child(name, self._plan.worker_command))
+        keeper = WorkerKeeper(
+            lambda: self._start_child(name, self._plan.worker_command, self._plan.worker_environ)
+        )
         self._keepers.append(keeper)
         self._keeping.append(asyncio.create_task(keeper.keep(), name=f"keep:{name}"))
 
-    def _start_child(self, name: str, command: tuple[str, ...]) -> Child:
+    def _start_child(
+        self, name: str, command: tuple[str, ...], environ: Mapping[str, str]
+    ) -> Child:
         read_end = self._pipe[0]
         added = {"TRUNKLINE_REDIS_URL": self._redis_url, "TRUNKLINE_PORT": str(self._port)}
         return Child(
             name,
             (*command, "--parent-pipe", str(read_end)),
-            {**self._plan.environ, **added},
+            {**environ, **added},
             pass_fds=(read_end,),
         )
 
@@ -110,7 +114,7 @@ class Supervisor:
         url = base_url(api.host, self._port)
         keys = bool(api.api_key or api.api_key_file)
         agents = self._plan.config.agents
-        models = {name: readiness(agents[name], self._plan.environ) for name in agents}
+        models = {name: readiness(agents[name], self._plan.worker_environ) for name in agents}
         # Nobody may read it any more; we serve all the same.
         with contextlib.suppress(BrokenPipeError):
             print(banner(url, models, keys=keys), flush=True)

@@ -21,6 +21,8 @@ from trunkline_shared.sweep import sweep_forever
 
 logger = logging.getLogger("trunkline.runs")
 
+MAX_ASKING = 10_000
+HEALTH_TIMEOUT_S = 2.0  # probes have little patience
 UNANSWERED_S = 5.0  # an owner that does not end a cancelled run by then loses it
 MEMORY_EVERY_S = 1.0
 MEMORY_SHARE = 0.85
@@ -78,14 +80,22 @@ class Runs:
             raise self._refused(code.decode(), int(wait_ms))
 
     def cancel_soon(self, run_id: str) -> None:
-        """Cancels a run whose client is gone, in a task of this object."""
+        """Cancels a run whose client is gone, in a task of this object.
+
+        With too many of them waiting for Redis it is left to time-outs to end the run.
+        """
+        if len(self._asking) >= MAX_ASKING:
+            logger.warning("run %s is not cancelled: too many wait for that", run_id)
+            return
         task = self._own(self._cancel(run_id), f"cancel:{run_id}")
         self._asking.add(task)
         task.add_done_callback(self._asking.discard)
 
     async def redis_alive(self) -> bool:
+        if not self._pipe.is_connected:
+            return False
         try:
-            async with asyncio.timeout(self._settings.redis_timeout_s):
+            async with asyncio.timeout(HEALTH_TIMEOUT_S):
                 await self._pipe.send("PING")
         except (TimeoutError, RedisUnavailable, RedisError):
             return False
@@ -94,7 +104,7 @@ class Runs:
     async def has_worker(self) -> bool:
         """Whether any pool of the configuration has a worker that renewed within 10 s."""
         try:
-            async with asyncio.timeout(self._settings.redis_timeout_s):
+            async with asyncio.timeout(HEALTH_TIMEOUT_S):
                 seconds, micros = await self._pipe.send("TIME")
                 since = int(seconds) * 1000 + int(micros) // 1000 - SEEN_MS
                 counts = [

@@ -44,14 +44,13 @@ def end_process_when_broken(loop: asyncio.AbstractEventLoop) -> None:
     loop.set_exception_handler(handle)
 
 
+def report_death(loop: asyncio.AbstractEventLoop, name: str, error: BaseException) -> None:
+    """Tells the loop's exception handler of the end of what the process cannot do without."""
+    message = f"{name} died, the process cannot go on"
+    loop.call_exception_handler({"message": message, "exception": error, FATAL: True})
+
+
 def _look(task: asyncio.Task[None]) -> None:
     error = None if task.cancelled() else task.exception()
     if error is not None:
-        task.get_loop().call_exception_handler(
-            {
-                "message": f"{task.get_name()} died, the process cannot go on",
-                "exception": error,
-                "task": task,
-                FATAL: True,
-            }
-        )
+        report_death(task.get_loop(), task.get_name(), error)

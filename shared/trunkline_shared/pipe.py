@@ -30,6 +30,7 @@ from trunkline_shared.scripts import Argument, ScriptName, Scripts
 
 logger = logging.getLogger("trunkline.redis")
 
+IDLE_S = 15.0
 _FIRST_BACKOFF_S = 0.02
 _LAST_BACKOFF_S = 1.0
 _STEADY_S = 1.0  # a connection that was of use for so long begins with the first backoff again
@@ -71,6 +72,7 @@ class Pipe:
         self._connected = asyncio.Event()
         self._owner: asyncio.Task[None] | None = None
         self._closed = False
+        self._sent_at = 0.0
         self.generation = 0  # counts connections; a change means that replies may have been lost
 
     async def start(self) -> None:
@@ -160,7 +162,7 @@ class Pipe:
             self._out.clear()
             if not calls:
                 continue
-            now = self._loop.time()
+            self._sent_at = now = self._loop.time()
             for call in calls:
                 call.sent_at = now
             self._inflight.extend(calls)
@@ -190,6 +192,8 @@ class Pipe:
         late: _Call | None = None
         while True:
             await asyncio.sleep(self._timeout_s / 5)
+            if self._loop.time() - self._sent_at > IDLE_S:
+                self.send("PING")  # a connection that a firewall dropped is found before use
             oldest = self._inflight[0] if self._inflight else None
             if oldest is None or self._loop.time() - oldest.sent_at <= self._timeout_s:
                 late = None

@@ -27,6 +27,10 @@ class FakePipe:
         self.is_open.set()
         self.info: Any = b"used_memory:1\r\nmaxmemory:0\r\n"
 
+    @property
+    def is_connected(self) -> bool:
+        return self.is_open.is_set()
+
     async def connected(self) -> None:
         await self.is_open.wait()
 
@@ -191,3 +195,9 @@ async def test_health_answers_in_time_and_never_raises(bench: Bench) -> None:
     for trouble in (RedisUnavailable("x"), OutOfMemoryError("x")):
         bench.pipe.answers |= {"PING": [trouble], "ZCOUNT": [trouble]}
         assert not await bench.runs.redis_alive() and not await bench.runs.has_worker()
+
+
+async def test_health_does_not_wait_for_a_connection_that_is_not_there(bench: Bench) -> None:
+    bench.pipe.answers |= {"PING": [b"PONG"]}
+    bench.pipe.is_open.clear()
+    assert not await bench.runs.redis_alive()

@@ -22,7 +22,7 @@ def config(tmp_path: Path) -> Path:
 def test_workers_serve_every_pool_of_the_file_unless_told_otherwise(config: Path) -> None:
     plan = make_plan(config, {}, {})
     assert plan.pools == ("default", "coding")
-    assert plan.environ["TRUNKLINE_POOL"] == "default,coding"
+    assert plan.worker_environ["TRUNKLINE_POOL"] == "default,coding"
     assert make_plan(config, {"pool": "coding"}, {}).pools == ("coding",)
     assert make_plan(config, {}, {"TRUNKLINE_POOL": "coding"}).pools == ("coding",)
 
@@ -30,7 +30,7 @@ def test_workers_serve_every_pool_of_the_file_unless_told_otherwise(config: Path
 def test_the_api_outlives_the_drain_of_the_workers(config: Path) -> None:
     plan = make_plan(config, {"drain_s": "5"}, {})
     assert plan.api.grace_s == 7
-    assert plan.environ["TRUNKLINE_GRACE_S"] == "7.0"
+    assert plan.api_environ["TRUNKLINE_GRACE_S"] == "7.0"
     assert plan.stop_timeout_s == 11
     given = make_plan(config, {"drain_s": "5"}, {"TRUNKLINE_GRACE_S": "20"})
     assert given.api.grace_s == 20
@@ -39,8 +39,8 @@ def test_the_api_outlives_the_drain_of_the_workers(config: Path) -> None:
 
 def test_keys_reach_children_by_variable_and_not_by_command_line(config: Path) -> None:
     plan = make_plan(config, {"api_key": ("one", "two")}, {"PATH": "/bin"})
-    assert plan.environ["TRUNKLINE_API_KEY"] == "one,two"
-    assert plan.environ["PATH"] == "/bin"
+    assert plan.api_environ["TRUNKLINE_API_KEY"] == "one,two"
+    assert plan.api_environ["PATH"] == "/bin"
     assert "one" not in plan.api_command
     assert "two" not in repr(plan).replace("two: ", "").replace("'two'", "")
 
@@ -55,3 +55,12 @@ def test_a_mistake_of_any_tier_is_found_before_anything_starts(
 ) -> None:
     with pytest.raises(ConfigError):
         make_plan(config, options, {})
+
+
+def test_no_tier_gets_the_keys_of_the_other(tmp_path: Path) -> None:
+    path = tmp_path / "agents.yml"
+    path.write_text("agents: {a: {model: 'vllm:m', base_url: 'http://h/v1', api_key: '${MINE}'}}")
+    environ = {"MINE": "m", "OPENAI_API_KEY": "o", "TRUNKLINE_API_KEY": "t", "HOME": "/root"}
+    plan = make_plan(path, {}, environ)
+    assert environ.keys() - plan.api_environ.keys() == {"MINE", "OPENAI_API_KEY"}
+    assert environ.keys() - plan.worker_environ.keys() == {"TRUNKLINE_API_KEY"}

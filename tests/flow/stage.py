@@ -75,6 +75,9 @@ class StageBackends:
     def get(self, agent: str) -> Backend:
         return self._backends[agent]
 
+    def timeout_s(self, agent: str) -> float:
+        return 600.0
+
 
 class Stage:
     """`workers` begin with it; `url` is where the API answers."""

@@ -82,6 +82,9 @@ class ScriptedBackend:
             raise KeyError(agent)
         return self
 
+    def timeout_s(self, agent: str) -> float:
+        return 600.0
+
 
 def claimed(*, agent: str = "agent", job: bytes | None = None, **more: Any) -> Claimed:
     run_id = new_run_id()

@@ -45,6 +45,9 @@ class Only:
     def get(self, agent: str) -> Backend:
         return self._backend
 
+    def timeout_s(self, agent: str) -> float:
+        return 600.0
+
 
 async def test_the_next_run_takes_the_connection_of_the_one_before() -> None:
     upstream = LateEnd()

@@ -205,7 +205,7 @@ async def test_connections_that_break_lose_no_event_and_double_none(
     async with asyncio.timeout(60):
         assert {await writer.ended for _, writer in runs} <= {"ok", "done"}
     assert bench.lost == []
-    assert bench.pipe.generation > 5
+    assert bench.pipe.generation > 2
     for run, writer in runs:
         events = await bench.said(run)
         assert text_of(events) == expected[run.run_id]

@@ -73,6 +73,7 @@ class Dispatch:
             while not self._draining:
                 await self._claim_once()
             listener.cancel()
+            await self._waits.aclose()  # a BLPOP left behind would swallow a token
 
     def cancel(self, run_id: str) -> None:
         """A client left, or an operator said so."""
@@ -209,10 +210,15 @@ class Dispatch:
 
     async def _finish_lost(self, run_id: str) -> None:
         event = orjson.dumps(encode(UNWRITABLE))
-        try:
-            await self._calls.call("finish", run_id, "", event, "failed", "", 0)
-        except (RedisUnavailable, RedisError) as error:
-            logger.warning("run %s could not be finished: %s", run_id, error)
+        while True:
+            try:
+                await self._calls.call("finish", run_id, "", event, "failed", "", 0)
+                return
+            except RedisUnavailable:
+                await self._calls.connected()
+            except RedisError as error:
+                logger.warning("run %s could not be finished: %s", run_id, error)
+                return
 
 
 def _ignore(reply: "asyncio.Future[object]") -> None:

@@ -21,6 +21,9 @@ class BackendsByAgent(Protocol):
     def get(self, agent: str) -> Backend:
         """The backend of one agent. Raises KeyError when it cannot run here."""
 
+    def timeout_s(self, agent: str) -> float:
+        """For runs that came without a deadline, as stock arq's do. Raises KeyError."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
@@ -129,11 +132,13 @@ class Execution:
         return answer
 
     async def _execute(self, request: RunRequest, backends: BackendsByAgent) -> Terminal:
-        timer = asyncio.timeout(self.claimed.remaining_s)
         try:
             backend = backends.get(request.agent)
+            default_s = backends.timeout_s(request.agent)
         except KeyError:
             return self._end(Failed("agent_unavailable", "This worker cannot run the agent."))
+        remaining_s = self.claimed.remaining_s
+        timer = asyncio.timeout(default_s if remaining_s is None else remaining_s)
         try:
             async with timer:
                 return await self._relay(backend, request)

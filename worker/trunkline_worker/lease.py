@@ -16,6 +16,7 @@ from redis import Redis
 from redis.exceptions import NoScriptError, RedisError
 
 from trunkline_shared.errors import StartError
+from trunkline_shared.owned import report_death
 from trunkline_shared.scripts import Scripts
 
 logger = logging.getLogger("trunkline.lease")
@@ -84,9 +85,12 @@ class LeaseKeeper:
             await self._open.wait()
 
     async def start(self) -> None:
-        """Takes the lease. Raises StartError when Redis refuses it."""
+        """Takes the lease. Raises StartError when Redis refuses it, or is away."""
         sent_at = time.monotonic()
-        first = await asyncio.to_thread(self._call, "start", -1, [])
+        try:
+            first = await asyncio.to_thread(self._call, "start", -1, [])
+        except (RedisError, OSError) as error:
+            raise StartError(f"Redis did not give the worker its lease: {error}") from error
         if first is None:
             raise StartError(f"the lease of worker {self._worker_id} is taken")
         self._valid_until = sent_at + self._valid_s
@@ -114,6 +118,9 @@ class LeaseKeeper:
                 self._renew()
             except (RedisError, OSError) as error:
                 logger.warning("the lease was not renewed: %s", error)
+            except Exception as error:  # noqa: BLE001  # a thread's end is seen by nobody
+                self._loop.call_soon_threadsafe(report_death, self._loop, "the lease", error)
+                return
 
     def _tick(self) -> None:
         self._ticked = time.monotonic()

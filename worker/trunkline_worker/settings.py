@@ -23,4 +23,3 @@ class WorkerSettings(CommonSettings):
     connect_timeout_s: Seconds = 10.0  # to an upstream
     silence_timeout_s: Seconds = 120.0  # an upstream that sends nothing for so long
     upstream_retries: Count = 2  # before the first token, per model of the chain
-    upstream_connections: Positive = 1000  # pooled, per worker

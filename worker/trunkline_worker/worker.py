@@ -7,7 +7,7 @@ used: a run is held by a lease and ends through the scripts.
 import asyncio
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import AsyncExitStack
 from signal import Signals
 from typing import Any, Protocol
@@ -166,7 +166,7 @@ class Worker(arq_worker.Worker):
         stack.push_async_callback(publisher.aclose)
         await control.start()
         stack.push_async_callback(control.aclose)
-        await control.ready()
+        await self._in_time(control.ready())
         await lease.start()
         stack.push_async_callback(lease.aclose)
 
@@ -174,12 +174,15 @@ class Worker(arq_worker.Worker):
         pipe = Pipe(self._client, self._scripts, timeout_s=timeout_s, name=name)
         await pipe.start()
         stack.push_async_callback(pipe.aclose)
+        await self._in_time(pipe.connected())
+        return pipe
+
+    async def _in_time(self, wait: Awaitable[None]) -> None:
         try:
             async with asyncio.timeout(2 * self._settings.redis_timeout_s):
-                await pipe.connected()
+                await wait
         except TimeoutError:
             raise StartError("Redis went away while the worker started") from None
-        return pipe
 
     async def _serve(self, dispatch: Dispatch, calls: Pipe) -> None:
         orphans = OrphanWatch(

@@ -28,6 +28,7 @@ from trunkline_shared.events import Failed, RunEvent
 from trunkline_shared.fold import Fold
 from trunkline_shared.run import RunRequest, new_run_id
 
+PIECE_BYTES: Final = 64 * 1024
 SSE_HEADERS: Final = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache, no-transform"),
@@ -161,20 +162,30 @@ class _Stream:
 
     async def write(self, data: bytes, *, last: bool = False) -> None:
         """Raises ReaderClosed when the client reads nothing for the time allowed."""
+        if not self.began:
+            self.began = True
+            await self._patiently(_start())
+        # In pieces, so that a slow client is one that reads nothing, not one that has much to read.
+        while len(data) > PIECE_BYTES:
+            await self._patiently(_body(data[:PIECE_BYTES], more=True))
+            data = data[PIECE_BYTES:]
+        if data or last:
+            await self._patiently(_body(data, more=not last))
+
+    async def _patiently(self, message: dict[str, Any]) -> None:
         try:
             with self._patience:
-                if not self.began:
-                    self.began = True
-                    await self._send(_start())
-                if data or last:
-                    message = {"type": "http.response.body", "body": data, "more_body": not last}
-                    await self._send(message)
+                await self._send(message)
         except TimeoutError:
             raise ReaderClosed(shutting_down=False) from None
 
 
 def _start() -> dict[str, Any]:
     return {"type": "http.response.start", "status": 200, "headers": SSE_HEADERS}
+
+
+def _body(data: bytes, *, more: bool) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": data, "more_body": more}
 
 
 def _client_left(error: Exception) -> bool:

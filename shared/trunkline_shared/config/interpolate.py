@@ -57,3 +57,8 @@ def holds_variable(value: Any) -> bool:
     if isinstance(value, dict):
         return any(map(holds_variable, value.values()))
     return isinstance(value, list | tuple) and any(map(holds_variable, value))
+
+
+def variables_in(text: str) -> set[str]:
+    """The names of the variables that `interpolate` would look up."""
+    return {match[1] for match in _VARIABLE.finditer(text) if match[1]}

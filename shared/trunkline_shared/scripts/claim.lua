@@ -27,26 +27,6 @@ local function adopt(id, pool, score)
   return state(id)
 end
 
-local shows = { t = true, r = true, refusal = true, args = true }
-
--- The seq of the first output event that still counts (nil: none), and whether one of them shows
--- something: a tool call alone does not before its first arguments. Reads the whole log: rare.
-local function said(id)
-  local first, shown
-  for _, entry in ipairs(redis.call('XRANGE', K.log .. id, '-', '+')) do
-    local frame = cjson.decode(entry[2][2])
-    for i = 2, #frame do
-      local kind, seq = frame[i][1], frame[1] + i - 2
-      if kind == 'attempt' and type(frame[i][3]) == 'number' then
-        first, shown = nil, nil
-      elseif shows[kind] or kind == 'call' then
-        first, shown = first or seq, shown or shows[kind]
-      end
-    end
-  end
-  return first, shown
-end
-
 local function take(id, s, suspect)
   local epoch = next_epoch(s, now)
   local first, shown
@@ -63,8 +43,7 @@ local function take(id, s, suspect)
   if not job or not stream_id then
     end_run(id, s, '["failed","run_lost","The request of the run is gone."]', 'failed', now)
   elseif shown and s.lost ~= 'continue' then
-    end_run(id, s, '["failed","worker_lost","The worker of this run was lost after part of the answer'
-      .. ' was sent."]', 'failed', now)
+    end_run(id, s, LOST_AFTER_OUTPUT, 'failed', now)
   else
     redis.call('HSET', K.held .. worker, id, s.score)
     redis.call('SADD', K.holders, worker)
@@ -85,20 +64,24 @@ local function claim_from(queue, pool, limit, suspect)
   for i = 1, #entries, 2 do
     if limit <= 0 or free <= 0 then return end
     local id, score = entries[i], entries[i + 1]
-    if tonumber(score) > now then return end -- stock arq deferred it, and all that follow
-    local s = state(id) or adopt(id, pool, score)
+    local s = state(id)
+    local deferred = not s and tonumber(score) > now -- by stock arq
+    if not s and not deferred then s = adopt(id, pool, score) end
     local event, outcome
     if s and s.st == 'queued' then event, outcome = overdue(s, now) end
-    if not s or s.st ~= 'queued' then
-      redis.call('ZREM', queue, id)
-    elseif event then
+    if event then
       end_run(id, s, event, outcome, now)
-    elseif s.slots <= free and redis.call('SISMEMBER', K.agents .. worker, s.agent) == 1 then
-      redis.call('ZREM', queue, id)
-      if s.attempt == 0 then measure(pool, score) end
-      if take(id, s, suspect) then
-        free, limit = free - s.slots, limit - 1
+    elseif s and s.st == 'queued' then
+      local able = redis.call('SISMEMBER', K.agents .. worker, s.agent) == 1
+      if able and s.slots <= free then
+        redis.call('ZREM', queue, id)
+        if s.attempt == 0 then measure(pool, score) end
+        if take(id, s, suspect) then free, limit = free - s.slots, limit - 1 end
+      elseif able and now - tonumber(score) > C.patience_ms then
+        return -- it has waited long enough: the slots that get free are kept for it
       end
+    elseif not deferred then
+      redis.call('ZREM', queue, id)
     end
   end
 end

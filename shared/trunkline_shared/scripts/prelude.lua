@@ -4,6 +4,7 @@
 --   epoch owner attempt crashes score   who may write, how often it was taken, its place in the queue
 --   exp dl tmo   Unix ms until the first claim, Unix ms of the deadline, ms from first claim to deadline
 --   cancel out   why it is to end, how it ended
+--   back   Unix ms when it was taken from a dead worker
 
 local function int(n) return string.format('%.0f', n) end
 
@@ -14,13 +15,14 @@ end
 
 local function state(id)
   local v = redis.call('HMGET', K.run .. id, 'st', 'agent', 'pool', 'principal', 'reply', 'stream',
-    'lost', 'slots', 'epoch', 'owner', 'attempt', 'crashes', 'score', 'exp', 'dl', 'tmo', 'cancel')
+    'lost', 'slots', 'epoch', 'owner', 'attempt', 'crashes', 'score', 'exp', 'dl', 'tmo', 'cancel',
+    'back')
   if not v[1] then return nil end
   return { st = v[1], agent = v[2], pool = v[3], principal = v[4], reply = v[5], stream = v[6] == '1',
     lost = v[7], slots = tonumber(v[8]) or 1, epoch = tonumber(v[9]) or 0, owner = v[10] or '',
     attempt = tonumber(v[11]) or 0, crashes = tonumber(v[12]) or 0, score = v[13],
     exp = tonumber(v[14]) or 0, dl = tonumber(v[15]) or 0, tmo = tonumber(v[16]) or 0,
-    cancel = v[17] or '' }
+    cancel = v[17] or '', back = tonumber(v[18]) or 0 }
 end
 
 -- Epoch and seq of the last event in the log, or nil without a log.
@@ -112,6 +114,28 @@ local function overdue(s, now)
     return '["failed","queue_timeout","No worker took the run in time.",null,' .. waited_s .. ']',
       'failed'
   end
+end
+
+local LOST_AFTER_OUTPUT =
+  '["failed","worker_lost","The worker of this run was lost after part of the answer was sent."]'
+local shows = { t = true, r = true, refusal = true, args = true }
+
+-- The seq of the first output event that still counts (nil: none), and whether one of them shows
+-- something: a tool call alone does not before its first arguments. Reads the whole log: rare.
+local function said(id)
+  local first, shown
+  for _, entry in ipairs(redis.call('XRANGE', K.log .. id, '-', '+')) do
+    local frame = cjson.decode(entry[2][2])
+    for i = 2, #frame do
+      local kind, seq = frame[i][1], frame[1] + i - 2
+      if kind == 'attempt' and type(frame[i][3]) == 'number' then
+        first, shown = nil, nil
+      elseif shows[kind] or kind == 'call' then
+        first, shown = first or seq, shown or shows[kind]
+      end
+    end
+  end
+  return first, shown
 end
 
 -- Keeps the invariant: a queue that is not empty has a wake token.

@@ -13,7 +13,7 @@ local moved, ended = 0, 0
 
 local function take_back(id, s)
   s.crashes = s.crashes + 1
-  redis.call('HSET', K.run .. id, 'crashes', int(s.crashes))
+  redis.call('HSET', K.run .. id, 'crashes', int(s.crashes), 'back', int(now))
   local event, outcome = overdue(s, now)
   if not event and s.crashes >= C.max_attempts then
     event = '["failed","worker_lost","The run was lost with its worker ' .. int(s.crashes) .. ' times."]'
@@ -50,11 +50,22 @@ if not hold then
   end
 end
 
+-- A stream that showed something can only end with an error. The claim of its next attempt writes
+-- that; where nobody claims, its client would wait for nothing.
+local function is_stranded(id, s)
+  if not s.stream or s.lost == 'continue' or s.back == 0 or now - s.back < C.patience_ms then
+    return false
+  end
+  local _, shown = said(id)
+  return shown
+end
+
 local function sweep_queue(queue)
   for _, id in ipairs(redis.call('ZRANGE', queue, 0, C.look - 1)) do
     local s = state(id)
     if s and s.st == 'queued' then
       local event, outcome = overdue(s, now)
+      if not event and is_stranded(id, s) then event, outcome = LOST_AFTER_OUTPUT, 'failed' end
       if event then
         end_run(id, s, event, outcome, now)
         ended = ended + 1

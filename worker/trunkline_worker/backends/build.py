@@ -69,6 +69,7 @@ class Backends:
         self._agents = [agent for name, agent in config.agents.items() if ready[name].runnable]
         self.lacking = {name: each.missing for name, each in ready.items() if each.missing}
         """What agents, or parts of their fallback chains, miss to run here, in sentences."""
+        self._timeouts_s = {agent.name: agent.limits.timeout_s for agent in self._agents}
         self._session: aiohttp.ClientSession | None = None
         self._backends: dict[str, Backend] = {}
 
@@ -81,11 +82,14 @@ class Backends:
         """The opened backend. Raises KeyError for an agent that cannot run here."""
         return self._backends[agent]
 
+    def timeout_s(self, agent: str) -> float:
+        """The agent's `limits.timeout_s`. Raises KeyError for one that cannot run here."""
+        return self._timeouts_s[agent]
+
     async def open(self) -> None:
         """Opens every backend. May take seconds, for imports."""
-        connector = aiohttp.TCPConnector(
-            limit=self._settings.upstream_connections, keepalive_timeout=_KEEPALIVE_S
-        )
+        # No limit: a worker's slots are one, and waiting here would look like a silent provider.
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S)
         self._session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
