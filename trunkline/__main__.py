@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trunkline.arguments import Arguments, parse
+from trunkline.settings import unknown_variables
 from trunkline_shared.errors import TrunklineError
 
 
@@ -23,6 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 # Each command imports only what it runs: the API's image has no worker in it.
 def _run(arguments: Arguments, environ: Mapping[str, str]) -> int:
+    if arguments.parent_pipe is None:  # the parent of a child has said it already
+        for sentence in unknown_variables(environ):
+            print(f"trunkline: {sentence}", file=sys.stderr)
     config = Path(arguments.config) if arguments.config else None
     if arguments.command == "serve" or config is None:
         from trunkline.serve import serve

@@ -1,12 +1,15 @@
 """Settings of `trunkline serve`, and settings as variables for child processes."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from trunkline_api.settings import ApiSettings
 from trunkline_shared.errors import ConfigError
 from trunkline_shared.settings import VARIABLE_PREFIX, CommonSettings
+from trunkline_worker.settings import WorkerSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,22 @@ def as_environ(options: Mapping[str, Any]) -> dict[str, str]:
 def is_given(name: str, options: Mapping[str, Any], environ: Mapping[str, str]) -> bool:
     """Whether somebody chose this setting, by option or variable."""
     return options.get(name) is not None or bool(environ.get(VARIABLE_PREFIX + name.upper()))
+
+
+def unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
+    """A sentence for each TRUNKLINE_ variable that is a known one misspelt, as it seems.
+
+    Others are left alone: Kubernetes sets TRUNKLINE_SERVICE_HOST and the like by itself.
+    """
+    known = {
+        VARIABLE_PREFIX + field.name.upper()
+        for settings in (ApiSettings, WorkerSettings, ServeSettings)
+        for field in fields(settings)
+    }
+    for name in sorted(environ):
+        if name.startswith(VARIABLE_PREFIX) and name not in known:
+            for near in difflib.get_close_matches(name, known, n=1, cutoff=0.9):
+                yield f"{name} is no setting and has no effect; did you mean {near}?"
 
 
 def _text(value: Any) -> str:

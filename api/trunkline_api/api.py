@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from redis.asyncio import Redis
 
 from trunkline_api.app import Application, create_app
-from trunkline_api.auth import Keys as ApiKeys
+from trunkline_api.auth import ApiKeys
 from trunkline_api.follow import Follow
 from trunkline_api.gateway import Gateway, Shutdown
 from trunkline_api.hub import Hub

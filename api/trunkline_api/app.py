@@ -40,7 +40,7 @@ class Application:
             yield
 
 
-class _Dispatch:
+class _Front:
     """Takes the chat route out of FastAPI's way, whose layers cost more than a token does."""
 
     def __init__(self, chat: ASGIApp, rest: ASGIApp) -> None:
@@ -84,7 +84,7 @@ def create_app(gateway: Gateway, chat: ASGIApp, resources: Sequence[Resource] = 
     if settings.docs:
         default_model = next(iter(gateway.config.agents), "assistant")
         rest.include_router(docs_router(openapi_document(rest, default_model)))
-    routes: ASGIApp = _Dispatch(chat, rest)
+    routes: ASGIApp = _Front(chat, rest)
     if settings.cors_origins:
         routes = Cors(routes, settings.cors_origins)
     application = Application(Exchanges(routes), gateway, tuple(resources))

@@ -23,7 +23,7 @@ ANONYMOUS = Principal("anonymous")
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class ApiKeys:
     """All keys of a deployment, kept as digests only."""
 
     known: tuple[tuple[bytes, Principal], ...] = ()

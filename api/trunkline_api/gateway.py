@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from trunkline_api.auth import Keys
+from trunkline_api.auth import ApiKeys
 from trunkline_api.settings import ApiSettings
 from trunkline_shared.config.models import Config
 
@@ -52,7 +52,7 @@ class Gateway:
 
     settings: ApiSettings
     config: Config
-    keys: Keys
+    keys: ApiKeys
     hub: Hub
     runs: Runs
     shutdown: Shutdown = field(default_factory=Shutdown)

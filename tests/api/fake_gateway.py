@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from trunkline_api.app import Application, create_app
-from trunkline_api.auth import Keys
+from trunkline_api.auth import ApiKeys
 from trunkline_api.chat_request import to_run
 from trunkline_api.errors import ApiError, Send, send_error
 from trunkline_api.exchange import Receive, Scope
@@ -93,7 +93,9 @@ def application(
 ) -> Application:
     """A whole application of fakes; `settings` are fields of ApiSettings."""
     read = ApiSettings(**settings)
-    gateway = Gateway(read, config, Keys.from_settings(read), hub or FakeHub(), runs or FakeRuns())
+    gateway = Gateway(
+        read, config, ApiKeys.from_settings(read), hub or FakeHub(), runs or FakeRuns()
+    )
     return create_app(gateway, chat or ScriptedChat(), resources)
 
 

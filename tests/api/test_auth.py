@@ -2,14 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from trunkline_api.auth import ANONYMOUS, Keys, Principal
+from trunkline_api.auth import ANONYMOUS, ApiKeys, Principal
 from trunkline_api.errors import ApiError
 from trunkline_api.settings import ApiSettings
 from trunkline_shared.errors import ConfigError
 
 
-def keys(*given: str, file: str | None = None) -> Keys:
-    return Keys.from_settings(ApiSettings(api_key=given, api_key_file=file))
+def keys(*given: str, file: str | None = None) -> ApiKeys:
+    return ApiKeys.from_settings(ApiSettings(api_key=given, api_key_file=file))
 
 
 def key_file(directory: Path, text: str) -> str:

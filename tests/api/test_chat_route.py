@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from tests.api.fake_gateway import CONFIG, FakeHub, FakeRuns
-from trunkline_api.auth import Keys
+from trunkline_api.auth import ApiKeys
 from trunkline_api.exchange import Exchanges
 from trunkline_api.gateway import Gateway
 from trunkline_api.hub import ReaderClosed
@@ -68,7 +68,7 @@ class Reply:
     def __init__(self, *script: Any, refusal: Exception | None = None, **settings: Any) -> None:
         options = {"headers_after_s": SOON_S, "heartbeat_s": SOON_S} | settings
         self.follow = FakeFollow(script, refusal)
-        gateway = Gateway(ApiSettings(**options), CONFIG, Keys(), FakeHub(), FakeRuns())
+        gateway = Gateway(ApiSettings(**options), CONFIG, ApiKeys(), FakeHub(), FakeRuns())
         self.app = Exchanges(ChatRoute(gateway, self.follow))  # type: ignore[arg-type]
         self.sent: list[dict[str, Any]] = []
         self.blocked = False  # the client reads nothing any more

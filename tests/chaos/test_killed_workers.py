@@ -1,4 +1,4 @@
-"""kill -9 of workers, again and again, under load. TRUNKLINE_CHAOS_KILLS sets how often."""
+"""kill -9 of workers, again and again, under load. CHAOS_KILLS sets how often."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ from tests.fakes.system import System, upstream_agent
 
 pytestmark = [pytest.mark.redis, pytest.mark.chaos, pytest.mark.timeout(900)]
 
-KILLS = int(os.environ.get("TRUNKLINE_CHAOS_KILLS", "15"))
+KILLS = int(os.environ.get("CHAOS_KILLS", "15"))
 STREAMS = 50
 WORDS = 30
 MODEL = f"slow-{WORDS}x20"

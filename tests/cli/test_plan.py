@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from trunkline.plan import make_plan
+from trunkline.settings import unknown_variables
 from trunkline_shared.errors import ConfigError
 
 CONFIG = """
@@ -64,3 +65,15 @@ def test_no_tier_gets_the_keys_of_the_other(tmp_path: Path) -> None:
     plan = make_plan(path, {}, environ)
     assert environ.keys() - plan.api_environ.keys() == {"MINE", "OPENAI_API_KEY"}
     assert environ.keys() - plan.worker_environ.keys() == {"TRUNKLINE_API_KEY"}
+
+
+def test_a_misspelt_variable_is_told_and_others_are_left_alone() -> None:
+    environ = {
+        "TRUNKLINE_API_KEYS": "k",
+        "TRUNKLINE_SERVICE_HOST": "10.0.0.1",
+        "TRUNKLINE_PUBLISH": "127.0.0.1:8000",
+        "TRUNKLINE_PORT": "1",
+    }
+    (sentence,) = unknown_variables(environ)
+    assert sentence.startswith("TRUNKLINE_API_KEYS is no setting")
+    assert sentence.endswith("did you mean TRUNKLINE_API_KEY?")

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from tests.api.uvicorn_server import Serving
 from tests.patience import PATIENCE_S
 from trunkline_api.api import build_application
-from trunkline_api.auth import Keys as ApiKeys
+from trunkline_api.auth import ApiKeys
 from trunkline_api.settings import ApiSettings
 from trunkline_shared.config.models import AgentConfig, Config
 from trunkline_shared.connection import make_redis

@@ -89,7 +89,7 @@ class Dispatch:
         log_event(logger, "run dropped", run_id=run_id, reason=answer)
         execution.drop()
         if answer != "fenced":
-            self._tasks.create_task(self._finish_lost(run_id), name=f"finish:{run_id}")
+            self._tasks.create_task(self._finish_lost(run_id, UNWRITABLE), name=f"finish:{run_id}")
 
     def renewed(self, renewal: Renewal) -> None:
         """What a renewal of the lease told."""
@@ -174,7 +174,7 @@ class Dispatch:
         run_id = execution.claimed.run_id
         try:
             if await execution.run(self._backends) == "refused":
-                await self._finish_lost(run_id)
+                await self._finish_lost(run_id, execution.failure or UNWRITABLE)
         finally:
             execution.writer.close()
             if self.executions.get(run_id) is execution:
@@ -208,8 +208,8 @@ class Dispatch:
             return
         log_event(logger, "handed back", runs=len(back))
 
-    async def _finish_lost(self, run_id: str) -> None:
-        event = orjson.dumps(encode(UNWRITABLE))
+    async def _finish_lost(self, run_id: str, failure: Failed) -> None:
+        event = orjson.dumps(encode(failure))
         while True:
             try:
                 await self._calls.call("finish", run_id, "", event, "failed", "", 0)

@@ -72,6 +72,7 @@ class Execution:
         self.writer = writer
         self._gate = gate
         self._task: asyncio.Task[Any] | None = None
+        self.failure: Failed | None = None  # how the run ended, if it failed
         self._stopped_by: Failed | None = None
         self._dropped = False
         self._over = False
@@ -125,6 +126,7 @@ class Execution:
             logger.error("%s", error)
             terminal = self._end(Failed("server_error", "The request could not be read."))
         self._over = True
+        self.failure = terminal if isinstance(terminal, Failed) else None
         if terminal is None or self._dropped:
             return "dropped"
         answer = await self.writer.ended
