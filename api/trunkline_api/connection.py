@@ -19,7 +19,8 @@ def connection_factory(write_timeout_s: float) -> Callable[..., asyncio.Protocol
 
 
 class Connection(HttpToolsProtocol):
-    """Lets a client go that takes nothing of what waits for it for `write_timeout_s`.
+    """Lets a client go that takes nothing of what waits for it for `write_timeout_s`, or sends no
+    whole head for so long.
 
     It is noticed within twice that time, whatever the reply is, and also after the route has
     ended: closing a socket in order would wait for such a client as long as it lives.
@@ -30,6 +31,8 @@ class Connection(HttpToolsProtocol):
         self._write_timeout_s = write_timeout_s
         self._waiting = 0
         self._head: int | None = 0  # bytes of a head that is not whole; None in a body
+        self._heads = 0  # whole ones so far
+        self._awaited = -1  # how many there were when one was missing at the last look
         self._watch: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -51,6 +54,7 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._head = None
+        self._heads += 1
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -77,4 +81,10 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()
             return
         self._waiting = waiting
+        # Nothing yet, or half a head: uvicorn has a time-out only between whole requests.
+        if self._head is not None and (self._head or not self._heads):
+            if self._awaited == self._heads:
+                self.transport.close()
+                return
+            self._awaited = self._heads
         self._watch = self.loop.call_later(self._write_timeout_s, self._look)

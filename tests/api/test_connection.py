@@ -83,6 +83,7 @@ def test_a_client_that_reads_slowly_is_kept() -> None:
     made = connection_factory(60)(config, ServerState(), {}, _loop=pace)
     transport.get_write_buffer_size.return_value = 0
     made.connection_made(transport)
+    made._head = None  # its request is here
     for waiting in (0, 900, 800, 1700, 1600, 0, 0, 500):
         transport.get_write_buffer_size.return_value = waiting
         pace.pass_by()
@@ -122,3 +123,26 @@ async def test_what_is_no_http_is_refused_in_the_envelope() -> None:
     assert head.startswith(b"HTTP/1.1 400 ")
     assert b"\r\nx-request-id: req_" in head
     assert set(json.loads(body)["error"]) == {"message", "type", "param", "code"}
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /ali"], ids=["nothing", "half a head"])
+async def test_a_client_that_sends_no_whole_head_is_let_go(sent: bytes) -> None:
+    async with Serving(application(write_timeout_s=0.2)) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", _port(url))
+        writer.write(sent)
+        async with asyncio.timeout(20):
+            assert await reader.read() == b""
+        writer.close()
+
+
+async def test_a_client_that_waits_between_requests_is_kept() -> None:
+    head = b"GET /alive HTTP/1.1\r\nhost: x\r\n\r\n"
+    async with Serving(application(write_timeout_s=0.1)) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", _port(url))
+        for _ in range(2):
+            writer.write(head)
+            async with asyncio.timeout(20):
+                assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+                await reader.readuntil(b'{"status":"alive"}')
+            await asyncio.sleep(0.5)  # longer than four looks
+        writer.close()
