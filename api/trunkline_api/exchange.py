@@ -31,6 +31,7 @@ class Exchange:
     run_id: str | None = None
     agent: str | None = None
     error_code: str | None = None  # of an error that came after the headers
+    send_body: Send | None = None  # for what follows the headers, past this layer
 
 
 def exchange_of(scope: Scope) -> Exchange:
@@ -52,6 +53,7 @@ class Exchanges:
         began = time.perf_counter()
         exchange = Exchange(f"req_{secrets.token_hex(16)}")
         scope[_KEY] = exchange
+        exchange.send_body = send
         header = (b"x-request-id", exchange.request_id.encode())
 
         # No coroutine of its own: this stands between every chunk and its socket.

@@ -22,7 +22,7 @@ class RunLost(TrunklineError):
     """The log does not hold what this reader was shown, or should be shown next."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as the next: that costs 0.3 µs a frame each
 class Cursor:
     """The last event passed on. Only ever moves forward."""
 
@@ -44,7 +44,7 @@ class Cursor:
         return "known"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Batch:
     first_seq: int
     events: Sequence[RunEvent]
@@ -127,6 +127,6 @@ class Relay:
         place = self._cursor.place(int(epoch), first_seq)
         if place == "next":
             batches.append(Batch(first_seq, events))
-            self._cursor = Cursor(int(epoch), int(last_seq))
+            self._cursor.epoch, self._cursor.seq = int(epoch), int(last_seq)
             self.ended = self.ended or isinstance(events[-1], Finished | Failed)
         return place != "hole"

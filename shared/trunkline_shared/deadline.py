@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from types import TracebackType
 
 
 class Deadline:
@@ -48,45 +47,40 @@ class Deadline:
         self._expired()
 
 
-class Patience:
-    """A time-out around one wait after the other of the task that makes this.
+class Silence:
+    """Cancels the task that makes this when `heard` was not called for `timeout_s`.
 
-    with patience:          # TimeoutError when what is inside takes longer than `timeout_s`
-        await something
+    Looks four times in that span, so it may take a quarter more; hearing costs next to nothing.
+    `gave_up` tells its cancellation from others', once.
     """
 
-    __slots__ = ("_cancelling", "_deadline", "_gave_up", "_task", "_timeout_s")
+    __slots__ = ("_every_s", "_gave_up", "_looks", "_loop", "_task", "_timer")
 
     def __init__(self, timeout_s: float) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
-        self._timeout_s = timeout_s
-        self._deadline = Deadline(self._give_up)
-        self._cancelling = 0
+        self._loop = asyncio.get_running_loop()
+        self._every_s = timeout_s / 4
+        self._looks = 0
         self._gave_up = False
+        self._timer = self._loop.call_later(self._every_s, self._look)
 
-    def __enter__(self) -> None:
-        self._cancelling = self._task.cancelling()
-        self._deadline.set(self._timeout_s)
+    def heard(self) -> None:
+        self._looks = 0
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._deadline.clear()
-        if not self._gave_up:
-            return
-        self._gave_up = False
-        # As asyncio.timeout does it: a cancellation from elsewhere goes on as one.
-        if self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-            raise TimeoutError from error
+    def gave_up(self) -> bool:
+        """To be asked by who caught a CancelledError: whether silence was the only reason."""
+        gave_up, self._gave_up = self._gave_up, False
+        return gave_up and self._task.uncancel() == 0
 
     def close(self) -> None:
-        self._deadline.close()
+        self._timer.cancel()
 
-    def _give_up(self) -> None:
-        self._gave_up = True
-        self._task.cancel()
+    def _look(self) -> None:
+        self._looks += 1
+        if self._looks > 4:
+            self._gave_up = True
+            self._task.cancel()
+        else:
+            self._timer = self._loop.call_later(self._every_s, self._look)

@@ -106,7 +106,7 @@ class Bed:
     async def append(self, run: Claimed, first_seq: int, *events: RunEvent, reply: str = "") -> str:
         stream_id = f"{run.epoch}-{first_seq + len(events) - 1}"
         frame = encode_frame(first_seq, events)
-        (answer,) = await self.call("append", run.run_id, stream_id, reply, frame)
+        (answer,) = await self.call("append", "0", run.run_id, stream_id, reply, frame)
         return str(answer.decode())
 
     async def finish(

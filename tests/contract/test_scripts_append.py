@@ -71,7 +71,13 @@ async def test_many_frames_are_answered_one_by_one(bed: Bed, run: Claimed) -> No
     for which, first_seq in ((run, 3), (second, 3), (run, 4), (run, 9), (run, 3)):
         at = f"{which.epoch}-{first_seq}"
         calls += [which.run_id, at, "", encode_frame(first_seq, [TextDelta("x")])]
-    assert await bed.call("append", *calls) == [b"added", b"added", b"added", b"early", b"known"]
+    assert await bed.call("append", "00000", *calls) == [
+        b"added",
+        b"added",
+        b"added",
+        b"early",
+        b"known",
+    ]
     assert len(await bed.events(run.run_id)) == 4
     assert len(await bed.events(other)) == 3
 
@@ -104,7 +110,7 @@ async def test_frames_for_one_reader_in_one_call_are_one_message_in_order(
     for first_seq in (3, 4):
         frame = encode_frame(first_seq, [TextDelta("x")])
         calls += [run.run_id, f"{run.epoch}-{first_seq}", "back", frame]
-    await bed.call("append", *calls)
+    await bed.call("append", "00", *calls)
     message = None
     while message is None:
         message = await listener.get_message(timeout=5)
@@ -120,3 +126,18 @@ async def test_epochs_of_different_length_are_compared_as_numbers(bed: Bed, run:
     assert later.epoch == 10**15 + 1
     assert await bed.append(run, 3, TextDelta("a")) == "fenced"
     assert await bed.append(later, 4, Failed("server_error", "x")) == "added"
+
+
+async def test_a_frame_that_surely_follows_is_fenced_all_the_same(bed: Bed, run: Claimed) -> None:
+    async def follow(first_seq: int, epoch: int = run.epoch) -> bytes:
+        frame = encode_frame(first_seq, [TextDelta("x")])
+        answers = await bed.call("append", "1", run.run_id, f"{epoch}-{first_seq}", "", frame)
+        return bytes(answers[0])
+
+    assert await follow(3) == b"added"
+    assert await follow(3) == b"known"
+    assert await follow(4, run.epoch - 1) == b"fenced"
+    assert await bed.finish_for(run.run_id) == "ok"
+    assert await follow(4) == b"fenced"
+    await bed.redis.delete(bed.keys.log(run.run_id))
+    assert await follow(4) == b"gone"

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from tests.patience import PATIENCE_S, until
-from trunkline_shared.deadline import Deadline, Patience
+from trunkline_shared.deadline import Deadline, Silence
 
 
 async def test_a_deadline_that_is_not_cleared_fires_once() -> None:
@@ -53,49 +53,47 @@ async def test_a_closed_deadline_leaves_no_timer() -> None:
     assert fired == []
 
 
-async def test_patience_ends_a_wait_that_takes_too_long_and_can_be_used_again() -> None:
-    patience = Patience(0.02)
-    for _ in range(3):
-        with pytest.raises(TimeoutError), patience:
-            await asyncio.Event().wait()
-        with patience:
-            await asyncio.sleep(0)
+async def test_silence_cancels_the_task_that_hears_nothing() -> None:
+    silence = Silence(0.02)
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.Event().wait()
+    assert silence.gave_up()
+    assert not silence.gave_up()
     task = asyncio.current_task()
     assert task is not None and task.cancelling() == 0
-    patience.close()
+    silence.close()
 
 
-async def test_a_cancellation_is_no_time_out() -> None:
+async def test_who_hears_something_now_and_then_goes_on() -> None:
+    silence = Silence(0.2)
+    for _ in range(10):
+        await asyncio.sleep(0.05)
+        silence.heard()
+    silence.close()
+
+
+async def test_a_cancellation_from_elsewhere_is_not_silence() -> None:
     inside = asyncio.Event()
+    said: list[bool] = []
 
     async def wait() -> None:
-        patience = Patience(PATIENCE_S)
+        silence = Silence(PATIENCE_S)
         try:
-            with patience:
-                inside.set()
-                await asyncio.Event().wait()
+            inside.set()
+            await asyncio.Event().wait()
         finally:
-            patience.close()
+            said.append(silence.gave_up())
+            silence.close()
 
     task = asyncio.create_task(wait())
     await inside.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert said == [False]
 
 
-async def test_between_two_waits_nothing_is_cut_off() -> None:
-    patience = Patience(0.02)
-    with patience:
-        await asyncio.sleep(0)
-    await asyncio.sleep(0.1)
-    with patience:
-        await asyncio.sleep(0)
-    patience.close()
-
-
-async def test_errors_inside_pass_through() -> None:
-    patience = Patience(PATIENCE_S)
-    with pytest.raises(ZeroDivisionError), patience:
-        raise ZeroDivisionError
-    patience.close()
+async def test_a_closed_silence_cuts_nothing_off() -> None:
+    silence = Silence(0.01)
+    silence.close()
+    await asyncio.sleep(0.05)

@@ -242,7 +242,7 @@ class TestRealServer:
         self, pipe: Pipe, client: Any
     ) -> None:
         await client.xadd("pipe:log:run", {"f": '[1,["created",1]]'}, id="0-1")
-        append = ("run", "5-2", "", '[2,["attempt",1,null]]')
+        append = ("0", "run", "5-2", "", '[2,["attempt",1,null]]')
         await pipe.connected()
         await client.replicaof("127.0.0.1", "1")
         for _ in range(2):

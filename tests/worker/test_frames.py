@@ -41,9 +41,10 @@ def test_a_frame_begins_after_the_attempt_and_its_id_is_epoch_and_last_seq() -> 
 
 
 def test_a_frame_knows_whose_attempt_it_is() -> None:
-    (frame,) = frames_of(TextDelta("a"))
-    assert FrameBuffer("r", 7, 99, "").wrote(frame)
-    assert not FrameBuffer("r", 77, 2, "").wrote(frame)
+    buffer = FrameBuffer("r", 7, 2, "")
+    buffer.add([TextDelta("a")])
+    (frame,) = buffer.drain()
+    assert frame.source is buffer
 
 
 NASTY = ["x", "\x00", "é", "\U0001f600", '"', "\\"]

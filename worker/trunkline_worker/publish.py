@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from trunkline_shared.errors import RedisUnavailable
-from trunkline_shared.events import RunEvent, ToolCallStart
+from trunkline_shared.events import RunEvent, TextDelta, ToolCallStart
 from trunkline_shared.owned import end_owned, start_owned
 from trunkline_shared.pipe import Pipe
 from trunkline_worker.frames import Frame, FrameBuffer, is_terminal, shows_output
@@ -36,6 +36,7 @@ class RunWriter:
         self._publisher = publisher
         self.buffer = buffer
         self.unacknowledged = 0  # bytes of frames sent and not yet known to be in the log
+        self.generation = -1  # the connection on which everything sent so far was acknowledged
         self.stuck_since: float | None = None  # frames wait for one that Redis does not have
         self.has_output = False
         self.complete = False  # the terminal event was taken; a run has only one
@@ -51,8 +52,10 @@ class RunWriter:
         if self.closed or self.complete or not events:
             return
         self.buffer.add(events)
-        self.complete = is_terminal(events[-1])
-        urgent = self.complete or isinstance(events[-1], ToolCallStart)
+        last, urgent = events[-1], False
+        if type(last) is not TextDelta:
+            self.complete = is_terminal(last)
+            urgent = self.complete or isinstance(last, ToolCallStart)
         if not self.has_output and shows_output(events[0]):
             self.has_output = urgent = True
         self._publisher.notice(self, urgent=urgent)
@@ -107,6 +110,7 @@ class Publisher:
 
     def open_run(self, run_id: str, epoch: int, last_seq: int, reply: str) -> RunWriter:
         writer = RunWriter(self, FrameBuffer(run_id, epoch, last_seq, reply))
+        writer.generation = self._generation  # the claim has just written what comes before
         self._writers[run_id] = writer
         return writer
 
@@ -142,6 +146,8 @@ class Publisher:
                 self._generation = self._pipe.generation
                 self._rewind()
             again, self._again = self._again, []
+            for frame in again:
+                frame.follows = False
             self._send(again + self._drain())
 
     def _rewind(self) -> None:
@@ -155,6 +161,7 @@ class Publisher:
 
     def _drain(self) -> list[Frame]:
         dirty, self._dirty = self._dirty, {}
+        generation = self._generation
         frames: list[Frame] = []
         for run_id, writer in dirty.items():
             try:
@@ -164,7 +171,10 @@ class Publisher:
                 logger.error("run %s says what cannot be written: %s", run_id, error)
                 self._on_lost(run_id, "refused")
                 continue
-            writer.unacknowledged += sum(len(frame.data) for frame in new)
+            if new:
+                new[0].follows = not writer.unacknowledged and writer.generation == generation
+            for frame in new:
+                writer.unacknowledged += len(frame.data)
             frames += new
         return frames
 
@@ -186,7 +196,7 @@ class Publisher:
     def _append(self, batch: list[Frame]) -> None:
         if not batch:
             return
-        arguments: list[str | bytes] = []
+        arguments: list[str | bytes] = ["".join("1" if each.follows else "0" for each in batch)]
         for frame in batch:
             arguments += (frame.run_id, frame.stream_id, frame.reply, frame.data)
         self._under_way += len(batch)
@@ -207,8 +217,13 @@ class Publisher:
             answers = reply.result()
             if isinstance(answers, bytes):
                 answers = [answers]
+            now = time.monotonic()
             for frame, answer in zip(frames, answers, strict=True):
-                self._acknowledge(frame, answer.decode())
+                if answer == b"added":  # nearly all of them
+                    self._added(frame, now)
+                else:
+                    self._acknowledge(frame, answer.decode())
+            self._forget_kept(now)
         elif isinstance(error, RedisUnavailable):
             self._again += frames
             self._wake.set()
@@ -219,10 +234,18 @@ class Publisher:
         if self._dirty or self._again:
             self._wake.set()
 
+    def _added(self, frame: Frame, now: float) -> None:
+        self._kept.append((now, frame))
+        writer = self._writer_of(frame)
+        if writer is not None:
+            writer.unacknowledged -= len(frame.data)
+            writer.stuck_since = None
+            writer.generation = self._generation
+
     def _acknowledge(self, frame: Frame, answer: str) -> None:
         writer = self._writer_of(frame)
-        if answer in ("added", "known", "ok", "done"):
-            self._keep(frame)
+        if answer in ("known", "ok", "done"):
+            self._kept.append((time.monotonic(), frame))
         if writer is None:
             return
         if self._is_for_later(writer, answer):
@@ -242,7 +265,7 @@ class Publisher:
     def _writer_of(self, frame: Frame) -> RunWriter | None:
         """Whoever sent it, if still there: an earlier attempt is none of the later one's."""
         writer = self._writers.get(frame.run_id)
-        return writer if writer is not None and writer.buffer.wrote(frame) else None
+        return writer if writer is not None and writer.buffer is frame.source else None
 
     def _retry(self, frame: Frame) -> None:
         self._again.append(frame)
@@ -257,8 +280,6 @@ class Publisher:
             return time.monotonic() - writer.stuck_since <= STUCK_S
         return answer == "full"
 
-    def _keep(self, frame: Frame) -> None:
-        now = time.monotonic()
-        self._kept.append((now, frame))
+    def _forget_kept(self, now: float) -> None:
         while self._kept and self._kept[0][0] < now - KEPT_S:
             self._kept.popleft()

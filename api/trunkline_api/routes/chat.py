@@ -1,8 +1,7 @@
 """POST /v1/chat/completions: raw ASGI, because here every layer would be paid per token."""
 
 import asyncio
-from itertools import chain
-from typing import Any, Final
+from typing import Final
 
 from trunkline_api.body import ClientLeft, read_body
 from trunkline_api.chat_request import to_run
@@ -22,13 +21,11 @@ from trunkline_api.relay import Relay, RunLost
 from trunkline_api.render.chat import ChatRenderer, render_completion
 from trunkline_api.wire.chat import ChatRequest, parse_chat
 from trunkline_shared.config.models import AgentConfig
-from trunkline_shared.deadline import Patience
 from trunkline_shared.errors import RedisUnavailable, Refused
 from trunkline_shared.events import Failed, RunEvent
 from trunkline_shared.fold import Fold
 from trunkline_shared.run import RunRequest, new_run_id
 
-PIECE_BYTES: Final = 64 * 1024
 SSE_HEADERS: Final = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache, no-transform"),
@@ -98,15 +95,15 @@ class ChatRoute:
                 await self._reply(run, relay, send)
                 return
             renderer = ChatRenderer(run.run_id, agent.name, include_usage=request.include_usage)
-            with _Stream(send, self._settings.write_timeout_s) as stream:
-                try:
-                    await self._stream(relay, renderer, stream)
-                except (RedisUnavailable, RunLost, ReaderClosed) as error:
-                    if not stream.began or _client_left(error):
-                        raise
-                    failed = _failed(error)
-                    exchange.error_code = failed.code
-                    await stream.write(renderer.render([failed]), last=True)
+            stream = _Stream(send, exchange.send_body or send)
+            try:
+                await self._stream(relay, renderer, stream)
+            except (RedisUnavailable, RunLost, ReaderClosed) as error:
+                if not stream.began or _client_left(error):
+                    raise
+                failed = _failed(error)
+                exchange.error_code = failed.code
+                await stream.write(renderer.render([failed]), last=True)
 
     async def _reply(self, run: RunRequest, relay: Relay, send: Send) -> None:
         fold = Fold()
@@ -122,70 +119,50 @@ class ChatRoute:
         await send({"type": "http.response.body", "body": body})
 
     async def _stream(self, relay: Relay, renderer: ChatRenderer, stream: "_Stream") -> None:
+        await self._begin(relay, renderer, stream)
+        while not relay.ended:
+            batches = await relay.next(self._settings.heartbeat_s)
+            if batches is None:
+                await stream.write(renderer.heartbeat)
+                continue
+            data = b"".join([renderer.render(batch.events) for batch in batches])
+            await stream.write(data, last=relay.ended)
+
+    async def _begin(self, relay: Relay, renderer: ChatRenderer, stream: "_Stream") -> None:
         """Headers go with the first output or after `headers_after_s`; before, failures raise."""
         loop = asyncio.get_running_loop()
         headers_at = loop.time() + self._settings.headers_after_s
         early: list[RunEvent] = []
-        while not relay.ended:
-            until_headers_s = max(0.0, headers_at - loop.time())
-            wait_s = self._settings.heartbeat_s if stream.began else until_headers_s
-            batches = await relay.next(wait_s)
-            if batches is None:
-                if stream.began or loop.time() >= headers_at:
-                    await stream.write(renderer.heartbeat)
-                continue
-            events = [*chain.from_iterable(batch.events for batch in batches)]
-            if not stream.began:
-                early += events
-                shown = next(filter(renderer.shows_output, early), None)
-                if isinstance(shown, Failed):
-                    raise from_failure(shown)
-                if shown is None:
-                    continue
-                events = early
-            await stream.write(renderer.render(events), last=relay.ended)
+        while not stream.began:
+            batches = await relay.next(max(0.0, headers_at - loop.time()))
+            early += [event for batch in batches or () for event in batch.events]
+            shown = next(filter(renderer.shows_output, early), None)
+            if isinstance(shown, Failed):
+                raise from_failure(shown)
+            if shown is not None or loop.time() >= headers_at:
+                data = renderer.render(early) or renderer.heartbeat
+                await stream.write(data, last=relay.ended)
 
 
 class _Stream:
-    """The reply's bytes on their way out; headers leave with the first of them."""
+    """The reply's bytes on their way out; headers leave with the first of them.
 
-    def __init__(self, send: Send, timeout_s: float) -> None:
-        self._send = send
-        self._patience = Patience(timeout_s)
+    A client that reads nothing is the connection's business: it ends, and the reader is closed.
+    """
+
+    def __init__(self, send_head: Send, send_body: Send) -> None:
+        self._send_head = send_head
+        self._send_body = send_body
         self.began = False
 
-    def __enter__(self) -> "_Stream":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._patience.close()
-
     async def write(self, data: bytes, *, last: bool = False) -> None:
-        """Raises ReaderClosed when the client reads nothing for the time allowed."""
         if not self.began:
             self.began = True
-            await self._patiently(_start())
-        # In pieces, so that a slow client is one that reads nothing, not one that has much to read.
-        while len(data) > PIECE_BYTES:
-            await self._patiently(_body(data[:PIECE_BYTES], more=True))
-            data = data[PIECE_BYTES:]
+            head = {"type": "http.response.start", "status": 200, "headers": SSE_HEADERS}
+            await self._send_head(head)
         if data or last:
-            await self._patiently(_body(data, more=not last))
-
-    async def _patiently(self, message: dict[str, Any]) -> None:
-        try:
-            with self._patience:
-                await self._send(message)
-        except TimeoutError:
-            raise ReaderClosed(shutting_down=False) from None
-
-
-def _start() -> dict[str, Any]:
-    return {"type": "http.response.start", "status": 200, "headers": SSE_HEADERS}
-
-
-def _body(data: bytes, *, more: bool) -> dict[str, Any]:
-    return {"type": "http.response.body", "body": data, "more_body": more}
+            body = {"type": "http.response.body", "body": data, "more_body": not last}
+            await self._send_body(body)
 
 
 def _client_left(error: Exception) -> bool:

@@ -1,10 +1,11 @@
 -- Appends frames to logs, each fenced by its stream id, and publishes what is new.
--- ARGV: (id stream_id reply frame)...
+-- ARGV: follows(a 0 or 1 for each frame, in one word) (id stream_id reply frame)...
 -- Returns one answer of `append_frame` for each.
 local answers, channels, lines = {}, {}, {}
-for i = 1, #ARGV, 4 do
+for i = 2, #ARGV, 4 do
   local id, stream_id, reply, frame = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
-  local answer = append_frame(id, stream_id, frame)
+  local at = (i + 2) / 4
+  local answer = append_frame(id, stream_id, frame, string.sub(ARGV[1], at, at) == '1')
   if answer == 'added' and reply ~= '' then
     if not lines[reply] then
       lines[reply] = {}

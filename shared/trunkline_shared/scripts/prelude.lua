@@ -43,7 +43,13 @@ end
 -- Puts an owner's frame at the end of the log, exactly once and without a hole. Answers
 -- 'added' · 'known' it was there already · 'gone' no log · 'fenced' a higher epoch has the run ·
 -- 'early' an earlier frame is missing · 'full' Redis is out of memory · 'refused' anything else.
-local function append_frame(id, stream_id, frame)
+-- Who knows that the frame `follows` the top saves the look at it, which costs as much as all the rest.
+local function append_frame(id, stream_id, frame, follows)
+  if follows then
+    local answer = redis.pcall('XADD', K.log .. id, 'NOMKSTREAM', stream_id, 'f', frame)
+    if not answer then return 'gone' end
+    if type(answer) ~= 'table' or not answer.err then return 'added' end
+  end
   local top_epoch, top_seq = log_top(id)
   if not top_epoch then return 'gone' end
   local epoch, last = string.match(stream_id, '^(%d+)%-(%d+)$')

@@ -9,7 +9,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from trunkline_shared.deadline import Patience
+from trunkline_shared.deadline import Silence
 from trunkline_shared.events import RunEvent
 from trunkline_worker.backends.chat_stream import ChatStream
 from trunkline_worker.backends.upstream_errors import (
@@ -83,7 +83,7 @@ class Exchange:
         self._upstream = upstream
         self._body = body
         self._response: aiohttp.ClientResponse | None = None
-        self._patience = Patience(upstream.silence_timeout_s)
+        self._silence = Silence(upstream.silence_timeout_s)
 
     async def read(self) -> list[RunEvent]:
         """What arrived since the last call, at least one event, or the last ones at the end."""
@@ -92,6 +92,11 @@ class Exchange:
         except (aiohttp.ClientError, TimeoutError) as error:
             events = []
             self._end(of_exception(error))
+        except asyncio.CancelledError:
+            if not self._silence.gave_up():
+                raise
+            events = []
+            self._end(of_exception(TimeoutError()))
         return events
 
     async def settle(self) -> None:
@@ -107,7 +112,7 @@ class Exchange:
 
     def close(self) -> None:
         """Closes the socket at once unless the answer was read to its end."""
-        self._patience.close()
+        self._silence.close()
         response = self._response
         if response is None:
             return
@@ -126,8 +131,8 @@ class Exchange:
         content = self._response.content
         while True:
             if self.stream.finish is None:
-                with self._patience:
-                    data = await content.readany()
+                data = await content.readany()
+                self._silence.heard()
             else:
                 async with asyncio.timeout(_USAGE_WAIT_S):
                     data = await content.readany()
@@ -139,14 +144,14 @@ class Exchange:
 
     async def _post(self) -> aiohttp.ClientResponse:
         upstream = self._upstream
-        with self._patience:
-            response = await upstream.session.post(
-                upstream.url,
-                data=self._body,
-                headers=upstream.headers,
-                timeout=upstream.timeout,
-                allow_redirects=False,  # the key is for this host alone
-            )
+        response = await upstream.session.post(
+            upstream.url,
+            data=self._body,
+            headers=upstream.headers,
+            timeout=upstream.timeout,
+            allow_redirects=False,  # the key is for this host alone
+        )
+        self._silence.heard()
         self._response = response
         if response.status >= 300:
             said = await self._read_body(response, _ERROR_BYTES)
@@ -165,10 +170,10 @@ class Exchange:
     async def _read_body(self, response: aiohttp.ClientResponse, most: int) -> bytes:
         body = bytearray()
         while len(body) < most:
-            with self._patience:
-                data = await response.content.readany()
+            data = await response.content.readany()
             if not data:
                 break
+            self._silence.heard()
             body += data
         return bytes(body)
 
