@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.bench.load import Spec
-from tests.bench.measure import Figures, cost, idle, load, until
+from tests.bench.measure import Figures, cost, idle, load, steady_cost, until
 from tests.bench.system import KEY, System, streams
 
 
@@ -66,7 +66,9 @@ def _paced(system: System, _upstream: int, scale: Scale) -> Figures:
     spec = _spec(
         system, scale.paced_model, connections=number, requests=number, ramp_s=1.0, timeout_s=120.0
     )
-    return cost(system, spec, "tokens", 1e6)
+    # Between the last start and the first end: starting and ending are the case `short`.
+    window_s = (1.5, scale.paced_s - 0.5)
+    return steady_cost(system, spec, 20.0 * number, window_s, 1e6)
 
 
 def _held(system: System, upstream_port: int, scale: Scale) -> Figures:

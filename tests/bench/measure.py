@@ -49,20 +49,44 @@ def load(spec: Spec) -> Iterator[Running]:
 def cost(system: System, spec: Spec, per: str, unit: float) -> Figures:
     """Run a load. CPU (seconds times `unit`) and Redis calls are per `requests` or `tokens`."""
     with load(spec) as running:
-        calls = system.commands()
-        cpu = system.cpu()
+        before = _Reading(system)
         running.begin()
         figures = running.result()
-        spent = {name: after - cpu[name] for name, after in system.cpu().items()}
-        made = {name: after - calls.get(name, 0) for name, after in system.commands().items()}
-    share = 1 / max(figures[per], 1)
-    figures["cpu"] = sum(spent.values()) * unit * share
-    figures |= {f"cpu.{name}": seconds * unit * share for name, seconds in spent.items()}
-    if made:
-        figures["redis_bytes"] = made.pop("bytes") * share
-        figures["redis_calls"] = sum(made.values()) * share
-        figures |= {f"redis_calls.{n}": count * share for n, count in made.items() if count > 0}
-    return figures
+        after = _Reading(system)
+    return figures | after.since(before, 1 / max(figures[per], 1), unit)
+
+
+def steady_cost(
+    system: System, spec: Spec, tokens_per_s: float, window_s: tuple[float, float], unit: float
+) -> Figures:
+    """The same per token, between two moments after the begin at which all streams run."""
+    with load(spec) as running:
+        running.begin()
+        time.sleep(window_s[0])
+        begun, before = time.monotonic(), _Reading(system)
+        time.sleep(window_s[1] - window_s[0])
+        took, after = time.monotonic() - begun, _Reading(system)
+        figures = running.result()
+    return figures | after.since(before, 1 / (tokens_per_s * took), unit)
+
+
+class _Reading:
+    """What a system's processes have used so far."""
+
+    def __init__(self, system: System) -> None:
+        self.cpu = system.cpu()
+        self.calls = system.commands()
+
+    def since(self, before: "_Reading", share: float, unit: float) -> Figures:
+        spent = {name: after - before.cpu[name] for name, after in self.cpu.items()}
+        made = {name: after - before.calls.get(name, 0) for name, after in self.calls.items()}
+        figures = {"cpu": sum(spent.values()) * unit * share}
+        figures |= {f"cpu.{name}": seconds * unit * share for name, seconds in spent.items()}
+        if made:
+            figures["redis_bytes"] = made.pop("bytes") * share
+            figures["redis_calls"] = sum(made.values()) * share
+            figures |= {f"redis_calls.{n}": c * share for n, c in made.items() if c > 0}
+        return figures
 
 
 def idle(system: System, seconds: float) -> Figures:
