@@ -17,6 +17,7 @@ from tests.worker.fake_run import ScriptedBackend, execution
 from trunkline_api.follow import Follow
 from trunkline_api.gateway import Shutdown
 from trunkline_api.relay import Relay
+from trunkline_api.runs import Admission
 from trunkline_shared.events import Failed, Finished, RunEvent, TextDelta
 from trunkline_shared.keys import Keys
 from trunkline_shared.pipe import Pipe
@@ -198,7 +199,7 @@ async def test_a_request_that_is_cancelled_releases_its_reader_and_cancels_its_r
 
     async def request() -> None:
         async with follow.run(
-            RunRequest(RunId("r"), "echo"), CONFIG.agents["echo"], silent
+            RunRequest(RunId("r"), "echo"), Admission(CONFIG.agents["echo"]), silent
         ) as relay:
             relays.append(relay)
             events: list[RunEvent] = [*TEXT, *END]
@@ -216,10 +217,10 @@ async def test_a_request_that_is_cancelled_releases_its_reader_and_cancels_its_r
 class SlowRuns(FakeRuns):
     asked = False
 
-    async def submit(self, request: RunRequest, agent: Any) -> None:
+    async def submit(self, request: RunRequest, admission: Admission) -> None:
         self.asked = True
         await asyncio.sleep(0)
-        await super().submit(request, agent)
+        await super().submit(request, admission)
 
 
 async def silent() -> dict[str, Any]:

@@ -7,15 +7,17 @@ from contextlib import AsyncExitStack
 
 from redis.asyncio import Redis
 
-from trunkline_api.app import Application, create_app
+from trunkline_api.answer import Answer
+from trunkline_api.app import CHAT_PATH, Application, create_app
 from trunkline_api.auth import ApiKeys
 from trunkline_api.follow import Follow
 from trunkline_api.gateway import Gateway, Shutdown
 from trunkline_api.hub import Hub
-from trunkline_api.routes.chat import ChatRoute
+from trunkline_api.routes.chat import chat_question
 from trunkline_api.runs import Runs
 from trunkline_api.server import bind, choose_host, serve_api
 from trunkline_api.settings import ApiSettings
+from trunkline_api.targets import Targets
 from trunkline_shared.channel import Channel
 from trunkline_shared.config.models import Config
 from trunkline_shared.connection import check_redis, make_redis
@@ -76,8 +78,10 @@ def build_application(
     )
     gateway = Gateway(settings, config, api_keys, hub, runs, shutdown)
     follow = Follow(runs, hub, pipe, keys, reply=reply, shutdown=shutdown)
+    targets = Targets(config.agents)
+    answers = {CHAT_PATH: Answer(gateway, follow, targets, chat_question)}
     connected = _Connected(pipe, hub, settings.redis_timeout_s)
-    return create_app(gateway, ChatRoute(gateway, follow), (pipe, runs, hub, connected))
+    return create_app(gateway, answers, (pipe, runs, hub, connected))
 
 
 class _Connected:

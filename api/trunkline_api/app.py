@@ -1,6 +1,6 @@
 """The composition of the API tier's ASGI application."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -41,21 +41,25 @@ class Application:
 
 
 class _Front:
-    """Takes the chat route out of FastAPI's way, whose layers cost more than a token does."""
+    """Takes what runs agents out of FastAPI's way, whose layers cost more than a token does."""
 
-    def __init__(self, chat: ASGIApp, rest: ASGIApp) -> None:
-        self._chat = chat
+    def __init__(self, answers: Mapping[str, ASGIApp], rest: ASGIApp) -> None:
+        self._answers = answers
         self._rest = rest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope.get("path") == CHAT_PATH and scope.get("method") == "POST":
-            await self._chat(scope, receive, send)
+        if scope["type"] == "http" and scope["method"] == "POST":
+            path = scope["path"].removeprefix(scope.get("root_path", ""))
+            app = self._answers.get(path, self._rest)
         else:
-            await self._rest(scope, receive, send)
+            app = self._rest
+        await app(scope, receive, send)
 
 
-def create_app(gateway: Gateway, chat: ASGIApp, resources: Sequence[Resource] = ()) -> Application:
-    """Routes and middleware around `chat`, the ASGI app of POST /v1/chat/completions.
+def create_app(
+    gateway: Gateway, answers: Mapping[str, ASGIApp], resources: Sequence[Resource] = ()
+) -> Application:
+    """Routes and middleware around `answers`, the ASGI apps of the paths whose POST runs agents.
 
     `resources` start in their order with the application, and are closed in reverse.
     """
@@ -80,11 +84,12 @@ def create_app(gateway: Gateway, chat: ASGIApp, resources: Sequence[Resource] = 
     rest.include_router(models_router(gateway))
     rest.include_router(health_router(gateway))
     # Never called, but FastAPI then answers other methods with 405.
-    rest.router.routes.append(Route(CHAT_PATH, chat, methods=["POST"]))
+    for path, answer in answers.items():
+        rest.router.routes.append(Route(path, answer, methods=["POST"]))
     if settings.docs:
         default_model = next(iter(gateway.config.agents), "assistant")
         rest.include_router(docs_router(openapi_document(rest, default_model)))
-    routes: ASGIApp = _Front(chat, rest)
+    routes: ASGIApp = _Front(answers, rest)
     if settings.cors_origins:
         routes = Cors(routes, settings.cors_origins)
     application = Application(Exchanges(routes), gateway, tuple(resources))

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Self
 
@@ -14,12 +15,23 @@ from trunkline_shared.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who a key stands for; logs and limits know only this name."""
+    """Who a key stands for; logs and limits know only this name.
+
+    `models` are patterns of the models it may use. An `admin` manages what all share.
+    `max_concurrent` None leaves that to the deployment.
+    """
 
     name: str
+    models: tuple[str, ...] = ("*",)
+    max_concurrent: int | None = None
+    admin: bool = True
+
+    def may_use(self, model: str) -> bool:
+        return any(fnmatchcase(model, pattern) for pattern in self.models)
 
 
 ANONYMOUS = Principal("anonymous")
+SESSION = Principal("session")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +48,14 @@ class ApiKeys:
         if len(set(digests)) < len(digests):
             raise ConfigError("the same API key is given twice; a key stands for one principal")
         principals = (Principal(name) for name, _ in named)
-        return cls(tuple(zip(digests, principals, strict=True)))
+        known = list(zip(digests, principals, strict=True))
+        session = ((_digest(key.encode()), SESSION) for key in settings.session_api_key)
+        return cls((*known, *(each for each in session if each[0] not in digests)))
 
     def __bool__(self) -> bool:
         return bool(self.known)
 
-    def authenticate(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal:
+    async def authenticate(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal:
         """The principal of a request; `anonymous` where no key is configured. Raises 401."""
         if not self.known:
             return ANONYMOUS

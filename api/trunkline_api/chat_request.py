@@ -1,8 +1,10 @@
 """A chat completion request as a run: from OpenAI's shapes to the neutral transcript."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, cast
 
+from trunkline_api.errors import invalid
 from trunkline_api.wire import messages as wire
 from trunkline_api.wire.chat import ChatRequest
 from trunkline_api.wire.tools import (
@@ -13,8 +15,7 @@ from trunkline_api.wire.tools import (
     JsonSchemaFormat,
 )
 from trunkline_api.wire.tools import Tool as WireTool
-from trunkline_shared.config.models import AgentConfig
-from trunkline_shared.run import RunId, RunRequest
+from trunkline_shared.run import RunRequest
 from trunkline_shared.transcript import (
     AudioPart,
     FilePart,
@@ -56,16 +57,18 @@ _SAME_NAME = (
 )
 
 
-def to_run(
-    request: ChatRequest, *, agent: AgentConfig, principal: str, reply: str, run_id: RunId
-) -> RunRequest:
-    """The run that answers `request`; it says all that the request says, and no more."""
-    return RunRequest(
-        run_id=run_id,
-        agent=agent.name,
-        pool=agent.pool,
-        principal=principal,
-        reply=reply,
+def to_run(request: ChatRequest, run: RunRequest) -> RunRequest:
+    """`run` with all that the request says, and no more.
+
+    Raises ApiError 400 for a turn of a conversation that says nothing new.
+    """
+    if run.conversation and isinstance(request.messages[-1], wire.AssistantMessage):
+        raise invalid(
+            "messages",
+            "In a conversation the last of the 'messages' is what the user or a tool says next.",
+        )
+    return replace(
+        run,
         stream=bool(request.stream),
         transcript=list(_items(request.messages)),
         options=_options(request),

@@ -7,10 +7,14 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from trunkline_api.conversation_id import HEADERS
 from trunkline_api.error_handlers import reply
 from trunkline_api.errors import invalid
 
-_EXPOSED = ("x-request-id", "retry-after", "retry-after-ms", "x-should-retry")
+_EXPOSED = (
+    *("x-request-id", "retry-after", "retry-after-ms", "x-should-retry"),
+    *(header.decode() for header in HEADERS),
+)
 
 
 class Cors(CORSMiddleware):
@@ -20,7 +24,7 @@ class Cors(CORSMiddleware):
         super().__init__(
             app,
             allow_origins=origins,
-            allow_methods=("GET", "POST", "DELETE"),
+            allow_methods=("GET", "POST", "PATCH", "DELETE"),
             allow_headers=("*",),
             allow_credentials=False,
             expose_headers=_EXPOSED,

@@ -13,7 +13,7 @@ def principal_of(gateway: Gateway) -> Callable[[Request], Awaitable[Principal]]:
     """A dependency that lets only holders of a key pass, and notes who it was."""
 
     async def authenticate(request: Request) -> Principal:
-        principal = gateway.keys.authenticate(request.scope["headers"])
+        principal = await gateway.keys.authenticate(request.scope["headers"])
         exchange_of(request.scope).principal = principal.name
         return principal
 

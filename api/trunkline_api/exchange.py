@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from trunkline_api.conversation_id import HEADERS
 from trunkline_api.errors import SERVER_ERROR, ApiError, Send, send_error
 from trunkline_shared.logs import log_event
 
@@ -30,6 +31,7 @@ class Exchange:
     principal: str | None = None
     run_id: str | None = None
     agent: str | None = None
+    conversation: str = ""  # the reply tells it
     error_code: str | None = None  # of an error that came after the headers
     send_body: Send | None = None  # for what follows the headers, past this layer
 
@@ -60,7 +62,10 @@ class Exchanges:
         def tagged(message: Any) -> Awaitable[None]:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
-                message = {**message, "headers": [*message.get("headers", ()), header]}
+                headers = [*message.get("headers", ()), header]
+                if exchange.conversation:
+                    headers += [(name, exchange.conversation.encode()) for name in HEADERS]
+                message = {**message, "headers": headers}
             return send(message)
 
         try:
@@ -88,6 +93,7 @@ def _log(scope: Scope, exchange: Exchange, duration_s: float) -> None:
         request_id=exchange.request_id,
         client_request_id=_client_request_id(scope),
         agent=exchange.agent,
+        conversation=exchange.conversation or None,
         run_id=exchange.run_id,
         error_code=exchange.error_code,
         duration_ms=round(duration_s * 1000, 1),

@@ -8,8 +8,7 @@ from trunkline_api.exchange import Receive
 from trunkline_api.gateway import Shutdown
 from trunkline_api.hub import Hub, Reader
 from trunkline_api.relay import Relay
-from trunkline_api.runs import Runs
-from trunkline_shared.config.models import AgentConfig
+from trunkline_api.runs import Admission, Runs
 from trunkline_shared.errors import RedisUnavailable, Refused
 from trunkline_shared.keys import Keys
 from trunkline_shared.pipe import Pipe
@@ -31,7 +30,7 @@ class Follow:
 
     @asynccontextmanager
     async def run(
-        self, request: RunRequest, agent: AgentConfig, receive: Receive
+        self, request: RunRequest, admission: Admission, receive: Receive
     ) -> AsyncIterator[Relay]:
         """Submits the run and follows it; leaving before its end cancels it.
 
@@ -41,7 +40,7 @@ class Follow:
         reader = self._hub.register(request.run_id)
         relay = Relay(reader, self._pipe, self._keys)
         try:
-            await self._runs.submit(request, agent)
+            await self._runs.submit(request, admission)
         except (Refused, RedisUnavailable):
             self._hub.release(reader)
             raise

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -36,6 +37,19 @@ _WORDS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What a run is admitted with, beside what it asks of the worker.
+
+    `max_concurrent` of its principal, None for the deployment's; `record` is what is stored beside
+    the result of one that is stored, sealed.
+    """
+
+    agent: AgentConfig
+    max_concurrent: int | None = None
+    record: bytes = b""
+
+
 class Runs:
     """Every call of the API tier that changes a run. `pipe` is shared with the relays."""
 
@@ -57,7 +71,7 @@ class Runs:
             await asyncio.wait(self._asking, timeout=self._settings.submit_retry_s)
         await end_owned(*self._tasks)
 
-    async def submit(self, request: RunRequest, agent: AgentConfig) -> None:
+    async def submit(self, request: RunRequest, admission: Admission) -> None:
         """Admits the run and puts it on its queue, in one round trip.
 
         Raises Refused. Retries for `submit_retry_s` while Redis is away, then raises
@@ -65,7 +79,7 @@ class Runs:
         """
         if self._full:
             raise self._refused("redis_unavailable", 0)
-        arguments = self._submission(request, agent)
+        arguments = self._submission(request, admission)
         try:
             async with asyncio.timeout(self._settings.submit_retry_s):
                 code, wait_ms = await self._until_answered("submit", arguments)
@@ -115,7 +129,13 @@ class Runs:
         except (TimeoutError, RedisUnavailable, RedisError):
             return False
 
-    def _submission(self, request: RunRequest, agent: AgentConfig) -> tuple[str | bytes | int, ...]:
+    def _submission(
+        self, request: RunRequest, admission: Admission
+    ) -> tuple[str | bytes | int, ...]:
+        agent = admission.agent
+        max_concurrent = admission.max_concurrent
+        if max_concurrent is None:
+            max_concurrent = self._settings.max_concurrent
         queue_timeout_ms = int(self._settings.queue_timeout_s * 1000)
         return (
             request.run_id,
@@ -128,7 +148,7 @@ class Runs:
             agent.slots,
             int(agent.limits.timeout_s * 1000),
             queue_timeout_ms,
-            self._settings.max_concurrent,
+            max_concurrent,
             self._settings.max_queue,
             queue_timeout_ms + SLACK_MS,
             encode_job(request),

@@ -1,7 +1,7 @@
 """Settings of an API process."""
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -14,6 +14,7 @@ class ApiSettings(CommonSettings):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     api_key: tuple[str, ...] = field(default=(), repr=False)  # any of these opens the door
     api_key_file: str | None = None  # one key a line, `name:key` or `key`; `#` starts a comment
+    session_api_key: tuple[str, ...] = field(default=(), repr=False)  # all of one principal
     cors_origins: tuple[str, ...] = ()  # off unless given; `*` for all
     docs: bool = True  # /docs, /redoc and /openapi.json
     max_body_bytes: Positive = 32 * 1024 * 1024
@@ -25,6 +26,9 @@ class ApiSettings(CommonSettings):
     heartbeat_s: Seconds = 10.0  # an SSE comment after so much silence
     write_timeout_s: Seconds = 60.0  # a client that reads nothing for so long is let go
     reader_buffer_bytes: Positive = 256 * 1024  # frames waiting for one slow client
+    conversation_wait_s: Seconds = 300.0  # a run waits so long for the one before it
+    max_waiting: Positive = 1000  # runs that wait in one conversation
+    unknown_conversations: Literal["create", "refuse"] = "create"  # ids that callers chose
     submit_retry_s: Seconds = 1.0  # how long a submit waits for a Redis that is away
     notice_s: MaybeSeconds = 0.0  # requests are taken so long after SIGTERM, for slow proxies
     grace_s: MaybeSeconds = 30.0  # streams go on so long after that

@@ -30,10 +30,15 @@ class RunRequest:
 
     `reply` names the channel of the API process that waits ("" = nobody waits), `on_lost` says
     what `claim` does when text was already shown: end the run, or let a new attempt continue.
+    `model` is what the caller named, where that is not the agent. `profile` is the LLM that the
+    agent is to use, sealed as a whole. With a `conversation` the transcript is the whole one that
+    the caller sent: the worker continues the history with what is new in it. `store` keeps the
+    folded result.
     """
 
     run_id: RunId
     agent: str
+    model: str = ""
     pool: str = "default"
     principal: str = ""
     reply: str = ""
@@ -44,6 +49,9 @@ class RunRequest:
     tools: list[Tool] = field(default_factory=list)
     tool_choice: ToolChoice | None = None
     format: Format | None = None
+    conversation: str = ""
+    profile: str = ""
+    store: bool = False
     v: int = REQUEST_VERSION
 
 

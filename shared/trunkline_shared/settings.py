@@ -4,12 +4,13 @@ Each tier extends `CommonSettings`; the environment is read only in `from_enviro
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from trunkline_shared.errors import ConfigError
+from trunkline_shared.openhands_settings import from_openhands
 
 VARIABLE_PREFIX = "TRUNKLINE_"
 
@@ -35,33 +36,38 @@ class CommonSettings:
     )
     max_attempts: Positive = 3  # a run whose worker crashed so often fails
     log_kept_s: Seconds = 120.0  # a plain run's log is kept so long after its end
+    retention_s: Seconds = 30 * 86_400.0  # responses and conversations are kept so long
+    secret_key: str | None = field(default=None, repr=False)  # seals what is stored; any text
+    previous_secret_keys: tuple[str, ...] = field(default=(), repr=False)  # still open what is old
     log_format: Literal["json", "text"] = "text"
     log_level: str = "info"
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], **options: Any) -> Self:
-        """Values from `options` that are not None, else from the environment, else the default.
+        """Values from `options` that are not None, else from the environment, where OpenHands'
+        variables count after ours, else the default.
 
         Raises ConfigError that names the variable or option and what it takes. Fields that are
         tuples take comma lists, which must hold something; an empty variable counts as unset.
         """
         hints = get_type_hints(cls, include_extras=True)
+        openhands = from_openhands(environ)
         values: dict[str, Any] = {}
-        for field in fields(cls):
-            variable = VARIABLE_PREFIX + field.name.upper()
-            value = options.get(field.name)
+        for each in fields(cls):
+            variable = VARIABLE_PREFIX + each.name.upper()
+            value = options.get(each.name)
             if value is None:
-                value = environ.get(variable) or None
+                value = environ.get(variable) or openhands.get(variable)
             if value is None:
                 continue
-            option = "--" + field.name.replace("_", "-")
-            if ... in get_args(hints[field.name]):
+            option = "--" + each.name.replace("_", "-")
+            if ... in get_args(hints[each.name]):
                 value = _parts(value)
                 if not value:
                     # No keys would be an open door, which nobody means who names some.
                     raise ConfigError(f"{option} ({variable}): expected at least one, got none")
             try:
-                values[field.name] = TypeAdapter(hints[field.name]).validate_python(value)
+                values[each.name] = TypeAdapter(hints[each.name]).validate_python(value)
             except ValidationError as error:
                 reason = error.errors()[0]["msg"]
                 raise ConfigError(f"{option} ({variable}): {reason}, got {value!r}") from None

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from trunkline_api.app import Application, create_app
+from trunkline_api.app import CHAT_PATH, Application, create_app
 from trunkline_api.auth import ApiKeys
 from trunkline_api.chat_request import to_run
 from trunkline_api.errors import ApiError, Send, send_error
@@ -66,9 +66,8 @@ class ScriptedChat:
     async def _answer(self, request: ChatRequest, send: Send) -> None:
         run_id = new_run_id()
         agent = AGENTS[request.model]
-        self.requests.append(
-            to_run(request, agent=agent, principal="tester", reply="", run_id=run_id)
-        )
+        run = RunRequest(run_id, agent.name, principal="tester")
+        self.requests.append(to_run(request, run))
         if request.stream:
             renderer = ChatRenderer(run_id, request.model, include_usage=request.include_usage)
             payload, media = renderer.render(self.script), b"text/event-stream"
@@ -96,7 +95,7 @@ def application(
     gateway = Gateway(
         read, config, ApiKeys.from_settings(read), hub or FakeHub(), runs or FakeRuns()
     )
-    return create_app(gateway, chat or ScriptedChat(), resources)
+    return create_app(gateway, {CHAT_PATH: chat or ScriptedChat()}, resources)
 
 
 def client(app: Application) -> httpx.AsyncClient:

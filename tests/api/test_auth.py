@@ -18,10 +18,10 @@ def key_file(directory: Path, text: str) -> str:
     return str(path)
 
 
-def test_without_any_key_everybody_is_anonymous_whatever_they_send() -> None:
+async def test_without_any_key_everybody_is_anonymous_whatever_they_send() -> None:
     assert not keys()
-    assert keys().authenticate([]) == ANONYMOUS
-    assert keys().authenticate([(b"authorization", b"Bearer whatever")]) == ANONYMOUS
+    assert await keys().authenticate([]) == ANONYMOUS
+    assert await keys().authenticate([(b"authorization", b"Bearer whatever")]) == ANONYMOUS
 
 
 @pytest.mark.parametrize(
@@ -34,8 +34,8 @@ def test_without_any_key_everybody_is_anonymous_whatever_they_send() -> None:
         (b"x-session-api-key", b" two "),
     ],
 )
-def test_a_key_opens_by_either_header(header: tuple[bytes, bytes]) -> None:
-    assert keys("one", "two").authenticate([header]) == Principal("key-2")
+async def test_a_key_opens_by_either_header(header: tuple[bytes, bytes]) -> None:
+    assert await keys("one", "two").authenticate([header]) == Principal("key-2")
 
 
 @pytest.mark.parametrize(
@@ -50,39 +50,39 @@ def test_a_key_opens_by_either_header(header: tuple[bytes, bytes]) -> None:
         [(b"x-session-api-key", b"")],
     ],
 )
-def test_no_key_is_401_that_says_how_to_send_one(headers: list[tuple[bytes, bytes]]) -> None:
+async def test_no_key_is_401_that_says_how_to_send_one(headers: list[tuple[bytes, bytes]]) -> None:
     with pytest.raises(ApiError, match="did not provide") as caught:
-        keys("one").authenticate(headers)
+        await keys("one").authenticate(headers)
     assert caught.value.status == 401
     assert caught.value.code == "invalid_api_key"
     assert caught.value.headers["www-authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize("wrong", [b"on", b"onee", b"ONE", b"\xff\xfe", b"one two", b"x" * 9000])
-def test_a_wrong_key_is_401_and_is_not_repeated(wrong: bytes) -> None:
+async def test_a_wrong_key_is_401_and_is_not_repeated(wrong: bytes) -> None:
     with pytest.raises(ApiError, match="Incorrect") as caught:
-        keys("one").authenticate([(b"authorization", b"Bearer " + wrong)])
+        await keys("one").authenticate([(b"authorization", b"Bearer " + wrong)])
     assert wrong.decode("latin-1") not in caught.value.message.split()
 
 
-def test_one_good_key_is_enough_among_several_headers() -> None:
+async def test_one_good_key_is_enough_among_several_headers() -> None:
     headers = [(b"authorization", b"Bearer placeholder"), (b"x-session-api-key", b"one")]
-    assert keys("one").authenticate(headers) == Principal("key-1")
+    assert await keys("one").authenticate(headers) == Principal("key-1")
 
 
-def test_a_key_file_names_its_principals(tmp_path: Path) -> None:
+async def test_a_key_file_names_its_principals(tmp_path: Path) -> None:
     path = key_file(tmp_path, "# ours\n\nada:k1\n bob : k2:with:colons \nk3\nada:k4\n")
     known = keys("zero", file=path)
     names = [
-        known.authenticate([(b"x-session-api-key", key)]).name
+        (await known.authenticate([(b"x-session-api-key", key)])).name
         for key in (b"zero", b"k1", b"k2:with:colons", b"k3", b"k4")
     ]
     assert names == ["key-1", "ada", "bob", "key-4", "ada"]
 
 
-def test_a_key_beyond_ascii_works() -> None:
+async def test_a_key_beyond_ascii_works() -> None:
     header = (b"x-session-api-key", "schlüssel".encode())
-    assert keys("schlüssel").authenticate([header]) == Principal("key-1")
+    assert await keys("schlüssel").authenticate([header]) == Principal("key-1")
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,14 @@ from tests.api.fake_log import FakeLog
 from trunkline_api.follow import Follow
 from trunkline_api.gateway import Shutdown
 from trunkline_api.hub import Reader, ReaderClosed
+from trunkline_api.runs import Admission
 from trunkline_shared.errors import RedisUnavailable, Refused
 from trunkline_shared.events import Finished
 from trunkline_shared.keys import Keys
 from trunkline_shared.run import RunId, RunRequest
 
 REQUEST = RunRequest(RunId("r"), "echo")
-AGENT = CONFIG.agents["echo"]
+ADMISSION = Admission(CONFIG.agents["echo"])
 
 
 class FakeHub:
@@ -38,7 +39,7 @@ class FakeRuns:
         self.hang = False
         self.cancelled: list[str] = []
 
-    async def submit(self, request: RunRequest, agent: Any) -> None:
+    async def submit(self, request: RunRequest, admission: Admission) -> None:
         assert request.run_id in self.hub.readers, "a frame could come before its reader"
         if self.hang:
             await asyncio.Event().wait()
@@ -82,7 +83,7 @@ async def bench() -> AsyncIterator[Bench]:
 
 
 async def test_a_run_that_was_followed_to_its_end_is_not_cancelled(bench: Bench) -> None:
-    async with bench.follow.run(REQUEST, AGENT, bench.receive) as relay:
+    async with bench.follow.run(REQUEST, ADMISSION, bench.receive) as relay:
         bench.push_end()
         await relay.next(10)
         assert relay.ended
@@ -90,14 +91,14 @@ async def test_a_run_that_was_followed_to_its_end_is_not_cancelled(bench: Bench)
 
 
 async def test_leaving_before_the_end_cancels_the_run(bench: Bench) -> None:
-    async with bench.follow.run(REQUEST, AGENT, bench.receive):
+    async with bench.follow.run(REQUEST, ADMISSION, bench.receive):
         pass
     assert bench.runs.cancelled == ["r"]
 
 
 async def test_a_client_that_leaves_wakes_the_relay_and_cancels_the_run(bench: Bench) -> None:
     with pytest.raises(ReaderClosed):
-        async with bench.follow.run(REQUEST, AGENT, bench.receive) as relay:
+        async with bench.follow.run(REQUEST, ADMISSION, bench.receive) as relay:
             asyncio.get_running_loop().call_soon(bench.left.set)
             await relay.next(20)
     assert bench.runs.cancelled == ["r"]
@@ -106,7 +107,7 @@ async def test_a_client_that_leaves_wakes_the_relay_and_cancels_the_run(bench: B
 async def test_a_disconnect_while_the_process_drains_is_no_client_that_left(bench: Bench) -> None:
     bench.shutdown.draining.set()
     bench.left.set()
-    async with bench.follow.run(REQUEST, AGENT, bench.receive) as relay:
+    async with bench.follow.run(REQUEST, ADMISSION, bench.receive) as relay:
         assert await relay.next(0.05) is None
         bench.push_end()
         await relay.next(10)
@@ -119,7 +120,7 @@ async def test_a_run_that_was_not_admitted_leaves_no_reader(
 ) -> None:
     bench.runs.trouble = trouble
     with pytest.raises(type(trouble)):
-        async with bench.follow.run(REQUEST, AGENT, bench.receive):
+        async with bench.follow.run(REQUEST, ADMISSION, bench.receive):
             raise AssertionError("nothing to follow")
     assert bench.runs.cancelled == []
 
@@ -130,7 +131,7 @@ async def test_a_submit_cut_off_in_the_middle_is_cancelled_for_it_may_have_arriv
     bench.runs.hang = True
 
     async def follow() -> None:
-        async with bench.follow.run(REQUEST, AGENT, bench.receive):
+        async with bench.follow.run(REQUEST, ADMISSION, bench.receive):
             raise AssertionError("nothing to follow")
 
     task = asyncio.create_task(follow())

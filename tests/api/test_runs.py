@@ -8,7 +8,7 @@ from redis.exceptions import OutOfMemoryError
 from tests.api.fake_gateway import CONFIG
 from tests.patience import until
 from trunkline_api import runs as runs_module
-from trunkline_api.runs import Runs
+from trunkline_api.runs import Admission, Runs
 from trunkline_api.settings import ApiSettings
 from trunkline_shared.errors import RedisUnavailable, Refused
 from trunkline_shared.keys import Keys
@@ -66,7 +66,7 @@ class Bench:
     async def submit(self) -> str:
         run_id = new_run_id()
         request = RunRequest(run_id, "echo", reply="back", principal="p", stream=True)
-        await self.runs.submit(request, AGENT)
+        await self.runs.submit(request, Admission(AGENT))
         return run_id
 
 

@@ -1,19 +1,12 @@
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
 import pytest
 
-from tests.api.fake_gateway import CONFIG, FakeHub, FakeRuns
-from trunkline_api.auth import ApiKeys
-from trunkline_api.exchange import Exchanges
-from trunkline_api.gateway import Gateway
+from tests.api.fake_answer import SOON_S, Reply
 from trunkline_api.hub import ReaderClosed
-from trunkline_api.relay import Batch, RunLost
-from trunkline_api.routes.chat import ChatRoute
-from trunkline_api.settings import ApiSettings
+from trunkline_api.relay import RunLost
 from trunkline_shared.errors import RedisUnavailable, Refused
 from trunkline_shared.events import (
     Attempt,
@@ -25,103 +18,7 @@ from trunkline_shared.events import (
     ToolCallStart,
 )
 
-SOON_S = 0.05
 TEXTS: list[Any] = [[Attempt(1)], [TextDelta("Hel")], [TextDelta("lo")], [Finished("stop")]]
-
-
-class FakeRelay:
-    """Passes on a script: lists are events, None is silence, errors are raised."""
-
-    def __init__(self, script: Sequence[Any]) -> None:
-        self.script = [*script]
-        self.ended = False
-        self.seq = 2
-        self.waited: list[float] = []
-
-    async def next(self, timeout_s: float) -> list[Batch] | None:
-        self.waited.append(timeout_s)
-        step = self.script.pop(0)
-        if step is None:
-            await asyncio.sleep(min(timeout_s, SOON_S))
-            return None
-        if isinstance(step, BaseException):
-            raise step
-        batch = Batch(self.seq, step)
-        self.seq += len(step)
-        self.ended = isinstance(step[-1], Finished | Failed)
-        return [batch]
-
-
-class FakeFollow:
-    reply = "back"
-
-    def __init__(self, script: Sequence[Any], refusal: Exception | None) -> None:
-        self.relay = FakeRelay(script)
-        self.refusal = refusal
-        self.left_early: list[bool] = []
-
-    @asynccontextmanager
-    async def run(self, request: Any, agent: Any, receive: Any) -> AsyncIterator[FakeRelay]:
-        if self.refusal is not None:
-            raise self.refusal
-        try:
-            yield self.relay
-        finally:
-            self.left_early.append(not self.relay.ended)
-
-
-class Reply:
-    """One request to the route, and all that was sent."""
-
-    def __init__(self, *script: Any, refusal: Exception | None = None, **settings: Any) -> None:
-        options = {"headers_after_s": SOON_S, "heartbeat_s": SOON_S} | settings
-        self.follow = FakeFollow(script, refusal)
-        gateway = Gateway(ApiSettings(**options), CONFIG, ApiKeys(), FakeHub(), FakeRuns())
-        self.app = Exchanges(ChatRoute(gateway, self.follow))  # type: ignore[arg-type]
-        self.sent: list[dict[str, Any]] = []
-
-    async def ask(self, *, stream: bool = True, body: bytes | None = None, **more: Any) -> "Reply":
-        values = {"model": "echo", "messages": [{"role": "user", "content": "hi"}]}
-        body = orjson.dumps(values | {"stream": stream} | more) if body is None else body
-        messages = [{"type": "http.request", "body": body, "more_body": False}]
-        headers = [(b"content-type", b"application/json")]
-
-        async def receive() -> dict[str, Any]:
-            if not messages:
-                await asyncio.Event().wait()
-            return messages.pop(0)
-
-        async def send(message: dict[str, Any]) -> None:
-            self.sent.append(message)
-
-        path = "/v1/chat/completions"
-        scope = {"type": "http", "method": "POST", "path": path, "headers": headers}
-        async with asyncio.timeout(20):
-            await self.app(scope, receive, send)
-        return self
-
-    @property
-    def status(self) -> int:
-        return int(self.sent[0]["status"])
-
-    @property
-    def headers(self) -> dict[bytes, bytes]:
-        return dict(self.sent[0]["headers"])
-
-    @property
-    def body(self) -> bytes:
-        return b"".join(message["body"] for message in self.sent[1:])
-
-    @property
-    def error(self) -> dict[str, Any]:
-        """The envelope of a reply that is no stream."""
-        (error,) = orjson.loads(self.body).values()
-        assert error.keys() == {"message", "type", "param", "code"}
-        return dict(error)
-
-    @property
-    def is_whole(self) -> bool:
-        return not self.sent[-1].get("more_body", False)
 
 
 def text_of(body: bytes) -> str:

@@ -1,0 +1,36 @@
+"""Which conversation a request belongs to: the header that names it, read and written."""
+
+from collections.abc import Iterable
+from typing import Final
+from uuid import UUID, uuid4
+
+from trunkline_api.errors import invalid
+
+HEADERS: Final = (b"x-conversation-id", b"x-openhands-serverconversation-id")
+"""Either names a conversation in a request; every reply to one that is in one has both."""
+
+
+def named_conversation(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The id that the request names, as a canonical UUID; empty when it names none.
+
+    Raises ApiError 400 for what is no UUID, and for two that differ.
+    """
+    given = {name: value.decode("latin-1").strip() for name, value in headers if name in HEADERS}
+    ids = {_canonical(name.decode(), text) for name, text in given.items() if text}
+    if len(ids) > 1:
+        raise invalid("X-Conversation-ID", "The two conversation headers differ: send one.")
+    return next(iter(ids), "")
+
+
+def new_conversation() -> str:
+    return str(uuid4())
+
+
+def _canonical(header: str, text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        name = "-".join(part.capitalize() for part in header.split("-"))
+        raise invalid(
+            name, f"'{name}' is no UUID: send back the id of a reply, or leave it out."
+        ) from None

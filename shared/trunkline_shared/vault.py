@@ -1,0 +1,60 @@
+"""What is stored is sealed: encrypted with a key that Redis never sees.
+
+A sealed value is a Fernet token (AES-128-CBC and HMAC-SHA256, the `cryptography` package). The
+Fernet key is HKDF-SHA256 of the deployment's secret key, which may be any text.
+"""
+
+import base64
+from collections.abc import Sequence
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from trunkline_shared.errors import TrunklineError
+
+_INFO = b"trunkline vault 1"
+_TOKEN = b"gAAAA"  # what every Fernet token of this century begins with; no JSON does
+
+
+class Unreadable(TrunklineError):
+    """A sealed value was sealed with a secret key that this process does not have."""
+
+
+class Vault:
+    """Seals with `secret_key`; opens also what was sealed with one of `previous`.
+
+    Without a key, content is kept as it is; whoever stores a secret asks `has_key` first.
+    """
+
+    def __init__(self, secret_key: str | None, previous: Sequence[str] = ()) -> None:
+        keys = [_fernet(key) for key in (secret_key, *previous) if key]
+        self.has_key = bool(secret_key)
+        self._fernet = MultiFernet(keys) if keys else None
+
+    def seal(self, value: bytes) -> bytes:
+        """A token; without a key the value itself, which must then be JSON."""
+        if not self.has_key or self._fernet is None:
+            return value
+        return self._fernet.encrypt(value)
+
+    def open(self, sealed: bytes) -> bytes:
+        """What was sealed. Raises Unreadable."""
+        if not self.is_token(sealed):
+            return sealed
+        if self._fernet is None:
+            raise Unreadable("there is no secret key here; set TRUNKLINE_SECRET_KEY")
+        try:
+            return self._fernet.decrypt(sealed)
+        except InvalidToken:
+            raise Unreadable("TRUNKLINE_SECRET_KEY is not the key it was sealed with") from None
+
+    @staticmethod
+    def is_token(value: bytes) -> bool:
+        """Whether the value looks like a sealed one."""
+        return value.startswith(_TOKEN)
+
+
+def _fernet(secret_key: str) -> Fernet:
+    kdf = HKDF(algorithm=SHA256(), length=32, salt=None, info=_INFO)
+    return Fernet(base64.urlsafe_b64encode(kdf.derive(secret_key.encode())))
