@@ -10,7 +10,13 @@ from dataclasses import dataclass
 _STEMS = {
     "run": "run:",  # + run id: hash, the run's state
     "log": "log:",  # + run id: stream, its events
-    "result": "result:",  # + run id: string, the folded result of a stored run
+    "record": "record:",  # + run id: string, sealed: what a stored run was asked; lives `retention`
+    "result": "result:",  # + run id: string, sealed: the folded result of a stored run
+    "conversation": "conversation:",  # + id: hash, see `prelude.lua`; lives `retention`
+    "turns": "turns:",  # + conversation id: list of its turns, sealed
+    "waiting": "waiting:",  # + conversation id: list of the runs that wait for their turn
+    "about": "about:",  # + conversation id: hash, the title and tags that callers gave it
+    "conversations": "conversations:",  # + principal: sorted set, conversation id -> Unix ms
     "queue": "queue:",  # + pool: sorted set in arq's format, run id -> Unix ms of the submit
     "suspects": "suspects:",  # + pool: the same, of runs that crashed two workers
     "wake": "wake:",  # + pool: list of wake tokens
@@ -25,6 +31,9 @@ _STEMS = {
     "reply": "reply:",  # + API process id: channel, frames of its runs
     "pools": "pools",  # set of pools ever submitted to
     "holders": "holders",  # set of worker ids that hold, or held, runs
+    "waits": "waits",  # sorted set of all runs that wait for their turn -> Unix ms of their end
+    "outbox": "outbox",  # stream of ended turns that webhooks are to hear of
+    "outbox_lease": "outbox:lease",  # string that expires: which process delivers
     "principals": "principals",  # set of principals with an `active` set
     "sweep_last": "sweep:last",  # Unix ms of the last sweep
     "sweep_hold": "sweep:hold",  # while it lives, no run is taken from any worker
@@ -53,6 +62,32 @@ class Keys:
 
     def result(self, run_id: str) -> str:
         return self._stem("result") + run_id
+
+    def record(self, run_id: str) -> str:
+        return self._stem("record") + run_id
+
+    def conversation(self, conversation: str) -> str:
+        return self._stem("conversation") + conversation
+
+    def turns(self, conversation: str) -> str:
+        return self._stem("turns") + conversation
+
+    def waiting(self, conversation: str) -> str:
+        return self._stem("waiting") + conversation
+
+    def about(self, conversation: str) -> str:
+        return self._stem("about") + conversation
+
+    def conversations(self, principal: str) -> str:
+        return self._stem("conversations") + principal
+
+    @property
+    def outbox(self) -> str:
+        return self._stem("outbox")
+
+    @property
+    def outbox_lease(self) -> str:
+        return self._stem("outbox_lease")
 
     def queue(self, pool: str) -> str:
         return self._stem("queue") + pool

@@ -1,0 +1,75 @@
+from typing import Any
+
+import pytest
+
+from trunkline_shared.conversation import (
+    Turn,
+    decode_turn,
+    encode_turn,
+    history,
+    what_is_new,
+)
+from trunkline_shared.events import Usage
+
+
+def says(role: str, text: str) -> Any:
+    return {"type": "message", "role": role, "content": [{"type": "text", "text": text}]}
+
+
+def calls(call_id: str) -> Any:
+    return {"type": "tool_call", "id": call_id, "name": "f", "arguments": "{}", "kind": "function"}
+
+
+def result(call_id: str) -> Any:
+    return {"type": "tool_result", "id": call_id, "content": []}
+
+
+RULES, QUESTION, ANSWER = says("system", "Be brief."), says("user", "Hi"), says("assistant", "Yo")
+BEFORE = [RULES, QUESTION, ANSWER]
+
+
+def test_a_turn_comes_back_as_it_went() -> None:
+    turn = Turn(
+        "r1", 1, 2, "m", "openai/x", [QUESTION], [ANSWER], usage=Usage(3, 4, cost=0.5), latency_s=1
+    )
+    assert decode_turn(encode_turn(turn)) == turn
+
+
+def test_a_turn_that_a_script_wrote_has_no_content() -> None:
+    turn = decode_turn(b'{"v":1,"run_id":"r1","outcome":"worker_lost","message":"It died."}')
+    assert (turn.outcome, turn.items, turn.counts) == ("worker_lost", [], False)
+
+
+@pytest.mark.parametrize("stored", [b"", b"[]", b"{}", b'{"v":2}', b'{"v":1,"new":0}', b'{"v":1}'])
+def test_what_is_no_turn_is_refused(stored: bytes) -> None:
+    with pytest.raises(ValueError, match=r"turn|JSON|input"):
+        decode_turn(stored)
+
+
+def test_history_is_what_finished_turns_said() -> None:
+    turns = [
+        Turn("r1", items=[RULES, QUESTION], said=[ANSWER]),
+        Turn("r2", items=[says("user", "lost")], said=[], outcome="worker_lost"),
+    ]
+    assert history(turns) == BEFORE
+
+
+def test_the_first_turn_is_the_whole_transcript() -> None:
+    assert what_is_new([], [*BEFORE, says("user", "More")]) == [*BEFORE, says("user", "More")]
+
+
+def test_only_what_follows_the_last_answer_is_new_whether_the_rest_is_sent_again_or_not() -> None:
+    more = [says("user", "More"), says("user", "And more")]
+    assert what_is_new(BEFORE, more) == more
+    assert what_is_new(BEFORE, [*BEFORE, *more]) == more
+
+
+def test_the_result_of_a_call_is_new() -> None:
+    asked = [QUESTION, calls("c1")]
+    assert what_is_new(asked, [*asked, result("c1")]) == [result("c1")]
+
+
+def test_system_text_counts_wherever_it_stands_but_only_once() -> None:
+    new_rules = says("developer", "Be long.")
+    transcript = [RULES, new_rules, QUESTION, ANSWER, says("user", "More")]
+    assert what_is_new(BEFORE, transcript) == [new_rules, says("user", "More")]
