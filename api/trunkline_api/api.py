@@ -10,10 +10,15 @@ from redis.asyncio import Redis
 from trunkline_api.answer import Answer
 from trunkline_api.app import CHAT_PATH, Application, create_app
 from trunkline_api.auth import ApiKeys
+from trunkline_api.conversations import Conversations
 from trunkline_api.follow import Follow
-from trunkline_api.gateway import Gateway, Shutdown
+from trunkline_api.gateway import Gateway, Resource, Shutdown
 from trunkline_api.hub import Hub
+from trunkline_api.outbox import Outbox
 from trunkline_api.routes.chat import chat_question
+from trunkline_api.routes.conversation_changes import conversation_changes_router
+from trunkline_api.routes.conversation_events import conversation_events_router
+from trunkline_api.routes.conversations import conversations_router
 from trunkline_api.runs import Runs
 from trunkline_api.server import bind, choose_host, serve_api
 from trunkline_api.settings import ApiSettings
@@ -25,6 +30,7 @@ from trunkline_shared.errors import StartError
 from trunkline_shared.keys import Keys
 from trunkline_shared.pipe import Pipe
 from trunkline_shared.scripts import Scripts
+from trunkline_shared.vault import Vault
 
 
 async def run_api(settings: ApiSettings, config: Config, *, host_explicit: bool = False) -> None:
@@ -80,8 +86,18 @@ def build_application(
     follow = Follow(runs, hub, pipe, keys, reply=reply, shutdown=shutdown)
     targets = Targets(config.agents)
     answers = {CHAT_PATH: Answer(gateway, follow, targets, chat_question)}
-    connected = _Connected(pipe, hub, settings.redis_timeout_s)
-    return create_app(gateway, answers, (pipe, runs, hub, connected))
+    vault = Vault(settings.secret_key, settings.previous_secret_keys)
+    conversations = Conversations(settings, keys, pipe, vault)
+    resources: list[Resource] = [pipe, runs, hub]
+    if settings.webhooks:
+        resources.append(Outbox(settings, keys, pipe, conversations))
+    resources.append(_Connected(pipe, hub, settings.redis_timeout_s))
+    routers = (
+        conversations_router(gateway, conversations),
+        conversation_changes_router(gateway, conversations, runs),
+        conversation_events_router(gateway, conversations),
+    )
+    return create_app(gateway, answers, resources, routers)
 
 
 class _Connected:

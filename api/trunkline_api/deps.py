@@ -41,7 +41,10 @@ def admin_of(gateway: Gateway) -> Callable[[Request], Awaitable[Principal]]:
 
 
 def body_as(gateway: Gateway, model: type[_Model]) -> Callable[[Request], Awaitable[_Model]]:
-    """A dependency that reads the body as a route under /api wants it; bounded, else 422."""
+    """A dependency that reads the body as a route under /api wants it; bounded, else 422.
+
+    An empty body is an empty object.
+    """
     settings = gateway.settings
 
     async def read(request: Request) -> _Model:
@@ -52,7 +55,7 @@ def body_as(gateway: Gateway, model: type[_Model]) -> Callable[[Request], Awaita
                 max_bytes=settings.max_body_bytes,
                 timeout_s=settings.body_timeout_s,
             )
-            return model.model_validate_json(body)
+            return model.model_validate_json(body or b"{}")
         except ClientLeft:
             raise ApiError(400, "The client left before its request was whole.") from None
         except ValidationError as error:
