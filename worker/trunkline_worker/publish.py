@@ -209,7 +209,8 @@ class Publisher:
 
     def _finish(self, frame: Frame) -> None:
         self._under_way += 1
-        kept = (frame.source.result, frame.source.turn) if frame.source else (b"", b"")
+        source = frame.source
+        kept = (b"", b"") if source is None else (source.result, source.turn)
         reply = self._pipe.call(
             "finish", frame.run_id, frame.stream_id, frame.data, frame.outcome, *kept
         )
