@@ -43,7 +43,8 @@ class CommonSettings:
         """Values from `options` that are not None, else from the environment, else the default.
 
         Raises ConfigError that names the variable or option and what it takes. Fields that are
-        tuples take comma lists, which must hold something; an empty variable counts as unset.
+        tuples take comma lists, which must hold something unless the field's metadata says that it
+        may be empty; an empty variable counts as unset.
         """
         hints = get_type_hints(cls, include_extras=True)
         values: dict[str, Any] = {}
@@ -57,7 +58,7 @@ class CommonSettings:
             option = "--" + field.name.replace("_", "-")
             if ... in get_args(hints[field.name]):
                 value = _parts(value)
-                if not value:
+                if not value and not field.metadata.get("may_be_empty"):
                     # No keys would be an open door, which nobody means who names some.
                     raise ConfigError(f"{option} ({variable}): expected at least one, got none")
             try:
