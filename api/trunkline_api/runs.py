@@ -189,7 +189,7 @@ class Runs:
             self._settings.max_waiting,
             self._settings.unknown_conversations,
             request.model,
-            0,
+            int(bool(self._settings.webhooks)),
         )
 
     async def _until_answered(self, script: Any, arguments: tuple[str | bytes | int, ...]) -> Any:
