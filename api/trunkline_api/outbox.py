@@ -182,10 +182,11 @@ class Outbox:
         """Paths and bodies, made anew for each attempt: what waits must not fill the memory."""
         try:
             conversation = await self._conversations.read(entry.conversation)
-        except (Unreadable, ValueError) as error:
-            logger.error("conversation %s is not delivered: %s", entry.conversation, error)
+            return () if conversation is None else parcels_of(conversation, entry.run, batch)
+        except (Unreadable, ValueError, LookupError, TypeError) as error:
+            # What another version wrote, or another key sealed, must not stop all others.
+            logger.error("conversation %s is not delivered: %r", entry.conversation, error)
             return ()
-        return () if conversation is None else parcels_of(conversation, entry.run, batch)
 
 
 def parcels_of(conversation: Conversation, run: str, batch: int) -> list[tuple[str, bytes]]:
