@@ -59,7 +59,7 @@ def test_the_list_tells_all_but_the_keys(keys: Keys) -> None:
     shown = keys("list")
     assert not any(key in shown or key[3:] in shown for key in made)
     heading, *rows = [re.split("  +", line) for line in shown.splitlines()]
-    assert heading == "name,id,models,at once,admin,created,expires,state".split(",")
+    assert heading == ["name", "id", "models", "at once", "admin", "created", "expires", "state"]
     today = time.strftime("%Y-%m-%d", time.gmtime())
     seen = sorted([name, *more, state] for name, _, *more, created, _, state in rows)
     assert seen == [
