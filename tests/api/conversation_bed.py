@@ -7,9 +7,7 @@ import httpx
 from redis.asyncio import Redis
 
 from tests.api.fake_gateway import CONFIG, application, client
-from trunkline_api.auth import ApiKeys
 from trunkline_api.conversations import Conversations
-from trunkline_api.gateway import Gateway
 from trunkline_api.routes.conversation_changes import conversation_changes_router
 from trunkline_api.routes.conversation_events import conversation_events_router
 from trunkline_api.routes.conversations import conversations_router
@@ -93,15 +91,13 @@ class ConversationBed:
             await self.redis.rpush(self.keys.turns(conversation), sealed)  # type: ignore[misc]
 
     def http(self, key: str = "mine") -> httpx.AsyncClient:
-        settings: dict[str, Any] = {"api_key": API_KEYS}
-        read = ApiSettings(**settings)
-        gateway = Gateway(read, CONFIG, ApiKeys.from_settings(read), None, None)  # type: ignore[arg-type]
+        gateway = application(api_key=API_KEYS).gateway
         routers = (
             conversations_router(gateway, self.conversations),
             conversation_changes_router(gateway, self.conversations, self.runs),
             conversation_events_router(gateway, self.conversations),
         )
-        http = client(application(routers=routers, **settings))
+        http = client(application(routers=routers, api_key=API_KEYS))
         http.headers["x-session-api-key"] = key
         http.base_url = http.base_url.join("/api/conversations")
         return http
