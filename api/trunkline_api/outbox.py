@@ -185,7 +185,8 @@ class Outbox:
             return () if conversation is None else parcels_of(conversation, entry.run, batch)
         except (Unreadable, ValueError, LookupError, TypeError) as error:
             # What another version wrote, or another key sealed, must not stop all others.
-            logger.error("conversation %s is not delivered: %r", entry.conversation, error)
+            why = error if isinstance(error, Unreadable) else type(error).__name__
+            logger.error("conversation %s is not delivered: %s", entry.conversation, why)
             return ()
 
 

@@ -183,7 +183,7 @@ async def test_a_conversation_that_was_deleted_is_not_told_of(
     [
         (Vault("another key").seal(encode_turn(turn(1))), "TRUNKLINE_SECRET_KEY"),
         (encode_turn(turn(1, items=[{"type": "message"}])), "KeyError"),
-        (b'{"v": 99}', "not a turn"),
+        (b'{"v": 99}', "ValueError"),
     ],
 )
 async def test_what_cannot_be_read_is_not_told_of(
