@@ -89,7 +89,7 @@ class Conversations:
         known = _fields(about)
         return Conversation(
             _head(conversation, _fields(values), int(known.get("updated", 0))),
-            [decode_turn(self._vault.open(turn)) for turn in turns],
+            await asyncio.to_thread(self._decoded, turns),
             self._opened(known, "title"),
             self._opened(known, "tags") or {},
             int(known.get("counted_from", 0)),
@@ -159,6 +159,10 @@ class Conversations:
         keys = (self._keys.conversation(id), self._keys.turns(id), self._keys.about(id))
         for key in (*keys, self._keys.conversations(principal)):
             yield ("PEXPIRE", key, self._retention_ms)
+
+    # In a thread: thousands of turns take a while, and others' streams are on the loop.
+    def _decoded(self, turns: list[bytes]) -> list[Turn]:
+        return [decode_turn(self._vault.open(turn)) for turn in turns]
 
     def _sealed(self, value: Any) -> bytes:
         return self._vault.seal(orjson.dumps(value))

@@ -163,26 +163,30 @@ class Outbox:
         taken, delay_s = 0, webhook.retry_delay
         while True:
             async with self._room:
-                self._lease.check()
                 parcels = await self._parcels(entry, webhook.event_buffer_size)
-                if taken >= len(parcels):
-                    return
-                problem = await client.post(webhook, *parcels[taken])
-            words = "" if problem is None else f"{webhook.base_url}: {problem.words}"
-            if problem is not None and problem.passing and entry.age_s < self._patience_s:
+                problem = None
+                while problem is None and taken < len(parcels):
+                    self._lease.check()
+                    problem = await client.post(webhook, *parcels[taken])
+                    taken += problem is None
+            if problem is None:
+                return
+            words = f"{webhook.base_url}: {problem.words}"
+            if problem.passing and entry.age_s < self._patience_s:
                 logger.warning("webhook %s; run %s again in %g s", words, entry.run, delay_s)
                 await asyncio.sleep(delay_s)
                 delay_s = min(max(2 * delay_s, 0.1), LAST_DELAY_S)
-                continue
-            if problem is not None:
+            else:
                 logger.error("webhook %s; dropped what run %s said", words, entry.run)
-            taken, delay_s = taken + 1, webhook.retry_delay
+                taken, delay_s = taken + 1, webhook.retry_delay
 
     async def _parcels(self, entry: Entry, batch: int) -> Sequence[tuple[str, bytes]]:
         """Paths and bodies, made anew for each attempt: what waits must not fill the memory."""
         try:
             conversation = await self._conversations.read(entry.conversation)
-            return () if conversation is None else parcels_of(conversation, entry.run, batch)
+            if conversation is None:
+                return ()
+            return await asyncio.to_thread(parcels_of, conversation, entry.run, batch)
         except (Unreadable, ValueError, LookupError, TypeError) as error:
             # What another version wrote, or another key sealed, must not stop all others.
             why = error if isinstance(error, Unreadable) else type(error).__name__

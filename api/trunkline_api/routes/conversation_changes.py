@@ -7,12 +7,11 @@ from fastapi import APIRouter, Depends
 
 from trunkline_api.auth import Principal
 from trunkline_api.conversation_events import events_of
-from trunkline_api.conversation_info import info_of
 from trunkline_api.conversations import Conversation, Conversations, Fork
 from trunkline_api.deps import body_as, principal_of
 from trunkline_api.errors import ApiError
 from trunkline_api.gateway import Gateway
-from trunkline_api.routes.conversations import existing, not_found
+from trunkline_api.routes.conversations import existing, not_found, told
 from trunkline_api.runs import Runs
 from trunkline_api.wire.conversations import (
     ConversationInfo,
@@ -62,7 +61,7 @@ def conversation_changes_router(
         if not await conversations.fork(source, copy):
             message = f"Conversation with id {copy.id} already exists"
             raise ApiError(409, message, code="conversation_exists", param="id")
-        return info_of(await existing(conversations, UUID(copy.id), principal))
+        return await told(await existing(conversations, UUID(copy.id), principal))
 
     return router
 

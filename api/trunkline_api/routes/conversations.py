@@ -4,6 +4,7 @@ They begin with a request to `/v1`; there is nothing to create here. What change
 `conversation_changes.py`.
 """
 
+import asyncio
 from collections.abc import Iterable
 from typing import Annotated
 from uuid import UUID
@@ -32,12 +33,11 @@ def conversations_router(gateway: Gateway, conversations: Conversations) -> APIR
 
     async def infos(ids: Iterable[str], principal: Principal) -> list[ConversationInfo | None]:
         # One after the other: together they may be more than this process can hold.
-        return [
-            None
-            if (found := await conversations.find(id, principal.name)) is None
-            else info_of(found)
-            for id in ids
-        ]
+        found = []
+        for id in ids:
+            each = await conversations.find(id, principal.name)
+            found.append(None if each is None else await told(each))
+        return found
 
     @router.get("/search")
     async def search(
@@ -73,7 +73,7 @@ def conversations_router(gateway: Gateway, conversations: Conversations) -> APIR
     async def get(
         conversation_id: UUID, principal: Annotated[Principal, caller]
     ) -> ConversationInfo:
-        return info_of(await existing(conversations, conversation_id, principal))
+        return await told(await existing(conversations, conversation_id, principal))
 
     @router.get("/{conversation_id}/agent_final_response")
     async def response(
@@ -94,6 +94,11 @@ async def existing(
     if found is None:
         raise not_found()
     return found
+
+
+async def told(conversation: Conversation) -> ConversationInfo:
+    # In a thread: thousands of turns take a while, and others' streams are on the loop.
+    return await asyncio.to_thread(info_of, conversation)
 
 
 def not_found() -> ApiError:
