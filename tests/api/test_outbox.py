@@ -240,6 +240,19 @@ async def test_a_lease_is_anothers_only_when_it_is_over(redis_url: str) -> None:
         assert not await mine.renew()
 
 
+async def test_a_process_that_ends_waits_for_no_webhook_and_loses_nothing(
+    redis_url: str, sink: WebhookSink
+) -> None:
+    sink.answer = lambda told: None
+    async with bed(redis_url, sink.url) as outbox:
+        await outbox.write(turns=[turn(1)])
+        await outbox.end("run-1")
+        async with outbox.delivering():
+            await until(lambda: sink.asked)
+        assert await outbox.left() == 1
+        assert not [task for task in asyncio.all_tasks() if "outbox" in task.get_name()]
+
+
 async def test_a_killed_process_loses_nothing(redis_url: str, sink: WebhookSink) -> None:
     sink.answer = lambda told: None
     async with bed(redis_url, sink.url) as outbox:
