@@ -93,7 +93,9 @@ def _unauthorized(*, missing: bool) -> ApiError:
         else "Incorrect API key provided."
     )
     challenge = {"www-authenticate": "Bearer"}
-    return ApiError(401, message, code="invalid_api_key", extra_headers=challenge)
+    return ApiError(
+        401, message, code="invalid_api_key", extra_headers=challenge, detail="Unauthorized"
+    )
 
 
 def _with_names(keys: tuple[str, ...], path: str | None) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+from fastapi import APIRouter
 
 from trunkline_api.app import CHAT_PATH, Application, create_app
 from trunkline_api.auth import ApiKeys
@@ -88,6 +89,7 @@ def application(
     runs: FakeRuns | None = None,
     resources: Sequence[Resource] = (),
     config: Config = CONFIG,
+    routers: Sequence[APIRouter] = (),
     **settings: Any,
 ) -> Application:
     """A whole application of fakes; `settings` are fields of ApiSettings."""
@@ -95,7 +97,7 @@ def application(
     gateway = Gateway(
         read, config, ApiKeys.from_settings(read), hub or FakeHub(), runs or FakeRuns()
     )
-    return create_app(gateway, {CHAT_PATH: chat or ScriptedChat()}, resources)
+    return create_app(gateway, {CHAT_PATH: chat or ScriptedChat()}, resources, routers)
 
 
 def client(app: Application) -> httpx.AsyncClient:
