@@ -13,7 +13,10 @@ from trunkline_api.auth import ApiKeys
 from trunkline_api.follow import Follow
 from trunkline_api.gateway import Gateway, Shutdown
 from trunkline_api.hub import Hub
+from trunkline_api.profile_check import ProfileCheck
+from trunkline_api.profiles import Profiles
 from trunkline_api.routes.chat import chat_question
+from trunkline_api.routes.profiles import profiles_router
 from trunkline_api.runs import Runs
 from trunkline_api.server import bind, choose_host, serve_api
 from trunkline_api.settings import ApiSettings
@@ -24,7 +27,9 @@ from trunkline_shared.connection import check_redis, make_redis
 from trunkline_shared.errors import StartError
 from trunkline_shared.keys import Keys
 from trunkline_shared.pipe import Pipe
+from trunkline_shared.profile import profile_agent
 from trunkline_shared.scripts import Scripts
+from trunkline_shared.vault import Vault
 
 
 async def run_api(settings: ApiSettings, config: Config, *, host_explicit: bool = False) -> None:
@@ -76,12 +81,16 @@ def build_application(
         cancel=runs.cancel_soon,
         closing=shutdown.closing,
     )
-    gateway = Gateway(settings, config, api_keys, hub, runs, shutdown)
+    vault = Vault(settings.secret_key, settings.previous_secret_keys)
+    profiles = Profiles(pipe, keys, vault)
+    runner = profile_agent(config)
+    gateway = Gateway(settings, config, api_keys, hub, runs, profiles, shutdown)
     follow = Follow(runs, hub, pipe, keys, reply=reply, shutdown=shutdown)
-    targets = Targets(config.agents)
+    targets = Targets(config.agents, profiles, runner)
     answers = {CHAT_PATH: Answer(gateway, follow, targets, chat_question)}
     connected = _Connected(pipe, hub, settings.redis_timeout_s)
-    return create_app(gateway, answers, (pipe, runs, hub, connected))
+    routers = [profiles_router(gateway, profiles, ProfileCheck(follow, runner))]
+    return create_app(gateway, answers, (pipe, runs, hub, connected), routers)
 
 
 class _Connected:

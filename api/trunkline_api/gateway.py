@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from trunkline_api.auth import ApiKeys
+from trunkline_api.profiles import Listed
 from trunkline_api.settings import ApiSettings
 from trunkline_shared.config.models import Config
 
@@ -24,6 +25,13 @@ class Runs(Protocol):
 
     async def has_worker(self) -> bool:
         """Whether any worker of any pool has renewed its lease of late."""
+
+
+class SavedProfiles(Protocol):
+    """What the list of models asks of the profiles."""
+
+    async def all(self) -> list[Listed]:
+        """By name."""
 
 
 class Resource(Protocol):
@@ -55,4 +63,5 @@ class Gateway:
     keys: ApiKeys
     hub: Hub
     runs: Runs
+    profiles: SavedProfiles
     shutdown: Shutdown = field(default_factory=Shutdown)

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from trunkline_api.auth import Principal
-from trunkline_api.errors import ApiError, model_not_found
+from trunkline_api.errors import ApiError, invalid, model_not_found, profile_not_found
 from trunkline_shared.config.models import AgentConfig
+from trunkline_shared.profile import MODEL_PREFIX, is_profile_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,19 +21,49 @@ class Target:
     converses: bool = False
 
 
-class Targets:
-    """Finds targets. `agents` may change while the process lives."""
+class SavedProfiles(Protocol):
+    async def sealed(self, name: str) -> str | None:
+        """The sealed LLM of a profile, if there is one of this name."""
 
-    def __init__(self, agents: Mapping[str, AgentConfig]) -> None:
+
+class Targets:
+    """Finds targets. `agents` may change while the process lives; `profile_agent` runs all
+    `profiles`, which are the models `openhands_<name>` unless an agent is called so."""
+
+    def __init__(
+        self,
+        agents: Mapping[str, AgentConfig],
+        profiles: SavedProfiles,
+        profile_agent: AgentConfig,
+    ) -> None:
         self._agents = agents
+        self._profiles = profiles
+        self._profile_agent = profile_agent
 
     async def find(self, model: str, principal: Principal) -> Target:
-        """Raises ApiError: 404 for a model that does not exist, 403 for one that is not allowed."""
+        """Raises ApiError: 404 for a model that does not exist, 403 for one that is not allowed,
+        400 for one that no profile can be."""
         agent = self._agents.get(model)
+        if agent is None and model.startswith(MODEL_PREFIX):
+            return await self._of_profile(model, principal)
         if agent is None:
             raise model_not_found(model, filter(principal.may_use, self._agents))
         check_allowed(model, principal)
         return Target(model, agent)
+
+    async def _of_profile(self, model: str, principal: Principal) -> Target:
+        name = model.removeprefix(MODEL_PREFIX)
+        if not is_profile_name(name):
+            raise invalid(
+                "model",
+                f"Invalid profile name: {name[:100]!r}. Profile names must be 1-64 characters, "
+                "start with a letter or digit, and contain only letters, digits, '.', '_', or '-'.",
+            )
+        sealed = await self._profiles.sealed(name)
+        if sealed is None:
+            raise profile_not_found(name)
+        check_allowed(model, principal)
+        return Target(model, self._profile_agent, profile=sealed, converses=True)
 
 
 def check_allowed(model: str, principal: Principal) -> None:

@@ -32,6 +32,8 @@ _STEMS = {
     "pools": "pools",  # set of pools ever submitted to
     "holders": "holders",  # set of worker ids that hold, or held, runs
     "waits": "waits",  # sorted set of all runs that wait for their turn -> Unix ms of their end
+    "profiles": "profiles",  # hash, name -> sealed LLM; stays until it is deleted
+    "active_profile": "profiles:active",  # string, the name of the one last activated
     "outbox": "outbox",  # stream of ended turns that webhooks are to hear of
     "outbox_lease": "outbox:lease",  # string that expires: which process delivers
     "principals": "principals",  # set of principals with an `active` set
@@ -80,6 +82,14 @@ class Keys:
 
     def conversations(self, principal: str) -> str:
         return self._stem("conversations") + principal
+
+    @property
+    def profiles(self) -> str:
+        return self._stem("profiles")
+
+    @property
+    def active_profile(self) -> str:
+        return self._stem("active_profile")
 
     @property
     def outbox(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from tests.api.fake_gateway import CONFIG, FakeHub, FakeRuns
+from tests.api.fake_gateway import CONFIG, FakeHub, FakeProfiles, FakeRuns
 from trunkline_api.answer import Answer
 from trunkline_api.auth import ApiKeys
 from trunkline_api.exchange import Exchanges
@@ -17,6 +17,7 @@ from trunkline_api.routes.chat import chat_question
 from trunkline_api.settings import ApiSettings
 from trunkline_api.targets import Targets
 from trunkline_shared.events import Failed, Finished
+from trunkline_shared.profile import profile_agent
 
 SOON_S = 0.05
 
@@ -71,8 +72,12 @@ class Reply:
     def __init__(self, *script: Any, refusal: Exception | None = None, **settings: Any) -> None:
         options = {"headers_after_s": SOON_S, "heartbeat_s": SOON_S} | settings
         self.follow = FakeFollow(script, refusal)
-        gateway = Gateway(ApiSettings(**options), CONFIG, ApiKeys(), FakeHub(), FakeRuns())
-        self.app = Exchanges(Answer(gateway, self.follow, Targets(CONFIG.agents), self.parse))  # type: ignore[arg-type]
+        profiles = FakeProfiles()
+        gateway = Gateway(
+            ApiSettings(**options), CONFIG, ApiKeys(), FakeHub(), FakeRuns(), profiles
+        )
+        targets = Targets(CONFIG.agents, profiles, profile_agent(CONFIG))
+        self.app = Exchanges(Answer(gateway, self.follow, targets, self.parse))  # type: ignore[arg-type]
         self.sent: list[dict[str, Any]] = []
         self.sent_headers: list[tuple[bytes, bytes]] = []
 

@@ -13,6 +13,7 @@ from trunkline_api.chat_request import to_run
 from trunkline_api.errors import ApiError, Send, send_error
 from trunkline_api.exchange import Receive, Scope
 from trunkline_api.gateway import Gateway, Resource
+from trunkline_api.profiles import Listed
 from trunkline_api.render.chat import ChatRenderer, render_completion
 from trunkline_api.settings import ApiSettings
 from trunkline_api.wire.chat import ChatRequest, parse_chat
@@ -43,6 +44,18 @@ class FakeRuns:
 
     async def has_worker(self) -> bool:
         return self.worker
+
+
+@dataclass
+class FakeProfiles:
+    listed: list[Listed] = field(default_factory=list)
+    sealed_by_name: dict[str, str] = field(default_factory=dict)
+
+    async def all(self) -> list[Listed]:
+        return self.listed
+
+    async def sealed(self, name: str) -> str | None:
+        return self.sealed_by_name.get(name)
 
 
 @dataclass
@@ -87,6 +100,7 @@ def application(
     *,
     hub: FakeHub | None = None,
     runs: FakeRuns | None = None,
+    profiles: FakeProfiles | None = None,
     resources: Sequence[Resource] = (),
     config: Config = CONFIG,
     routers: Sequence[APIRouter] = (),
@@ -95,7 +109,12 @@ def application(
     """A whole application of fakes; `settings` are fields of ApiSettings."""
     read = ApiSettings(**settings)
     gateway = Gateway(
-        read, config, ApiKeys.from_settings(read), hub or FakeHub(), runs or FakeRuns()
+        read,
+        config,
+        ApiKeys.from_settings(read),
+        hub or FakeHub(),
+        runs or FakeRuns(),
+        profiles or FakeProfiles(),
     )
     return create_app(gateway, {CHAT_PATH: chat or ScriptedChat()}, resources, routers)
 

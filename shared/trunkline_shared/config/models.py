@@ -85,6 +85,8 @@ class ModelSettings(_Model):
     service_tier: str | None = None
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] | None = None
+    """Under which name the provider is told the limit of output; None: as it wants it."""
     extra_headers: dict[str, str] | None = None
     """Sent with every request to the provider."""
     extra_body: dict[str, Any] | None = None
@@ -196,11 +198,19 @@ class AgentConfig(_Model):
         return value
 
 
+class Profiles(_Model):
+    """How profiles, LLMs saved through the API, are run."""
+
+    agent: str | None = None
+    """Whose prompt, settings, limits, slots and pool they get; None: a plain agent's."""
+
+
 class Config(_Model):
     """A whole file: agents by name, in the file's order."""
 
     path: str
     agents: dict[str, AgentConfig]
+    profiles: Profiles = Profiles()
 
     @property
     def pools(self) -> tuple[str, ...]:

@@ -18,11 +18,7 @@ class Readiness:
 
 def readiness(agent: AgentConfig, environ: Mapping[str, str]) -> Readiness:
     """What a worker with this environment could do with the agent. Connects to nothing."""
-    obstacles = [
-        f"toolset {toolset['type']} cannot run in this version" for toolset in agent.toolsets
-    ]
-    if agent.type not in ("chat", "echo"):
-        obstacles.insert(0, f"type {agent.type} cannot run in this version")
+    obstacles = _obstacles(agent)
     if agent.type != "chat":
         return Readiness(not obstacles, tuple(obstacles))
     try:
@@ -31,3 +27,24 @@ def readiness(agent: AgentConfig, environ: Mapping[str, str]) -> Readiness:
     except ValueError as error:
         return Readiness(False, (*obstacles, str(error)))
     return Readiness(bool(chain.upstreams) and not obstacles, (*obstacles, *chain.missing))
+
+
+def profile_readiness(agent: AgentConfig, environ: Mapping[str, str]) -> Readiness:
+    """The same for the agent that runs profiles, which bring its model along."""
+    obstacles = _obstacles(agent)
+    if agent.type != "chat":
+        obstacles = [f"profiles are run by agents of type chat, not {agent.type}"]
+    try:
+        resolve_settings(agent, environ)
+    except ValueError as error:
+        obstacles.append(str(error))
+    return Readiness(not obstacles, tuple(obstacles))
+
+
+def _obstacles(agent: AgentConfig) -> list[str]:
+    obstacles = [
+        f"toolset {toolset['type']} cannot run in this version" for toolset in agent.toolsets
+    ]
+    if agent.type not in ("chat", "echo"):
+        obstacles.insert(0, f"type {agent.type} cannot run in this version")
+    return obstacles
