@@ -82,7 +82,7 @@ def build_application(
         closing=shutdown.closing,
     )
     vault = Vault(settings.secret_key, settings.previous_secret_keys)
-    profiles = Profiles(pipe, keys, vault)
+    profiles = Profiles(pipe, keys, vault, timeout_s=settings.submit_retry_s)
     runner = profile_agent(config)
     gateway = Gateway(settings, config, api_keys, hub, runs, profiles, shutdown)
     follow = Follow(runs, hub, pipe, keys, reply=reply, shutdown=shutdown)

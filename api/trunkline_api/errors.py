@@ -119,6 +119,12 @@ def from_refused(refused: Refused) -> ApiError:
     return from_failure(Failed(refused.code, refused.message, retry_after_s=refused.retry_after_s))
 
 
+def redis_away() -> ApiError:
+    """503 for what needs Redis, while it does not answer."""
+    words = "The server's queue is away; try again later."
+    return from_failure(Failed("redis_unavailable", words))
+
+
 def error_body(error: ApiError) -> dict[str, dict[str, str | None]]:
     """OpenAI's envelope as a value: always all four keys."""
     return {

@@ -1,5 +1,6 @@
 """The saved profiles, in Redis, where every process sees them at once."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass
@@ -58,11 +59,12 @@ class Listed:
 
 
 class Profiles:
-    """Names are the caller's to check. Every call raises RedisUnavailable."""
+    """Names are the caller's to check. Every call raises RedisUnavailable after `timeout_s`."""
 
-    def __init__(self, pipe: Pipe, keys: Keys, vault: Vault) -> None:
+    def __init__(self, pipe: Pipe, keys: Keys, vault: Vault, *, timeout_s: float) -> None:
         self._pipe = pipe
         self._keys = keys
+        self._timeout_s = timeout_s
         self.vault = vault
 
     async def sealed(self, name: str) -> str | None:
@@ -113,7 +115,10 @@ class Profiles:
 
     async def _answer(self, reply: Awaitable[_T]) -> _T:
         try:
-            return await reply
+            async with asyncio.timeout(self._timeout_s):
+                return await reply
+        except TimeoutError:
+            raise RedisUnavailable("the profiles did not arrive in time") from None
         except ResponseError as error:  # no memory left, or an ACL
             logger.error("redis refused to keep profiles: %s", error)
             raise RedisUnavailable("Redis refused the command") from error

@@ -5,8 +5,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from trunkline_api.auth import Principal
-from trunkline_api.errors import ApiError, invalid, model_not_found, profile_not_found
+from trunkline_api.errors import (
+    ApiError,
+    invalid,
+    model_not_found,
+    profile_not_found,
+    redis_away,
+)
 from trunkline_shared.config.models import AgentConfig
+from trunkline_shared.errors import RedisUnavailable
 from trunkline_shared.profile import MODEL_PREFIX, is_profile_name
 
 
@@ -59,7 +66,10 @@ class Targets:
                 f"Invalid profile name: {name[:100]!r}. Profile names must be 1-64 characters, "
                 "start with a letter or digit, and contain only letters, digits, '.', '_', or '-'.",
             )
-        sealed = await self._profiles.sealed(name)
+        try:
+            sealed = await self._profiles.sealed(name)
+        except RedisUnavailable as error:
+            raise redis_away() from error
         if sealed is None:
             raise profile_not_found(name)
         check_allowed(model, principal)

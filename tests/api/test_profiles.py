@@ -1,12 +1,14 @@
 """Profiles as several API processes see them, and as models."""
 
 import asyncio
+import hashlib
 from typing import Any
 
 import pytest
 
 from tests.api.profile_bed import LLM, PREFIX, api, config_of, save
-from trunkline_api.auth import ApiKeys, Principal, _digest
+from tests.fakes.redis_server import RedisServer
+from trunkline_api.auth import ApiKeys, Principal
 from trunkline_shared.config.models import AgentConfig
 from trunkline_shared.connection import make_blocking_redis
 from trunkline_shared.keys import Keys
@@ -15,6 +17,11 @@ from trunkline_shared.settings import CommonSettings
 pytestmark = pytest.mark.redis
 
 CREATED = 1_700_000_000
+DIGEST = hashlib.sha256(b"k").digest()  # of the key that holders of a limited one send
+
+
+def asking(model: str) -> dict[str, Any]:
+    return {"model": model, "messages": [{"role": "user", "content": "hi"}]}
 
 
 async def models_of(http: Any) -> list[dict[str, Any]]:
@@ -63,9 +70,8 @@ async def test_an_agent_of_the_same_name_stands_before_a_profile(redis_url: str)
 async def test_models_that_are_no_profile(
     model: str, status: int, code: str, words: str, redis_url: str
 ) -> None:
-    body = {"model": model, "messages": [{"role": "user", "content": "hi"}]}
     async with api(redis_url) as http:
-        reply = await http.post("/v1/chat/completions", json=body)
+        reply = await http.post("/v1/chat/completions", json=asking(model))
     assert reply.status_code == status
     error = reply.json()["error"]
     assert (error["code"], error["param"]) == (code, "model")
@@ -73,17 +79,17 @@ async def test_models_that_are_no_profile(
 
 
 async def test_only_principals_that_may_use_a_profile_reach_it(redis_url: str) -> None:
-    keys = ApiKeys(((_digest(b"k"), Principal("limited", models=("other",))),))
-    body = {"model": "openhands_a", "messages": [{"role": "user", "content": "hi"}]}
+    keys = ApiKeys(((DIGEST, Principal("limited", models=("other",))),))
     async with api(redis_url) as admin, api(redis_url, keys) as http:
         await save(admin, "a")
         headers = {"authorization": "Bearer k"}
-        reply = await http.post("/v1/chat/completions", json=body, headers=headers)
+        asked = asking("openhands_a")
+        reply = await http.post("/v1/chat/completions", json=asked, headers=headers)
         assert reply.status_code == 403
 
 
 async def test_only_admins_see_or_change_profiles(redis_url: str) -> None:
-    keys = ApiKeys(((_digest(b"k"), Principal("limited", admin=False)),))
+    keys = ApiKeys(((DIGEST, Principal("limited", admin=False)),))
     async with api(redis_url, keys) as http:
         http.headers["authorization"] = "Bearer k"
         replies = [
@@ -159,3 +165,25 @@ async def test_the_server_tells_its_version_to_holders_of_a_key(redis_url: str) 
     value = reply.json()
     assert value["title"] == "Trunkline"
     assert value.keys() == {"uptime", "title", "version", "python_version", "docs", "redoc"}
+
+
+async def test_while_redis_is_away_profiles_are_503_soon() -> None:
+    with RedisServer() as server:
+        async with api(server.url, submit_retry_s=0.1) as http:
+            server.pause()
+            replies = [
+                await http.get("/api/profiles"),
+                await http.get("/v1/models"),
+                await http.post("/v1/chat/completions", json=asking("openhands_a")),
+            ]
+            server.resume()
+    assert [reply.status_code for reply in replies] == [503] * 3
+    assert {reply.json()["error"]["code"] for reply in replies} == {"redis_unavailable"}
+
+
+async def test_the_reference_describes_the_bodies(redis_url: str) -> None:
+    async with api(redis_url) as http:
+        document = (await http.get("/openapi.json")).json()
+    save_body = document["paths"]["/api/profiles/{name}"]["post"]["requestBody"]
+    assert save_body["content"]["application/json"]["schema"]["$ref"].endswith("/SaveProfile")
+    assert {"SaveProfile", "Llm"} <= document["components"]["schemas"].keys()

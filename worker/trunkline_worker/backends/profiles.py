@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Final
 
 import aiohttp
+from yarl import URL
 
-from trunkline_shared.addresses import check_reachable_url
+from trunkline_shared.addresses import is_link_local
 from trunkline_shared.config.models import AgentConfig
 from trunkline_shared.llm import Llm
 from trunkline_shared.profile import open_record
@@ -68,10 +69,8 @@ class ProfileBackends:
             raise Unavailable(f"The profile's model cannot be called: {error}.") from None
 
     def _backend(self, llm: Llm) -> Backend:
-        if llm.url:
-            allow = self._settings.allow_link_local
-            check_reachable_url(llm.url, allow_link_local=allow)
         spec = resolve_profile_model(self._agent, llm, self._environ)
+        self._check(URL(spec.base_url).host or "")
         self._prices.load(spec)
         given = llm.model_fields_set
         return ChatBackend(
@@ -86,3 +85,8 @@ class ProfileBackends:
             silence_timeout_s=(llm.timeout if "timeout" in given else None)
             or self._settings.silence_timeout_s,
         )
+
+    def _check(self, host: str) -> None:
+        # The session's resolver is not asked about a host that is an address.
+        if is_link_local(host) and not self._settings.allow_link_local:
+            raise ValueError("its base_url is a link-local address, which is not allowed")
