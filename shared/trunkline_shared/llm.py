@@ -18,6 +18,7 @@ _Number: TypeAlias = Annotated[float, Field(ge=0)]
 MASK: Final = "**********"
 """What stands for a secret that is not shown. Sent back, it counts as no secret."""
 
+_OF_DUMPS: Final = frozenset({"drop_params", "native_tool_calling", "usage_id"})
 _SECRETS: Final = ("api_key", "aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 _SECRET_HEADER: Final = re.compile(r"authorization|cookie|key|token|secret|password", re.I)
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -36,7 +37,7 @@ _Secret: TypeAlias = Annotated[str | None, AfterValidator(_secret), Field(repr=F
 
 
 class Llm(BaseModel):
-    """What was set explicitly is in `model_fields_set`; the rest are OpenHands' defaults."""
+    """Fields that were not set have OpenHands' defaults; `chosen` tells which those are not."""
 
     model_config = ConfigDict(
         extra="ignore", frozen=True, allow_inf_nan=False, protected_namespaces=()
@@ -130,6 +131,24 @@ class Llm(BaseModel):
         except orjson.JSONEncodeError:
             raise ValueError("JSON with integers of at most 64 bits") from None
         return body
+
+    @property
+    def chosen(self) -> set[str]:
+        """The fields that somebody set, which are those to act on: not every model takes the
+        defaults.
+
+        Clients also save what they read, and the SDK all that it has: of a whole dump only what
+        differs from the defaults was chosen.
+        """
+        given = set(self.model_fields_set)
+        if not given >= _OF_DUMPS:
+            return given
+        fields = type(self).model_fields
+        return {
+            name
+            for name in given
+            if getattr(self, name) != fields[name].get_default(call_default_factory=True)
+        }
 
     @property
     def has_secrets(self) -> bool:

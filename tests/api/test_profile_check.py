@@ -71,6 +71,11 @@ async def test_a_check_that_was_not_admitted_or_got_lost_is_no_verdict() -> None
     assert error.value.code == "run_lost"
 
 
+def test_a_model_that_could_not_finish_its_one_token_was_reached() -> None:
+    said = "Could not finish the message because max_tokens or model output limit was reached."
+    assert verdict(Failed("invalid_request", said)) is VALID
+
+
 @pytest.mark.parametrize("code", ["worker_lost", "redis_unavailable", "server_error", "cancelled"])
 def test_faults_of_ours_are_no_verdict(code: Any) -> None:
     with pytest.raises(ApiError) as error:

@@ -106,6 +106,16 @@ async def test_what_was_set_is_sent_and_what_was_not_is_the_models_own(
     assert upstream.requests[0].headers["x-team"] == "red"
 
 
+async def test_of_a_whole_dump_only_what_differs_from_the_defaults_is_sent(
+    upstream: FakeUpstream,
+) -> None:
+    dump = Llm(model="openai/words-1", temperature=0.5).model_dump(exclude={"base_url", "api_key"})
+    assert dump["reasoning_effort"] == "high"
+    body = await body_of(upstream, **dump)
+    assert body["temperature"] == 0.5
+    assert "reasoning_effort" not in body
+
+
 async def test_the_caller_has_the_last_word(upstream: FakeUpstream) -> None:
     options = {"temperature": 1.0, "max_output_tokens": 5}
     body = await body_of(

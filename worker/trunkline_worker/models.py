@@ -65,8 +65,7 @@ def resolve_profile_model(agent: AgentConfig, llm: Llm, environ: Mapping[str, st
     """
     upstream = resolve_profile(llm, environ)
     settings = resolve_settings(agent, environ)
-    # What was not set is OpenHands' default, which not every model takes.
-    given = llm.model_dump(include=_OPTIONS & llm.model_fields_set, exclude_none=True)
+    given = llm.model_dump(include=_OPTIONS & llm.chosen, exclude_none=True)
     spec = _spec(upstream, settings.model_copy(update={"max_tokens_field": None}))
     costs = (llm.input_cost_per_token, llm.output_cost_per_token)
     return replace(

@@ -72,17 +72,17 @@ class ProfileBackends:
         spec = resolve_profile_model(self._agent, llm, self._environ)
         self._check(URL(spec.base_url).host or "")
         self._prices.load(spec)
-        given = llm.model_fields_set
+        chosen = llm.chosen
         return ChatBackend(
             self._agent,
             [spec],
             self._session,
             self._prices,
             retry=Retry(
-                llm.num_retries if "num_retries" in given else self._settings.upstream_retries
+                llm.num_retries if "num_retries" in chosen else self._settings.upstream_retries
             ),
             connect_timeout_s=self._settings.connect_timeout_s,
-            silence_timeout_s=(llm.timeout if "timeout" in given else None)
+            silence_timeout_s=(llm.timeout if "timeout" in chosen else None)
             or self._settings.silence_timeout_s,
         )
 
