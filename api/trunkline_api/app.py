@@ -17,6 +17,7 @@ from trunkline_api.openapi import openapi_document, package_version
 from trunkline_api.routes.docs import docs_router
 from trunkline_api.routes.health import health_router
 from trunkline_api.routes.models import models_router
+from trunkline_api.routes.server_info import server_info_router
 
 CHAT_PATH: Final = "/v1/chat/completions"
 
@@ -87,6 +88,7 @@ def create_app(
     install_error_handlers(rest)
     rest.include_router(models_router(gateway))
     rest.include_router(health_router(gateway))
+    rest.include_router(server_info_router(gateway))
     for router in routers:
         rest.include_router(router)
     # Never called, but FastAPI then answers other methods with 405.

@@ -15,13 +15,12 @@ from trunkline_api.errors import (
     SERVER_ERROR,
     ApiError,
     error_body,
-    from_failure,
     from_refused,
     invalid,
+    redis_away,
     unprocessable,
 )
 from trunkline_shared.errors import RedisUnavailable, Refused
-from trunkline_shared.events import Failed
 
 _API = "/api/"
 
@@ -62,8 +61,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _redis_unavailable(request: Request, error: Exception) -> Response:
-    words = "The server's queue is away; try again later."
-    return reply(from_failure(Failed("redis_unavailable", words)), _path(request))
+    return reply(redis_away(), _path(request))
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:

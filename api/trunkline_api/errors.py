@@ -127,6 +127,12 @@ def from_refused(refused: Refused) -> ApiError:
     return from_failure(Failed(refused.code, refused.message, retry_after_s=refused.retry_after_s))
 
 
+def redis_away() -> ApiError:
+    """503 for what needs Redis, while it does not answer."""
+    words = "The server's queue is away; try again later."
+    return from_failure(Failed("redis_unavailable", words))
+
+
 def error_body(error: ApiError) -> dict[str, dict[str, str | None]]:
     """OpenAI's envelope as a value: always all four keys."""
     return {
@@ -159,7 +165,8 @@ def unprocessable(mistakes: Iterable[Mapping[str, Any]]) -> ApiError:
     ]
     # The first step says where it was: "body", "path", "query".
     param = ".".join(str(step) for step in detail[0]["loc"][1:]) or None
-    message = f"Invalid value for '{param}': {detail[0]['msg']}."
+    said = detail[0]["msg"].removeprefix("Value error, ")
+    message = f"Invalid value for '{param}': {said}." if param else f"The body is wrong: {said}."
     return ApiError(422, message, code="invalid_value", param=param, detail=detail)
 
 
@@ -170,6 +177,17 @@ def model_not_found(name: str, agents: Iterable[str]) -> ApiError:
     hint = f"did you mean {near[0]!r}?" if near else "GET /v1/models lists those that do."
     return ApiError(
         404, f"The model {shown!r} does not exist; {hint}", code="model_not_found", param="model"
+    )
+
+
+def profile_not_found(name: str) -> ApiError:
+    """404 for a `model` that is no saved profile."""
+    return ApiError(
+        404,
+        f"Profile '{name}' not found; GET /v1/models lists those that exist.",
+        code="model_not_found",
+        param="model",
+        detail=f"Profile '{name}' not found",
     )
 
 

@@ -39,6 +39,7 @@ class CommonSettings:
     retention_s: Seconds = 30 * 86_400.0  # responses and conversations are kept so long
     secret_key: str | None = field(default=None, repr=False)  # seals what is stored; any text
     previous_secret_keys: tuple[str, ...] = field(default=(), repr=False)  # still open what is old
+    allow_link_local: bool = False  # profiles may name link-local and metadata addresses
     log_format: Literal["json", "text"] = "text"
     log_level: str = "info"
 

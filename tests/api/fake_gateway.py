@@ -20,6 +20,7 @@ from trunkline_api.wire.chat import ChatRequest, parse_chat
 from trunkline_shared.config.models import AgentConfig, Config
 from trunkline_shared.events import Finished, RunEvent, TextDelta
 from trunkline_shared.fold import Fold
+from trunkline_shared.profile import profile_agent
 from trunkline_shared.run import RunRequest, new_run_id
 
 AGENTS = {
@@ -52,6 +53,23 @@ class FakeBirths:
 
     async def of(self, models: Iterable[str]) -> dict[str, int]:
         return dict.fromkeys(models, BORN)
+
+
+@dataclass
+class FakeProfiles:
+    """`saved`: what is sealed, by name."""
+
+    saved: dict[str, str] = field(default_factory=dict)
+
+    async def names(self) -> list[str]:
+        return sorted(self.saved)
+
+    async def sealed(self, name: str) -> str | None:
+        return self.saved.get(name)
+
+
+def fake_targets(config: Config, profiles: FakeProfiles | None = None) -> Targets:
+    return Targets(config.agents, profiles or FakeProfiles(), profile_agent(config))
 
 
 @dataclass
@@ -96,6 +114,7 @@ def application(
     *,
     hub: FakeHub | None = None,
     runs: FakeRuns | None = None,
+    profiles: FakeProfiles | None = None,
     resources: Sequence[Resource] = (),
     config: Config = CONFIG,
     routers: Sequence[APIRouter] = (),
@@ -111,7 +130,7 @@ def application(
         ApiKeys.from_settings(read) if keys is None else keys,
         hub or FakeHub(),
         runs or FakeRuns(),
-        Targets(config.agents),
+        fake_targets(config, profiles),
         births or FakeBirths(),
     )
     return create_app(gateway, {CHAT_PATH: chat or ScriptedChat()}, resources, routers)

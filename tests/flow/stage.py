@@ -72,8 +72,8 @@ class StageBackends:
     def runnable(self) -> tuple[str, ...]:
         return tuple(self._backends)
 
-    def get(self, agent: str) -> Backend:
-        return self._backends[agent]
+    def get(self, request: RunRequest) -> Backend:
+        return self._backends[request.agent]
 
     def timeout_s(self, agent: str) -> float:
         return 600.0
