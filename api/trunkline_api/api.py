@@ -8,15 +8,17 @@ from contextlib import AsyncExitStack
 from redis.asyncio import Redis
 
 from trunkline_api.answer import Answer
-from trunkline_api.app import CHAT_PATH, Application, create_app
+from trunkline_api.app import CHAT_PATH, RESPONSES_PATH, Application, create_app
 from trunkline_api.auth import ApiKeys
 from trunkline_api.follow import Follow
 from trunkline_api.gateway import Gateway, Shutdown
 from trunkline_api.hub import Hub
 from trunkline_api.routes.chat import chat_question
+from trunkline_api.routes.responses import responses_question, responses_router
 from trunkline_api.runs import Runs
 from trunkline_api.server import bind, choose_host, serve_api
 from trunkline_api.settings import ApiSettings
+from trunkline_api.stored import StoredResponses
 from trunkline_api.targets import Targets
 from trunkline_shared.channel import Channel
 from trunkline_shared.config.models import Config
@@ -25,6 +27,7 @@ from trunkline_shared.errors import StartError
 from trunkline_shared.keys import Keys
 from trunkline_shared.pipe import Pipe
 from trunkline_shared.scripts import Scripts
+from trunkline_shared.vault import Vault
 
 
 async def run_api(settings: ApiSettings, config: Config, *, host_explicit: bool = False) -> None:
@@ -79,9 +82,15 @@ def build_application(
     gateway = Gateway(settings, config, api_keys, hub, runs, shutdown)
     follow = Follow(runs, hub, pipe, keys, reply=reply, shutdown=shutdown)
     targets = Targets(config.agents)
-    answers = {CHAT_PATH: Answer(gateway, follow, targets, chat_question)}
+    vault = Vault(settings.secret_key, settings.previous_secret_keys)
+    stored = StoredResponses(pipe, keys, vault, timeout_s=settings.redis_timeout_s)
+    answers = {
+        CHAT_PATH: Answer(gateway, follow, targets, chat_question),
+        RESPONSES_PATH: Answer(gateway, follow, targets, responses_question(stored)),
+    }
+    routers = (responses_router(gateway, stored),)
     connected = _Connected(pipe, hub, settings.redis_timeout_s)
-    return create_app(gateway, answers, (pipe, runs, hub, connected))
+    return create_app(gateway, answers, (pipe, runs, hub, connected), routers)
 
 
 class _Connected:

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.routing import Route
 
 from trunkline_api.cors import Cors
@@ -19,6 +19,7 @@ from trunkline_api.routes.health import health_router
 from trunkline_api.routes.models import models_router
 
 CHAT_PATH: Final = "/v1/chat/completions"
+RESPONSES_PATH: Final = "/v1/responses"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,14 @@ class _Front:
 
 
 def create_app(
-    gateway: Gateway, answers: Mapping[str, ASGIApp], resources: Sequence[Resource] = ()
+    gateway: Gateway,
+    answers: Mapping[str, ASGIApp],
+    resources: Sequence[Resource] = (),
+    routers: Sequence[APIRouter] = (),
 ) -> Application:
     """Routes and middleware around `answers`, the ASGI apps of the paths whose POST runs agents.
 
+    `routers` are the routes of what needs more than the gateway.
     `resources` start in their order with the application, and are closed in reverse.
     """
     settings = gateway.settings
@@ -82,6 +87,8 @@ def create_app(
     )
     install_error_handlers(rest)
     rest.include_router(models_router(gateway))
+    for router in routers:
+        rest.include_router(router)
     rest.include_router(health_router(gateway))
     # Never called, but FastAPI then answers other methods with 405.
     for path, answer in answers.items():
