@@ -95,7 +95,7 @@ def create_app(
         rest.router.routes.append(Route(path, answer, methods=["POST"]))
     if settings.docs:
         default_model = next(iter(gateway.config.agents), "assistant")
-        rest.include_router(docs_router(openapi_document(rest, default_model)))
+        rest.include_router(docs_router(openapi_document(rest, answers, default_model)))
     routes: ASGIApp = _Front(answers, rest)
     if settings.cors_origins:
         routes = Cors(routes, settings.cors_origins)

@@ -2,7 +2,12 @@
 
 from typing import Any
 
-from trunkline_api.wire.response_tools import CustomTool, FunctionTool, JsonSchemaFormat, Tool
+from trunkline_api.wire.response_tools import (
+    FlatCustomTool,
+    FlatFunctionTool,
+    FlatJsonSchemaFormat,
+    Tool,
+)
 from trunkline_api.wire.responses import ResponsesRequest
 
 _AS_GIVEN = (
@@ -65,7 +70,7 @@ def _text(request: ResponsesRequest) -> dict[str, Any]:
     match request.text.format:
         case None:
             pass
-        case JsonSchemaFormat() as wanted:
+        case FlatJsonSchemaFormat() as wanted:
             text["format"] = {
                 "type": wanted.type,
                 "name": wanted.name,
@@ -80,7 +85,7 @@ def _text(request: ResponsesRequest) -> dict[str, Any]:
 
 def _tool(tool: Tool) -> dict[str, Any]:
     match tool:
-        case FunctionTool():
+        case FlatFunctionTool():
             return {
                 "type": tool.type,
                 "name": tool.name,
@@ -88,7 +93,7 @@ def _tool(tool: Tool) -> dict[str, Any]:
                 "parameters": tool.parameters,
                 "strict": tool.strict,
             }
-        case CustomTool():
+        case FlatCustomTool():
             form = tool.format or {"type": "text"}
             described = {} if tool.description is None else {"description": tool.description}
             return {"type": tool.type, "name": tool.name, **described, "format": form}

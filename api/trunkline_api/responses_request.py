@@ -7,12 +7,12 @@ from typing import Any, cast
 from trunkline_api.errors import invalid
 from trunkline_api.wire import response_items as wire
 from trunkline_api.wire.response_tools import (
-    AllowedChoice,
-    CustomChoice,
-    CustomTool,
-    FunctionChoice,
-    FunctionTool,
-    JsonSchemaFormat,
+    AllowedToolsChoice,
+    CustomToolChoice,
+    FlatCustomTool,
+    FlatFunctionTool,
+    FlatJsonSchemaFormat,
+    FunctionToolChoice,
 )
 from trunkline_api.wire.responses import ResponsesRequest
 from trunkline_shared.run import RunRequest
@@ -68,7 +68,9 @@ def to_run(request: ResponsesRequest, run: RunRequest, before: Sequence[Item]) -
         text = TextPart(type="text", text=request.instructions)
         instructions = [Message(type="message", role="system", content=[text])]
     tools = [
-        _tool(tool) for tool in request.tools or () if isinstance(tool, FunctionTool | CustomTool)
+        _tool(tool)
+        for tool in request.tools or ()
+        if isinstance(tool, FlatFunctionTool | FlatCustomTool)
     ]
     return replace(
         run,
@@ -108,9 +110,9 @@ def _check_turn(request: ResponsesRequest, own: Sequence[Item]) -> None:
 
 def _item(item: Any) -> Item:
     match item:
-        case wire.InputMessage() | wire.AssistantMessage():
+        case wire.InputMessage() | wire.OutputMessage():
             return Message(type="message", role=item.role, content=_parts(item.content))
-        case wire.FunctionCall():
+        case wire.FunctionCallItem():
             return _call(item, item.arguments)
         case wire.CustomToolCall():
             return _call(item, item.input)
@@ -122,13 +124,13 @@ def _item(item: Any) -> Item:
             return Opaque(type="opaque", origin=ORIGIN, value=item)
 
 
-def _call(item: wire.FunctionCall | wire.CustomToolCall, arguments: str) -> ToolCall:
+def _call(item: wire.FunctionCallItem | wire.CustomToolCall, arguments: str) -> ToolCall:
     return ToolCall(
         type="tool_call",
         id=item.call_id,
         name=item.name,
         arguments=arguments,
-        kind="function" if isinstance(item, wire.FunctionCall) else "custom",
+        kind="function" if isinstance(item, wire.FunctionCallItem) else "custom",
     )
 
 
@@ -154,7 +156,7 @@ def _part(part: wire.AnyPart) -> Part:
             if part.detail is not None:
                 image["detail"] = part.detail
             return image
-        case wire.InputAudio():
+        case wire.AudioInput():
             source = part.input_audio
             return AudioPart(type="audio", data=source.data, format=source.format)
         case wire.Refusal():
@@ -178,14 +180,14 @@ def _options(request: ResponsesRequest, *, has_tools: bool) -> Options:
     return cast(Options, {name: value for name, value in options.items() if value is not None})
 
 
-def _tool(tool: FunctionTool | CustomTool) -> Tool:
+def _tool(tool: FlatFunctionTool | FlatCustomTool) -> Tool:
     neutral = Tool(type=tool.type, name=tool.name)
-    spec = tool.parameters if isinstance(tool, FunctionTool) else tool.format
+    spec = tool.parameters if isinstance(tool, FlatFunctionTool) else tool.format
     if tool.description is not None:
         neutral["description"] = tool.description
     if spec is not None:
         neutral["spec"] = spec
-    if isinstance(tool, FunctionTool) and tool.strict is not None:
+    if isinstance(tool, FlatFunctionTool) and tool.strict is not None:
         neutral["strict"] = tool.strict
     return neutral
 
@@ -194,12 +196,12 @@ def _choice(request: ResponsesRequest) -> ToolChoice | None:
     match request.tool_choice:
         case None:
             return None
-        case AllowedChoice(mode=mode, tools=allowed):
+        case AllowedToolsChoice(mode=mode, tools=allowed):
             return ToolChoice(
                 mode="allowed" if mode == "auto" else "allowed_required",
                 tools=[Tool(type=tool.type, name=tool.name) for tool in allowed],
             )
-        case FunctionChoice() | CustomChoice() as tool:
+        case FunctionToolChoice() | CustomToolChoice() as tool:
             return ToolChoice(mode="named", tools=[Tool(type=tool.type, name=tool.name)])
         case mode:
             return ToolChoice(mode=mode)
@@ -210,7 +212,7 @@ def _format(request: ResponsesRequest) -> Format | None:
     if wanted is None:
         return None
     neutral = Format(type=wanted.type)
-    if isinstance(wanted, JsonSchemaFormat):
+    if isinstance(wanted, FlatJsonSchemaFormat):
         neutral["name"] = wanted.name
         neutral["schema"] = wanted.schema_
         if wanted.description is not None:

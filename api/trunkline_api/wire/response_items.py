@@ -62,7 +62,7 @@ class InputAudioData(Wire):
     format: Literal["wav", "mp3"]
 
 
-class InputAudio(Wire):
+class AudioInput(Wire):
     type: Literal["input_audio"]
     input_audio: InputAudioData
 
@@ -79,9 +79,9 @@ class Refusal(Wire):
     refusal: str
 
 
-AnyPart: TypeAlias = InputText | InputImage | InputFile | InputAudio | OutputText | Refusal
+AnyPart: TypeAlias = InputText | InputImage | InputFile | AudioInput | OutputText | Refusal
 InputPart: TypeAlias = Annotated[
-    InputText | InputImage | InputFile | InputAudio | OutputText, Field(discriminator="type")
+    InputText | InputImage | InputFile | AudioInput | OutputText, Field(discriminator="type")
 ]
 AssistantPart: TypeAlias = Annotated[OutputText | InputText | Refusal, Field(discriminator="type")]
 ResultPart: TypeAlias = Annotated[InputText | InputImage | InputFile, Field(discriminator="type")]
@@ -94,12 +94,12 @@ class InputMessage(Wire):
     content: str | Annotated[Many[InputPart], Field(min_length=1)]
 
 
-class AssistantMessage(Wire):
+class OutputMessage(Wire):
     role: Literal["assistant"]
     content: str | Many[AssistantPart]
 
 
-class FunctionCall(Wire):
+class FunctionCallItem(Wire):
     type: Literal["function_call"]
     call_id: NonEmpty
     name: NonEmpty
@@ -137,6 +137,8 @@ class ReasoningItem(Wire):
 
 
 class ItemReference(Wire):
+    """Refused with 400: items cannot be found by their id here."""
+
     type: Literal["item_reference"] | None = None
     id: NonEmpty
 
@@ -147,6 +149,8 @@ def _refuse(found: Any) -> Any:
 
 
 class UnknownItem(Wire):
+    """Refused with 400."""
+
     type: Annotated[Any, AfterValidator(_refuse)]
 
 
@@ -179,8 +183,8 @@ _READ: Final = frozenset(
 
 InputItem: TypeAlias = Annotated[
     Annotated[InputMessage, Tag("message")]
-    | Annotated[AssistantMessage, Tag("assistant")]
-    | Annotated[FunctionCall, Tag("function_call")]
+    | Annotated[OutputMessage, Tag("assistant")]
+    | Annotated[FunctionCallItem, Tag("function_call")]
     | Annotated[FunctionCallOutput, Tag("function_call_output")]
     | Annotated[CustomToolCall, Tag("custom_tool_call")]
     | Annotated[CustomToolCallOutput, Tag("custom_tool_call_output")]

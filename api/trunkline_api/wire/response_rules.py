@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from trunkline_api.errors import ApiError, invalid
 from trunkline_api.wire.response_items import InputFile, InputImage, InputItem, ItemReference
 from trunkline_api.wire.response_tools import (
-    AllowedChoice,
-    CustomChoice,
-    CustomTool,
-    FunctionChoice,
-    FunctionTool,
+    AllowedToolsChoice,
+    CustomToolChoice,
+    FlatCustomTool,
+    FlatFunctionTool,
+    FunctionToolChoice,
 )
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _check_supported(request: ResponsesRequest) -> None:
 def _check_tools(request: ResponsesRequest) -> None:
     known: set[tuple[str, str]] = set()
     for index, tool in enumerate(request.tools or ()):
-        if not isinstance(tool, FunctionTool | CustomTool):
+        if not isinstance(tool, FlatFunctionTool | FlatCustomTool):
             continue
         if tool.name in {name for _, name in known}:
             param = f"tools[{index}].name"
@@ -77,12 +77,14 @@ def _check_tools(request: ResponsesRequest) -> None:
             )
 
 
-def _choices(request: ResponsesRequest) -> Iterator[tuple[str, FunctionChoice | CustomChoice]]:
+def _choices(
+    request: ResponsesRequest,
+) -> Iterator[tuple[str, FunctionToolChoice | CustomToolChoice]]:
     choice = request.tool_choice
-    if isinstance(choice, AllowedChoice):
+    if isinstance(choice, AllowedToolsChoice):
         for index, tool in enumerate(choice.tools):
             yield f"tool_choice.tools[{index}]", tool
-    elif isinstance(choice, FunctionChoice | CustomChoice):
+    elif isinstance(choice, FunctionToolChoice | CustomToolChoice):
         yield "tool_choice", choice
 
 

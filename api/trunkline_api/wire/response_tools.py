@@ -11,7 +11,7 @@ from trunkline_api.wire.base import FreeObject, Many, ToolName, Wire, storable
 from trunkline_api.wire.tools import JsonObjectFormat, TextFormat
 
 
-class FunctionTool(Wire):
+class FlatFunctionTool(Wire):
     type: Literal["function"]
     name: ToolName
     description: str | None = None
@@ -19,7 +19,7 @@ class FunctionTool(Wire):
     strict: bool | None = None
 
 
-class CustomTool(Wire):
+class FlatCustomTool(Wire):
     type: Literal["custom"]
     name: ToolName
     description: str | None = None
@@ -39,23 +39,27 @@ class HostedTool(Wire):
         return self
 
 
-Tool: TypeAlias = Annotated[FunctionTool | CustomTool | HostedTool, Field(discriminator="type")]
+Tool: TypeAlias = Annotated[
+    FlatFunctionTool | FlatCustomTool | HostedTool, Field(discriminator="type")
+]
 
 
-class FunctionChoice(Wire):
+class FunctionToolChoice(Wire):
     type: Literal["function"]
     name: ToolName
 
 
-class CustomChoice(Wire):
+class CustomToolChoice(Wire):
     type: Literal["custom"]
     name: ToolName
 
 
-ToolReference: TypeAlias = Annotated[FunctionChoice | CustomChoice, Field(discriminator="type")]
+ToolReference: TypeAlias = Annotated[
+    FunctionToolChoice | CustomToolChoice, Field(discriminator="type")
+]
 
 
-class AllowedChoice(Wire):
+class AllowedToolsChoice(Wire):
     type: Literal["allowed_tools"]
     mode: Literal["auto", "required"]
     tools: Annotated[Many[ToolReference], Field(min_length=1)]
@@ -63,11 +67,13 @@ class AllowedChoice(Wire):
 
 ToolChoice: TypeAlias = (
     Literal["none", "auto", "required"]
-    | Annotated[FunctionChoice | CustomChoice | AllowedChoice, Field(discriminator="type")]
+    | Annotated[
+        FunctionToolChoice | CustomToolChoice | AllowedToolsChoice, Field(discriminator="type")
+    ]
 )
 
 
-class JsonSchemaFormat(Wire):
+class FlatJsonSchemaFormat(Wire):
     type: Literal["json_schema"]
     name: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
     description: str | None = None
@@ -78,7 +84,7 @@ class JsonSchemaFormat(Wire):
 
 class Text(Wire):
     format: (
-        Annotated[TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")]
+        Annotated[TextFormat | JsonObjectFormat | FlatJsonSchemaFormat, Field(discriminator="type")]
         | None
     ) = None
     verbosity: Literal["low", "medium", "high"] | None = None

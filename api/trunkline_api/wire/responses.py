@@ -32,7 +32,7 @@ Include = Literal[
 ]
 
 
-class StreamOptions(Wire):
+class ResponseStreamOptions(Wire):
     include_obfuscation: bool | None = None
 
 
@@ -69,7 +69,7 @@ class ResponsesRequest(Wire):
     service_tier: ServiceTier | None = None
     store: bool | None = None
     stream: bool | None = None
-    stream_options: StreamOptions | None = None
+    stream_options: ResponseStreamOptions | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     text: Text | None = None
     tool_choice: ToolChoice | None = None
