@@ -3,7 +3,8 @@
 import asyncio
 from typing import Any
 
-from trunkline_api.stored import Record, StoredResponses
+from trunkline_api.lookup import Lookup
+from trunkline_api.stored_responses import Record, StoredResponses
 from trunkline_shared.errors import RedisUnavailable
 from trunkline_shared.events import Failed, Finished, RunEvent
 from trunkline_shared.fold import Fold, encode
@@ -20,6 +21,9 @@ class FakePipe:
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
         self.silent = self.broken = False
+
+    async def connected(self) -> None:
+        """At once."""
 
     def send(self, *command: Any) -> asyncio.Future[Any]:
         reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -44,7 +48,8 @@ class FakeStore:
     def __init__(self, secret_key: str | None = "secret") -> None:
         self.pipe = FakePipe()
         self.vault = Vault(secret_key)
-        self.stored = StoredResponses(self.pipe, KEYS, self.vault, timeout_s=0.05)  # type: ignore[arg-type]
+        lookup = Lookup(self.pipe, patience_s=0.05)  # type: ignore[arg-type]
+        self.stored = StoredResponses(lookup, KEYS, self.vault)
 
     def submit(self, run_id: str, record: bytes, state: bytes | None = b"queued") -> None:
         self.pipe.values[KEYS.record(run_id)] = record

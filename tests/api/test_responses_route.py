@@ -5,16 +5,17 @@ import orjson
 import pytest
 
 from tests.api.fake_answer import Reply
-from tests.api.fake_gateway import CONFIG, FakeHub, FakeRuns, ScriptedChat, client
+from tests.api.fake_gateway import CONFIG, FakeBirths, FakeHub, FakeRuns, ScriptedChat, client
 from tests.api.fake_store import FakeStore
 from tests.api.test_app import error
-from tests.api.test_stored import ANSWER, message, record
+from tests.api.test_stored_responses import ANSWER, message, record
 from trunkline_api.app import CHAT_PATH, RESPONSES_PATH, create_app
 from trunkline_api.auth import ApiKeys
 from trunkline_api.gateway import Gateway
 from trunkline_api.hub import ReaderClosed
 from trunkline_api.routes.responses import responses_question, responses_router
 from trunkline_api.settings import ApiSettings
+from trunkline_api.targets import Targets
 from trunkline_api.wire.response_reply import ResponseObject
 from trunkline_api.wire.responses import ResponsesRequest
 from trunkline_shared.errors import Refused
@@ -59,7 +60,8 @@ class Asked(Reply):
 async def ask(store: FakeStore, method: str, path: str, **more: Any) -> httpx.Response:
     settings = ApiSettings(api_key=("ana-key", "bob-key"))
     keys = ApiKeys.from_settings(settings)
-    gateway = Gateway(settings, CONFIG, keys, FakeHub(), FakeRuns())
+    fakes = (FakeHub(), FakeRuns(), Targets(CONFIG.agents), FakeBirths())
+    gateway = Gateway(settings, CONFIG, keys, *fakes)
     answers = {CHAT_PATH: ScriptedChat(), RESPONSES_PATH: ScriptedChat()}
     router = responses_router(gateway, store.stored)
     app = create_app(gateway, answers, routers=(router,))

@@ -15,7 +15,7 @@ from trunkline_api.render.response import About, finished, unfinished
 from trunkline_api.render.responses import ResponsesRenderer, render_response
 from trunkline_api.responses_echo import echo
 from trunkline_api.responses_request import input_items, to_run
-from trunkline_api.stored import Record, StoredResponses, response_not_found
+from trunkline_api.stored_responses import Record, StoredResponses, response_not_found
 from trunkline_api.wire.response_reply import DeletedResponse, ResponseObject
 from trunkline_api.wire.responses import ResponsesRequest, parse_responses
 from trunkline_shared.fold import Folded

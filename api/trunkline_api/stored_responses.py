@@ -1,25 +1,22 @@
 """Stored responses: what a run was asked and what came of it, read by any API process."""
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import orjson
-from redis.exceptions import RedisError
 
-from trunkline_api.errors import SERVER_ERROR, ApiError, from_failure, invalid
+from trunkline_api.errors import SERVER_ERROR, ApiError, invalid
+from trunkline_api.lookup import Lookup
 from trunkline_api.render.response import About, ResponseStatus, run_id_of
-from trunkline_shared.errors import RedisUnavailable
 from trunkline_shared.events import Failed
 from trunkline_shared.fold import Folded, decode, said
 from trunkline_shared.keys import Keys
-from trunkline_shared.pipe import Pipe
 from trunkline_shared.transcript import Item
 from trunkline_shared.vault import Unreadable, Vault
 
-logger = logging.getLogger("trunkline.stored")
+logger = logging.getLogger("trunkline.stored_responses")
 
 RECORD_VERSION = 1
 _UNFINISHED: dict[bytes, ResponseStatus] = {
@@ -64,14 +61,13 @@ class Stored:
 class StoredResponses:
     """Reads and deletes what `submit` and `finish` stored.
 
-    Methods raise ApiError: 503 when Redis does not answer within `timeout_s`.
+    Methods raise ApiError: 503 while Redis is away.
     """
 
-    def __init__(self, pipe: Pipe, keys: Keys, vault: Vault, *, timeout_s: float) -> None:
-        self._pipe = pipe
+    def __init__(self, lookup: Lookup, keys: Keys, vault: Vault) -> None:
+        self._lookup = lookup
         self._keys = keys
         self._vault = vault
-        self._timeout_s = timeout_s
 
     def seal(self, record: Record) -> bytes:
         """The record as `submit` stores it."""
@@ -83,7 +79,7 @@ class StoredResponses:
         if run_id is None:
             return None
         # The state first: of a run that ends between the three its result is seen.
-        state, sealed, result = await self._ask(
+        state, sealed, result = await self._lookup.ask(
             ("HGET", self._keys.run(run_id), "st"),
             ("GET", self._keys.record(run_id)),
             ("GET", self._keys.result(run_id)),
@@ -110,7 +106,7 @@ class StoredResponses:
         if stored is None:
             return False
         run_id = stored.run_id
-        await self._ask(("DEL", self._keys.record(run_id), self._keys.result(run_id)))
+        await self._lookup.ask(("DEL", self._keys.record(run_id), self._keys.result(run_id)))
         return True
 
     async def history(self, response: str, principal: str) -> list[Item]:
@@ -134,15 +130,6 @@ class StoredResponses:
             turns += (said(stored.folded), stored.record.input)
             following = stored.record.previous
         return [item for turn in reversed(turns) for item in turn]
-
-    async def _ask(self, *commands: tuple[str, ...]) -> list[Any]:
-        """The answers to commands that leave in one write."""
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return await asyncio.gather(*[self._pipe.send(*each) for each in commands])
-        except (RedisUnavailable, RedisError, TimeoutError) as error:
-            message = "The server's store is away; try again later."
-            raise from_failure(Failed("redis_unavailable", message)) from error
 
 
 def _record(stored: bytes) -> Record:

@@ -5,7 +5,7 @@ import pytest
 
 from tests.api.fake_store import KEYS, FakeStore
 from trunkline_api.errors import ApiError
-from trunkline_api.stored import Record
+from trunkline_api.stored_responses import Record
 from trunkline_shared.events import Failed, Finished, RunEvent, TextDelta
 from trunkline_shared.run import new_run_id
 from trunkline_shared.transcript import Item
