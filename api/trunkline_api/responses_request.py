@@ -63,10 +63,6 @@ def to_run(request: ResponsesRequest, run: RunRequest, before: Sequence[Item]) -
     own = input_items(request)
     if run.conversation:
         _check_turn(request, own)
-    instructions: list[Item] = []
-    if request.instructions:
-        text = TextPart(type="text", text=request.instructions)
-        instructions = [Message(type="message", role="system", content=[text])]
     tools = [
         _tool(tool)
         for tool in request.tools or ()
@@ -76,7 +72,8 @@ def to_run(request: ResponsesRequest, run: RunRequest, before: Sequence[Item]) -
         run,
         stream=bool(request.stream),
         on_lost="continue",
-        transcript=[*instructions, *before, *own],
+        transcript=[*before, *own],
+        instructions=request.instructions or "",
         options=_options(request, has_tools=bool(tools)),
         tools=tools,
         tool_choice=_choice(request) if tools else None,

@@ -54,15 +54,10 @@ def test_a_plain_request_asks_for_nothing_but_the_answer() -> None:
     assert run(stream=True, store=False).stream and not run(store=False).store
 
 
-def test_instructions_stand_before_all_and_are_not_of_the_input() -> None:
+def test_instructions_are_no_part_of_what_is_remembered() -> None:
     members: dict[str, Any] = {"instructions": "Shout.", "previous_response_id": "resp_1"}
-    first, *others = run(before=BEFORE, **members).transcript
-    assert first == {
-        "type": "message",
-        "role": "system",
-        "content": [{"type": "text", "text": "Shout."}],
-    }
-    assert others == [*BEFORE, HI]
+    asked = run(before=BEFORE, **members)
+    assert (asked.instructions, asked.transcript) == ("Shout.", [*BEFORE, HI])
     assert input_items(parse_responses(body(**members))) == [HI]
 
 
