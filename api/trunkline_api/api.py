@@ -12,11 +12,16 @@ from trunkline_api.answer import Answer
 from trunkline_api.app import CHAT_PATH, RESPONSES_PATH, Application, create_app
 from trunkline_api.auth import ApiKeys
 from trunkline_api.births import Births
+from trunkline_api.conversations import Conversations
 from trunkline_api.follow import Follow
-from trunkline_api.gateway import Gateway, Shutdown
+from trunkline_api.gateway import Gateway, Resource, Shutdown
 from trunkline_api.hub import Hub
 from trunkline_api.lookup import Lookup
+from trunkline_api.outbox import Outbox
 from trunkline_api.routes.chat import chat_question
+from trunkline_api.routes.conversation_changes import conversation_changes_router
+from trunkline_api.routes.conversation_events import conversation_events_router
+from trunkline_api.routes.conversations import conversations_router
 from trunkline_api.routes.responses import responses_question, responses_router
 from trunkline_api.runs import Runs
 from trunkline_api.server import bind, choose_host, serve_api
@@ -96,9 +101,18 @@ def build_application(
         CHAT_PATH: Answer(gateway, follow, targets, chat_question),
         RESPONSES_PATH: Answer(gateway, follow, targets, responses_question(stored)),
     }
-    routers = (responses_router(gateway, stored),)
-    connected = _Connected(pipe, hub, settings.redis_timeout_s)
-    return create_app(gateway, answers, (pipe, runs, hub, connected), routers)
+    conversations = Conversations(settings, keys, pipe, vault)
+    resources: list[Resource] = [pipe, runs, hub]
+    if settings.webhooks:
+        resources.append(Outbox(settings, keys, pipe, conversations))
+    resources.append(_Connected(pipe, hub, settings.redis_timeout_s))
+    routers = (
+        responses_router(gateway, stored),
+        conversations_router(gateway, conversations),
+        conversation_changes_router(gateway, conversations, runs),
+        conversation_events_router(gateway, conversations),
+    )
+    return create_app(gateway, answers, resources, routers)
 
 
 class _Connected:

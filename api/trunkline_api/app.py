@@ -65,8 +65,8 @@ def create_app(
 ) -> Application:
     """Routes and middleware around `answers`, the ASGI apps of the paths whose POST runs agents.
 
-    `routers` are the routes of what needs more than the gateway.
-    `resources` start in their order with the application, and are closed in reverse.
+    `resources` start in their order with the application, and are closed in reverse. `routers`
+    are routes that need more than the gateway.
     """
     settings = gateway.settings
 
@@ -87,9 +87,9 @@ def create_app(
     )
     install_error_handlers(rest)
     rest.include_router(models_router(gateway))
+    rest.include_router(health_router(gateway))
     for router in routers:
         rest.include_router(router)
-    rest.include_router(health_router(gateway))
     # Never called, but FastAPI then answers other methods with 405.
     for path, answer in answers.items():
         rest.router.routes.append(Route(path, answer, methods=["POST"]))

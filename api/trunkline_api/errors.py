@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -27,6 +27,7 @@ class ApiError(Exception):
     """A reply that is not 2xx. `should_retry` None leaves it to the client's own rule.
 
     Every 429 and 503 tells how long to wait, 1 s unless `retry_after_s` says otherwise.
+    `detail` is what paths under /api say beside the envelope; None for the message.
     """
 
     status: int
@@ -37,6 +38,7 @@ class ApiError(Exception):
     retry_after_s: float | None = None
     should_retry: bool | None = None
     extra_headers: Mapping[str, str] = field(default_factory=dict)
+    detail: str | Sequence[Mapping[str, Any]] | None = None
 
     def __str__(self) -> str:
         return f"{self.status} {self.code}: {self.message}"
@@ -145,6 +147,20 @@ def envelope(error: ApiError) -> bytes:
 def invalid(param: str | None, message: str, code: str | None = "invalid_value") -> ApiError:
     """400 for a request whose `param` has to change."""
     return ApiError(400, message, INVALID_REQUEST, code, param)
+
+
+def unprocessable(mistakes: Iterable[Mapping[str, Any]]) -> ApiError:
+    """The 422 of paths under /api, for what pydantic has against a request.
+
+    Quotes nothing of what was sent, which may be a secret.
+    """
+    detail = [
+        {"type": each["type"], "loc": list(each["loc"]), "msg": each["msg"]} for each in mistakes
+    ]
+    # The first step says where it was: "body", "path", "query".
+    param = ".".join(str(step) for step in detail[0]["loc"][1:]) or None
+    message = f"Invalid value for '{param}': {detail[0]['msg']}."
+    return ApiError(422, message, code="invalid_value", param=param, detail=detail)
 
 
 def model_not_found(name: str, agents: Iterable[str]) -> ApiError:

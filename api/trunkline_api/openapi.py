@@ -129,9 +129,10 @@ def openapi_document(app: FastAPI, paths: Iterable[str], default_model: str) -> 
 
 
 def _correct(path: str, operation: dict[str, Any]) -> None:
-    # FastAPI announces 422 for every route with a parameter; here bad parameters are 400.
-    operation["responses"].pop("422", None)
-    if path.startswith("/v1/"):
+    # FastAPI announces 422 for every route with a parameter, with a body that is not ours.
+    if operation["responses"].pop("422", None) and path.startswith("/api/"):
+        operation["responses"]["422"] = _error("A parameter or the body; `detail` lists mistakes.")
+    if path.startswith(("/v1/", "/api/")):
         operation["security"] = [{"bearer": []}, {"session": []}, {}]
         operation["responses"]["401"] = _error("No API key, or one that is wrong or has expired.")
     if "{" in path:

@@ -70,8 +70,9 @@ class CommonSettings:
             try:
                 values[each.name] = TypeAdapter(hints[each.name]).validate_python(value)
             except ValidationError as error:
-                reason = error.errors()[0]["msg"]
-                raise ConfigError(f"{option} ({variable}): {reason}, got {value!r}") from None
+                reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+                got = f", got {value!r}" if each.repr else ""  # what has no repr is a secret
+                raise ConfigError(f"{option} ({variable}): {reason}{got}") from None
         return cls(**values)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+from fastapi import APIRouter
 
 from trunkline_api.app import CHAT_PATH, Application, create_app
 from trunkline_api.auth import ApiKeys
@@ -97,6 +98,7 @@ def application(
     runs: FakeRuns | None = None,
     resources: Sequence[Resource] = (),
     config: Config = CONFIG,
+    routers: Sequence[APIRouter] = (),
     keys: ApiKeys | None = None,
     births: Births | None = None,
     **settings: Any,
@@ -112,7 +114,7 @@ def application(
         Targets(config.agents),
         births or FakeBirths(),
     )
-    return create_app(gateway, {CHAT_PATH: chat or ScriptedChat()}, resources)
+    return create_app(gateway, {CHAT_PATH: chat or ScriptedChat()}, resources, routers)
 
 
 def client(app: Application) -> httpx.AsyncClient:
