@@ -1,9 +1,10 @@
 """Stored responses: what a run was asked and what came of it, read by any API process."""
 
+import asyncio
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import orjson
 
@@ -19,6 +20,8 @@ from trunkline_shared.vault import Unreadable, Vault
 logger = logging.getLogger("trunkline.stored_responses")
 
 RECORD_VERSION = 1
+_LARGE = 64 * 1024
+_T = TypeVar("_T")
 _UNFINISHED: dict[bytes, ResponseStatus] = {
     b"queued": "queued",
     b"waiting": "queued",
@@ -45,13 +48,13 @@ class Record:
 @dataclass(frozen=True, slots=True)
 class Stored:
     """One response. Without a `folded` result its run has not ended, and `status` says how far
-    it got.
+    it got; with one the result tells.
     """
 
     run_id: str
     record: Record
     folded: Folded | None
-    status: ResponseStatus = "in_progress"
+    status: ResponseStatus = "completed"
 
     @property
     def about(self) -> About:
@@ -69,9 +72,10 @@ class StoredResponses:
         self._keys = keys
         self._vault = vault
 
-    def seal(self, record: Record) -> bytes:
+    async def seal(self, record: Record) -> bytes:
         """The record as `submit` stores it."""
-        return self._vault.seal(orjson.dumps(asdict(record)))
+        stored = orjson.dumps(record)
+        return await _aside(len(stored), lambda: self._vault.seal(stored))
 
     async def find(self, response: str, principal: str) -> Stored | None:
         """None for what does not exist, or is somebody else's."""
@@ -87,18 +91,19 @@ class StoredResponses:
         if sealed is None:
             return None
         try:
-            record = _record(self._vault.open(sealed))
+            record = await _aside(len(sealed), lambda: _record(self._vault.open(sealed)))
             if record.principal != principal:
                 return None
             if result is not None:
-                return Stored(run_id, record, decode(self._vault.open(result)), "completed")
+                folded = await _aside(len(result), lambda: decode(self._vault.open(result)))
+                return Stored(run_id, record, folded)
         except (Unreadable, ValueError) as error:
             logger.error("response %s cannot be read: %s", response, error)
             message = f"The response '{response}' is stored, but cannot be read."
             raise ApiError(500, message, SERVER_ERROR, "server_error") from error
         if state in _UNFINISHED:
             return Stored(run_id, record, None, _UNFINISHED[state])
-        return Stored(run_id, record, Folded(terminal=_LOST), "failed")
+        return Stored(run_id, record, Folded(terminal=_LOST))
 
     async def delete(self, response: str, principal: str) -> bool:
         """Whether there was such a response of this principal."""
@@ -130,6 +135,11 @@ class StoredResponses:
             turns += (said(stored.folded), stored.record.input)
             following = stored.record.previous
         return [item for turn in reversed(turns) for item in turn]
+
+
+async def _aside(size: int, work: Callable[[], _T]) -> _T:
+    """In a thread when it takes a while: others' streams are on the loop."""
+    return await asyncio.to_thread(work) if size > _LARGE else work()
 
 
 def _record(stored: bytes) -> Record:

@@ -64,10 +64,10 @@ class FakeStore:
         self.pipe.values[KEYS.result(run_id)] = self.vault.seal(encode(fold.result()))
         self.state(run_id, b"done")
 
-    def respond(self, record: Record, *events: RunEvent) -> RunId:
+    async def respond(self, record: Record, *events: RunEvent) -> RunId:
         """A whole response, from its request to its end if `events` have one."""
         run_id = new_run_id()
-        self.submit(run_id, self.stored.seal(record), b"running")
+        self.submit(run_id, await self.stored.seal(record), b"running")
         if events and isinstance(events[-1], Finished | Failed):
             self.finish(run_id, *events)
         return run_id

@@ -169,7 +169,7 @@ async def test_get_gives_the_response_as_it_was_replied() -> None:
     response = orjson.loads(replied.body)
     assert found.about.echo == {name: response[name] for name in found.about.echo}
     store = FakeStore()
-    run_id = store.respond(OURS, *ANSWER)
+    run_id = await store.respond(OURS, *ANSWER)
     got = await ask(store, "GET", f"/v1/responses/resp_{run_id}?beta=true&stream=false")
     assert got.headers["content-type"] == "application/json" and got.headers["x-request-id"]
     assert (got.json()["status"], got.json()["user"]) == ("completed", "u")
@@ -178,17 +178,17 @@ async def test_get_gives_the_response_as_it_was_replied() -> None:
 
 async def test_get_says_how_far_a_run_is_and_why_it_failed() -> None:
     store = FakeStore()
-    running = store.respond(OURS)
+    running = await store.respond(OURS)
     got = (await ask(store, "GET", f"/v1/responses/resp_{running}")).json()
     assert (got["status"], got["output"], got["usage"]) == ("in_progress", [], None)
-    failed = store.respond(OURS, Failed("worker_lost", "It died."))
+    failed = await store.respond(OURS, Failed("worker_lost", "It died."))
     got = (await ask(store, "GET", f"/v1/responses/resp_{failed}")).json()
     assert (got["status"], got["error"]["message"]) == ("failed", "It died.")
 
 
 async def test_a_deleted_response_is_404_from_then_on() -> None:
     store = FakeStore()
-    path = f"/v1/responses/resp_{store.respond(OURS, *ANSWER)}"
+    path = f"/v1/responses/resp_{await store.respond(OURS, *ANSWER)}"
     deleted = await ask(store, "DELETE", path)
     assert deleted.json() == {"id": path[14:], "object": "response", "deleted": True}
     for method in ("GET", "DELETE"):
@@ -198,7 +198,7 @@ async def test_a_deleted_response_is_404_from_then_on() -> None:
 
 async def test_others_and_those_without_a_key_learn_nothing() -> None:
     store = FakeStore()
-    path = f"/v1/responses/resp_{store.respond(OURS, *ANSWER)}"
+    path = f"/v1/responses/resp_{await store.respond(OURS, *ANSWER)}"
     for method in ("GET", "DELETE"):
         assert (await ask(store, method, path, key="bob-key")).status_code == 404
         assert (await ask(store, method, path, key="nobody")).status_code == 401
@@ -208,7 +208,7 @@ async def test_others_and_those_without_a_key_learn_nothing() -> None:
 @pytest.mark.parametrize(("query", "param"), [("stream=true", "stream"), ("starting_after=3", "")])
 async def test_a_stored_response_is_not_streamed(query: str, param: str) -> None:
     store = FakeStore()
-    path = f"/v1/responses/resp_{store.respond(OURS, *ANSWER)}?{query}"
+    path = f"/v1/responses/resp_{await store.respond(OURS, *ANSWER)}?{query}"
     refused = await ask(store, "GET", path)
     assert refused.status_code == 400
     assert error(refused)["param"] == (param or "starting_after")

@@ -23,7 +23,7 @@ def record(text: str = "hi", previous: str | None = None, principal: str = "ana"
 
 async def test_what_was_stored_is_found_with_its_result() -> None:
     store = FakeStore()
-    run_id = store.respond(record(), *ANSWER)
+    run_id = await store.respond(record(), *ANSWER)
     found = await store.stored.find(f"resp_{run_id}", "ana")
     assert found is not None and found.folded is not None
     assert (found.run_id, found.record) == (run_id, record())
@@ -33,10 +33,10 @@ async def test_what_was_stored_is_found_with_its_result() -> None:
 
 async def test_content_is_sealed() -> None:
     store = FakeStore()
-    store.respond(record("my secret"), TextDelta("another secret"), Finished("stop"))
+    await store.respond(record("my secret"), TextDelta("another secret"), Finished("stop"))
     assert b"secret" not in b"".join(v for v in store.pipe.values.values() if isinstance(v, bytes))
     clear = FakeStore(secret_key=None)
-    run_id = clear.respond(record(), *ANSWER)
+    run_id = await clear.respond(record(), *ANSWER)
     assert await clear.stored.find(f"resp_{run_id}", "ana") is not None
 
 
@@ -49,7 +49,7 @@ async def test_what_does_not_exist_is_not_found(response: str) -> None:
 
 async def test_what_is_somebody_elses_is_neither_found_nor_deleted() -> None:
     store = FakeStore()
-    response = f"resp_{store.respond(record(), *ANSWER)}"
+    response = f"resp_{await store.respond(record(), *ANSWER)}"
     assert await store.stored.find(response, "bob") is None
     assert not await store.stored.delete(response, "bob")
     assert await store.stored.find(response, "ana") is not None
@@ -57,7 +57,7 @@ async def test_what_is_somebody_elses_is_neither_found_nor_deleted() -> None:
 
 async def test_what_was_deleted_is_gone_with_its_result() -> None:
     store = FakeStore()
-    run_id = store.respond(record(), *ANSWER)
+    run_id = await store.respond(record(), *ANSWER)
     assert await store.stored.delete(f"resp_{run_id}", "ana")
     assert await store.stored.find(f"resp_{run_id}", "ana") is None
     assert not {KEYS.record(run_id), KEYS.result(run_id)} & store.pipe.values.keys()
@@ -71,7 +71,7 @@ async def test_without_a_result_the_runs_state_says_how_far_it_got(
     state: bytes, status: str
 ) -> None:
     store = FakeStore()
-    run_id = store.respond(record())
+    run_id = await store.respond(record())
     store.state(run_id, state)
     found = await store.stored.find(f"resp_{run_id}", "ana")
     assert found is not None
@@ -81,7 +81,7 @@ async def test_without_a_result_the_runs_state_says_how_far_it_got(
 @pytest.mark.parametrize("state", [None, b"done"])
 async def test_without_result_and_run_a_response_has_failed(state: bytes | None) -> None:
     store = FakeStore()
-    run_id = store.respond(record())
+    run_id = await store.respond(record())
     store.state(run_id, state)
     found = await store.stored.find(f"resp_{run_id}", "ana")
     assert found is not None and found.folded is not None
@@ -91,7 +91,7 @@ async def test_without_result_and_run_a_response_has_failed(state: bytes | None)
 
 async def test_a_result_that_a_script_wrote_in_clear_is_read() -> None:
     store = FakeStore()
-    run_id = store.respond(record())
+    run_id = await store.respond(record())
     store.pipe.values[KEYS.result(run_id)] = b'{"v":1,"end":["failed","worker_lost","It died."]}'
     found = await store.stored.find(f"resp_{run_id}", "ana")
     assert found is not None and found.folded is not None
@@ -101,12 +101,12 @@ async def test_a_result_that_a_script_wrote_in_clear_is_read() -> None:
 @pytest.mark.parametrize("damage", ["record", "result", "version", "key"])
 async def test_what_cannot_be_read_is_an_error_of_the_server(damage: str) -> None:
     store = FakeStore()
-    run_id = store.respond(record(), *ANSWER)
+    run_id = await store.respond(record(), *ANSWER)
     values = store.pipe.values
     if damage == "result":
         values[KEYS.result(run_id)] = b"{}"
     elif damage == "key":
-        values[KEYS.record(run_id)] = FakeStore("other").stored.seal(record())
+        values[KEYS.record(run_id)] = await FakeStore("other").stored.seal(record())
     else:
         broken = {"v": 99} if damage == "version" else {"v": 1, "unheard": "of"}
         values[KEYS.record(run_id)] = store.vault.seal(orjson.dumps(broken))
@@ -118,7 +118,7 @@ async def test_what_cannot_be_read_is_an_error_of_the_server(damage: str) -> Non
 @pytest.mark.parametrize("trouble", ["silent", "broken"])
 async def test_a_store_that_is_away_is_503(trouble: str) -> None:
     store = FakeStore()
-    response = f"resp_{store.respond(record(), *ANSWER)}"
+    response = f"resp_{await store.respond(record(), *ANSWER)}"
     setattr(store.pipe, trouble, True)
     for asking in (store.stored.find, store.stored.delete, store.stored.history):
         with pytest.raises(ApiError) as caught:
@@ -131,7 +131,7 @@ async def test_a_chain_is_all_that_was_asked_and_said_in_order() -> None:
     previous = None
     for turn in ("one", "two", "three"):
         answer = (TextDelta(f"said {turn}"), Finished("stop"))
-        previous = f"resp_{store.respond(record(turn, previous), *answer)}"
+        previous = f"resp_{await store.respond(record(turn, previous), *answer)}"
     assert previous is not None
     assert await store.stored.history(previous, "ana") == [
         each
@@ -142,8 +142,8 @@ async def test_a_chain_is_all_that_was_asked_and_said_in_order() -> None:
 
 async def test_a_chain_with_a_gap_is_refused_with_its_name() -> None:
     store = FakeStore()
-    first = f"resp_{store.respond(record(), *ANSWER)}"
-    second = f"resp_{store.respond(record('more', first), *ANSWER)}"
+    first = f"resp_{await store.respond(record(), *ANSWER)}"
+    second = f"resp_{await store.respond(record('more', first), *ANSWER)}"
     await store.stored.delete(first, "ana")
     for asked in (first, second):
         with pytest.raises(ApiError, match=first) as caught:
@@ -158,5 +158,12 @@ async def test_a_chain_with_a_gap_is_refused_with_its_name() -> None:
 async def test_a_response_that_has_not_ended_cannot_be_followed() -> None:
     store = FakeStore()
     with pytest.raises(ApiError, match="has not ended") as caught:
-        await store.stored.history(f"resp_{store.respond(record())}", "ana")
+        await store.stored.history(f"resp_{await store.respond(record())}", "ana")
     assert (caught.value.status, caught.value.param) == (400, "previous_response_id")
+
+
+async def test_what_is_large_comes_back_whole_too() -> None:
+    store, text = FakeStore(), "word " * 50_000
+    run_id = await store.respond(record(text), TextDelta(text), Finished("stop"))
+    history = await store.stored.history(f"resp_{run_id}", "ana")
+    assert history == [message("user", text), message("assistant", text)]

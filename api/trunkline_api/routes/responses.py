@@ -50,7 +50,7 @@ class ResponsesQuestion:
             previous=previous,
             created=created_ms(asked.run_id) // 1000,
         )
-        return asked, self.stored.seal(record)
+        return asked, await self.stored.seal(record)
 
     def renderer(self, run: RunRequest) -> ResponsesRenderer:
         return ResponsesRenderer(self._about(run))
