@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+import orjson
+
 from trunkline_api.auth import Principal
 from trunkline_api.body import ClientLeft, read_body
 from trunkline_api.conversation_id import named_conversation, new_conversation
@@ -22,6 +24,7 @@ from trunkline_api.targets import Target, Targets
 from trunkline_shared.errors import RedisUnavailable, Refused
 from trunkline_shared.events import Failed, RunEvent
 from trunkline_shared.fold import Fold, Folded
+from trunkline_shared.profile import MODEL_PREFIX
 from trunkline_shared.run import RunRequest, new_run_id
 
 SSE_HEADERS: Final = [
@@ -29,6 +32,9 @@ SSE_HEADERS: Final = [
     (b"cache-control", b"no-cache, no-transform"),
     (b"x-accel-buffering", b"no"),
 ]
+
+
+_PROFILE_PREFIX: Final = MODEL_PREFIX.encode()
 
 
 class Renderer(Protocol):
@@ -99,10 +105,11 @@ class Answer:
             max_bytes=self._settings.max_body_bytes,
             timeout_s=self._settings.body_timeout_s,
         )
+        # First, because a reply that is an error tells the conversation too.
+        if not exchange.conversation and self._targets.converses(_model_in(body)):
+            exchange.conversation = new_conversation()
         question = self._parse(body)
         target = await self._targets.find(question.model, principal)
-        if target.converses and not exchange.conversation:
-            exchange.conversation = new_conversation()
         run, record = await question.ask(self._plain_run(target, principal, exchange), principal)
         admission = Admission(target.agent, principal.max_concurrent, record)
         try:
@@ -214,6 +221,17 @@ async def _send_json(send: Send, body: bytes) -> None:
     ]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def _model_in(body: bytes) -> str:
+    """What a body names as `model`, right or wrong."""
+    if _PROFILE_PREFIX not in body:
+        return ""
+    try:
+        values = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return ""
+    return str(values.get("model")) if isinstance(values, dict) else ""
 
 
 def _client_left(error: Exception) -> bool:

@@ -21,13 +21,11 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`profile` is the sealed LLM that the agent is to use, "" for its own. Runs of one that
-    `converses` are always part of a conversation, a new one unless the caller names it."""
+    """`profile` is the sealed LLM that the agent is to use, "" for its own."""
 
     model: str
     agent: AgentConfig
     profile: str = ""
-    converses: bool = False
 
 
 class SavedProfiles(Protocol):
@@ -56,12 +54,16 @@ class Targets:
         """Raises ApiError: 404 for a model that does not exist, 403 for one that is not allowed,
         400 for one that no profile can be."""
         agent = self._agents.get(model)
-        if agent is None and model.startswith(MODEL_PREFIX):
+        if self.converses(model):
             return await self._of_profile(model, principal)
         if agent is None:
             raise model_not_found(model, filter(principal.may_use, self._agents))
         check_allowed(model, principal)
         return Target(model, agent)
+
+    def converses(self, model: str) -> bool:
+        """Whether runs of this model are always part of a conversation."""
+        return model.startswith(MODEL_PREFIX) and model not in self._agents
 
     async def listed(self, principal: Principal) -> list[Target]:
         """All that the principal may use: agents in their order, then profiles by name, whose
@@ -69,7 +71,7 @@ class Targets:
         found = {model: Target(model, agent) for model, agent in self._agents.items()}
         for name in await self._answered(self._profiles.names()):
             model = MODEL_PREFIX + name
-            found.setdefault(model, Target(model, self._profile_agent, converses=True))
+            found.setdefault(model, Target(model, self._profile_agent))
         return [target for model, target in found.items() if principal.may_use(model)]
 
     async def _of_profile(self, model: str, principal: Principal) -> Target:
@@ -84,7 +86,7 @@ class Targets:
         if sealed is None:
             raise profile_not_found(name)
         check_allowed(model, principal)
-        return Target(model, self._profile_agent, profile=sealed, converses=True)
+        return Target(model, self._profile_agent, sealed)
 
     async def _answered(self, answer: Awaitable[_T]) -> _T:
         try:

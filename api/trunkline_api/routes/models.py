@@ -9,6 +9,7 @@ from trunkline_api.deps import principal_of
 from trunkline_api.gateway import Gateway
 from trunkline_api.targets import Target
 from trunkline_api.wire.models import ModelList, ModelObject
+from trunkline_shared.profile import PROFILE_AGENT
 
 
 def models_router(gateway: Gateway) -> APIRouter:
@@ -39,6 +40,6 @@ def _model(target: Target, created: int) -> ModelObject:
     return ModelObject(
         id=target.model,
         created=created,
-        owned_by="openhands" if target.converses else "trunkline",
+        owned_by="openhands" if target.agent.name == PROFILE_AGENT else "trunkline",
         description=target.agent.description,
     )
