@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         each.add_argument(
             "--no-docs", dest="docs", action="store_const", const=False, help="no /docs, /redoc"
         )
-    for each in (api, worker):
+    for each in (serve, api, worker):
         each.add_argument("--parent-pipe", type=int, help=argparse.SUPPRESS)
     return parser
 
