@@ -15,6 +15,8 @@ class Option:
     metavar: str | None = None
     choices: tuple[str, ...] | None = None
     many: bool = False
+    switches: tuple[tuple[str, str, Any], ...] = ()
+    """Flags without a value, at most one of which stands for the option: flag, help, value."""
 
     @property
     def name(self) -> str:
@@ -32,7 +34,15 @@ API = (
     Option("--port", "port to listen on (8000); 0 with serve: any free one", "PORT"),
     Option("--api-key", "a key that opens the door; may be given again", "KEY", many=True),
     Option("--api-key-file", "one key a line, `name:key` or `key`", "FILE"),
-    Option("--cors-origins", "comma list, or * for all; off unless given", "ORIGINS"),
+    Option(
+        "--cors-origins",
+        "comma list, or * for all; off unless given",
+        "ORIGINS",
+        switches=(
+            ("--cors", "any origin, like --cors-origins '*'", ("*",)),
+            ("--no-cors", "no origin, whatever the variable says", ()),
+        ),
+    ),
 )
 WORKER = (
     Option("--slots", "runs at once in one worker (100)", "N"),
@@ -93,7 +103,9 @@ def _parser() -> argparse.ArgumentParser:
         each.add_argument("config", metavar="CONFIG", help="the agents, in YAML")
     for each in (serve, api):
         each.add_argument(
-            "--no-docs", dest="docs", action="store_const", const=False, help="no /docs, /redoc"
+            "--docs",
+            action=argparse.BooleanOptionalAction,
+            help="/docs, /redoc and /openapi.json (on)",
         )
     for each in (serve, api, worker):
         each.add_argument("--parent-pipe", type=int, help=argparse.SUPPRESS)
@@ -101,7 +113,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add(parser: argparse.ArgumentParser, option: Option) -> None:
-    parser.add_argument(
+    group = parser.add_mutually_exclusive_group() if option.switches else parser
+    for flag, help, value in option.switches:
+        group.add_argument(flag, dest=option.name, action="store_const", const=value, help=help)
+    group.add_argument(
         option.flag,
         help=option.help,
         metavar=option.metavar,

@@ -1,4 +1,4 @@
-"""`trunkline check`: the agents of a configuration file and what each lacks here."""
+"""`trunkline check`: a file's agents, what each lacks here, and which keys have no effect."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,11 @@ from trunkline_shared.config.readiness import Readiness, readiness
 from trunkline_shared.errors import ConfigError
 
 _HEADINGS = ("agent", "type", "model", "pool", "lacks")
+_IGNORED_HEADINGS = ("ignored", "line", "because")
 
 
 def check(path: Path, environ: Mapping[str, str], out: TextIO) -> int:
-    """Prints the table; answers 0, or 1 after one line on stderr if the file is wrong.
+    """Prints the tables; answers 0, or 1 after one line on stderr if the file is wrong.
 
     An agent that lacks something is shown, not an error: the others run without it.
     """
@@ -28,6 +29,9 @@ def check(path: Path, environ: Mapping[str, str], out: TextIO) -> int:
         print(line, file=out)
     runnable = sum(state.runnable for _, state in found)
     print(f"\n{runnable} of {len(found)} agents can run here.", file=out)
+    if config.ignored:
+        rows = [(each.key, each.place, each.reason) for each in config.ignored]
+        print("", *_aligned([_IGNORED_HEADINGS, *rows]), sep="\n", file=out)
     return 0
 
 
