@@ -31,6 +31,10 @@ def _run(arguments: Arguments, environ: Mapping[str, str]) -> int:
         from trunkline.parent_pipe import end_with_parent
 
         end_with_parent(arguments.parent_pipe)
+    if arguments.command == "keys":
+        from trunkline.keys_command import run_keys
+
+        return run_keys(arguments.options, environ)
     config = Path(arguments.config) if arguments.config else None
     if arguments.command == "serve" or config is None:
         from trunkline.serve import serve

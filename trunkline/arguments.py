@@ -53,8 +53,11 @@ SERVE = (
     Option("--data-dir", "where the embedded Redis keeps its data", "DIR"),
     Option("--workers", "worker processes (1)", "N"),
 )
+KEYS = (*COMMON[:2], SERVE[0])
 EPILOG = """Every option is also a variable: --redis-url is TRUNKLINE_REDIS_URL; an option wins.
 Settings that are variables only stand in docs/configuration.md."""
+KEYS_EPILOG = """Without --redis-url (TRUNKLINE_REDIS_URL) it is the Redis of the `trunkline serve`
+that runs on --data-dir (TRUNKLINE_DATA_DIR). --prefix is TRUNKLINE_PREFIX."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,40 @@ def _parser() -> argparse.ArgumentParser:
         )
     for each in (serve, api, worker):
         each.add_argument("--parent-pipe", type=int, help=argparse.SUPPRESS)
+    _add_keys(command("keys", "make, list and revoke API keys that are kept in Redis"))
     return parser
+
+
+def _add_keys(keys: argparse.ArgumentParser) -> None:
+    actions = keys.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def action(name: str, help: str) -> argparse.ArgumentParser:
+        made = actions.add_parser(name, help=help, description=help, epilog=KEYS_EPILOG)
+        for option in KEYS:
+            _add(made, option)
+        return made
+
+    create = action("create", "make a key and print it, once")
+    create.add_argument("name", metavar="NAME", help="who it stands for")
+    create.add_argument(
+        "--models",
+        nargs="+",
+        action="extend",
+        metavar="PATTERN",
+        help="the models that it may use, as in 'team-*' (all)",
+    )
+    create.add_argument(
+        "--max-concurrent", metavar="N", help="runs at once; 0: any number (as the server's)"
+    )
+    create.add_argument(
+        "--expires", metavar="WHEN", help="30d, 12h, or a day, on which it ends at 00:00 UTC"
+    )
+    create.add_argument(
+        "--admin", action="store_const", const=True, help="may change what all callers share"
+    )
+    action("list", "list all keys that were ever made; shows no key")
+    revoke = action("revoke", "end a key, at once and everywhere")
+    revoke.add_argument("which", metavar="NAME|ID", help="as `trunkline keys list` shows it")
 
 
 def _add(parser: argparse.ArgumentParser, option: Option) -> None:

@@ -41,6 +41,7 @@ class Supervisor:
         self._added: dict[str, str] = {}  # to the environment of every child
         self._redis_url = plan.settings.redis_url
         self._port = plan.api.port
+        self._has_stored_keys = False
         self._keepers: list[WorkerKeeper] = []
         self._keeping: list[asyncio.Task[None]] = []
         self._api: Child | None = None
@@ -86,7 +87,9 @@ class Supervisor:
         async with make_redis(settings) as client:
             await check_redis(client)
             self._added = self._for_children()
-            news = Announcements(client, Keys(self._plan.settings.prefix), self._plan.pools)
+            keys = Keys(settings.prefix)
+            self._has_stored_keys = bool(await client.exists(keys.api_keys))
+            news = Announcements(client, keys, self._plan.pools)
             await news.note_known()
             for number in range(1, self._plan.settings.workers + 1):
                 self._keep_worker(f"worker-{number}")
@@ -129,6 +132,8 @@ class Supervisor:
         api = self._plan.api
         url = base_url(api.host, self._port)
         variable = key_variable(api, self._plan.api_environ)
+        if variable is None and self._has_stored_keys:
+            variable = "TRUNKLINE_API_KEY"
         agents = self._plan.config.agents
         models = {name: readiness(agents[name], self._plan.worker_environ) for name in agents}
         # Nobody may read it any more; we serve all the same.
