@@ -22,6 +22,7 @@ from trunkline_shared.connection import check_redis, make_redis
 from trunkline_shared.errors import StartError
 from trunkline_shared.keys import Keys
 from trunkline_shared.logs import log_event
+from trunkline_shared.owned import heed_cancellation
 
 ANNOUNCE_TIMEOUT_S = 30.0  # the port opens then, worker or not
 OPEN_TIMEOUT_S = 60.0
@@ -91,6 +92,7 @@ class Supervisor:
             self._has_stored_keys = bool(await client.exists(keys.api_keys))
             news = Announcements(client, keys, self._plan.pools)
             await news.note_known()
+            heed_cancellation()
             for number in range(1, self._plan.settings.workers + 1):
                 self._keep_worker(f"worker-{number}")
             failures = [keeper.has_failed.wait() for keeper in self._keepers]
