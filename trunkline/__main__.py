@@ -24,9 +24,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 # Each command imports only what it runs: the API's image has no worker in it.
 def _run(arguments: Arguments, environ: Mapping[str, str]) -> int:
-    if arguments.parent_pipe is None:  # the parent of a child has said it already
+    if arguments.command == "serve" or arguments.parent_pipe is None:  # else serve has said it
         for sentence in unknown_variables(environ):
             print(f"trunkline: {sentence}", file=sys.stderr)
+    if arguments.parent_pipe is not None:
+        from trunkline.parent_pipe import end_with_parent
+
+        end_with_parent(arguments.parent_pipe)
     if arguments.command == "keys":
         from trunkline.keys_command import run_keys
 
@@ -40,10 +44,6 @@ def _run(arguments: Arguments, environ: Mapping[str, str]) -> int:
         from trunkline.check import check
 
         return check(config, environ, sys.stdout)
-    if arguments.parent_pipe is not None:
-        from trunkline.parent_pipe import end_with_parent
-
-        end_with_parent(arguments.parent_pipe)
     from trunkline.tiers import run_tier
 
     return run_tier(arguments.command, config, arguments.options, environ)

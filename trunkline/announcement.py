@@ -7,6 +7,7 @@ import redis
 import redis.asyncio
 
 from trunkline_shared.keys import Keys
+from trunkline_shared.owned import heed_cancellation
 
 _ASK_AGAIN_S = 0.05
 
@@ -31,6 +32,7 @@ class Announcements:
                     return
             except redis.RedisError:
                 pass  # its end is noticed elsewhere, and a blip passes
+            heed_cancellation()
             await asyncio.sleep(_ASK_AGAIN_S)
 
     async def _announced(self) -> set[bytes]:

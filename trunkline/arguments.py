@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
             action=argparse.BooleanOptionalAction,
             help="/docs, /redoc and /openapi.json (on)",
         )
-    for each in (api, worker):
+    for each in (serve, api, worker):
         each.add_argument("--parent-pipe", type=int, help=argparse.SUPPRESS)
     _add_keys(command("keys", "make, list and revoke API keys that are kept in Redis"))
     return parser

@@ -4,15 +4,28 @@ import json
 import shlex
 from collections.abc import Mapping
 
+from trunkline.plan import is_callers_key
+from trunkline_api.settings import ApiSettings
 from trunkline_shared.config.readiness import Readiness
 
 PROMPT = "Hello there, say this word by word."
 
 
-def banner(url: str, models: Mapping[str, Readiness], *, keys: bool) -> str:
+def key_variable(api: ApiSettings, environ: Mapping[str, str]) -> str | None:
+    """Where the printed line may find a key; None where it needs none."""
+    if api.api_key or api.api_key_file:
+        return "TRUNKLINE_API_KEY"
+    if not api.session_api_key:
+        return None
+    first = api.session_api_key[0]
+    holding = [n for n, v in environ.items() if is_callers_key(n) and v.split(",")[0] == first]
+    return min(holding, default="TRUNKLINE_API_KEY")  # a list in JSON holds it otherwise
+
+
+def banner(url: str, models: Mapping[str, Readiness], variable: str | None) -> str:
     """Base URL, models with what they lack, and a curl line to paste for one that can run.
 
-    With `keys` the line needs $TRUNKLINE_API_KEY.
+    With `variable` the line needs a key in it.
     """
     shown = [
         name if readiness.runnable else f"{name} ({readiness.missing[0]})"
@@ -21,16 +34,16 @@ def banner(url: str, models: Mapping[str, Readiness], *, keys: bool) -> str:
     lines = [f"Trunkline serves {url}/v1", f"models: {', '.join(shown)}"]
     runnable = [name for name, readiness in models.items() if readiness.runnable]
     if runnable:
-        lines.append("try it, with one of your keys in TRUNKLINE_API_KEY:" if keys else "try it:")
-        lines.append(f"  {curl(url, runnable[0], keys=keys)}")
+        lines.append(f"try it, with one of your keys in {variable}:" if variable else "try it:")
+        lines.append(f"  {curl(url, runnable[0], variable)}")
     return "\n".join(lines)
 
 
-def curl(url: str, model: str, *, keys: bool) -> str:
+def curl(url: str, model: str, variable: str | None) -> str:
     body = {"model": model, "stream": True, "messages": [{"role": "user", "content": PROMPT}]}
     words = ["curl -N", shlex.quote(f"{url}/v1/chat/completions")]
-    if keys:
-        words.append('-H "Authorization: Bearer ${TRUNKLINE_API_KEY%%,*}"')  # may be a list
+    if variable:
+        words.append(f'-H "Authorization: Bearer ${{{variable}%%,*}}"')  # may be a list
     words.append("-H 'Content-Type: application/json'")
     words.append(f"-d {shlex.quote(json.dumps(body))}")
     return " ".join(words)

@@ -1,4 +1,4 @@
-"""A child's end of the pipe by which it notices that `trunkline serve` is gone."""
+"""A child's end of the pipe by which it notices that its parent is gone."""
 
 import os
 import signal

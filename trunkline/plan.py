@@ -12,10 +12,13 @@ from trunkline_shared.config.interpolate import variables_in
 from trunkline_shared.config.load import load_config
 from trunkline_shared.config.models import Config
 from trunkline_shared.config.providers import PROVIDERS
+from trunkline_shared.openhands_settings import is_openhands_key
 from trunkline_worker.settings import WorkerSettings
 
 BUILTIN_AGENTS = Path(__file__).with_name("builtin_agents.yml")
-CALLERS_KEYS = frozenset({"TRUNKLINE_API_KEY", "TRUNKLINE_API_KEY_FILE"})
+CALLERS_KEYS = frozenset(
+    {"TRUNKLINE_API_KEY", "TRUNKLINE_API_KEY_FILE", "TRUNKLINE_SESSION_API_KEY"}
+)
 GRACE_AFTER_DRAIN_S = 2.0  # so that the API can still pass on what the workers say last
 
 CLOSING_S = 4.0  # for connections and files, after the streams
@@ -23,7 +26,8 @@ CLOSING_S = 4.0  # for connections and files, after the streams
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Commands lack the URL of Redis, the port, and the pipe; the supervisor adds those."""
+    """Commands lack the URL of Redis, the port, and the pipe, environments the secret key; the
+    supervisor adds those."""
 
     config: Config
     settings: ServeSettings
@@ -60,15 +64,21 @@ def make_plan(
         search_path=environ.get("PATH", ""),
         stop_timeout_s=max(worker.drain_s, api.grace_s) + CLOSING_S,
         api_environ=_without(children, _provider_keys(config)),
-        worker_environ=_without(children, CALLERS_KEYS),
+        worker_environ=_without(children, filter(is_callers_key, children)),
         # -P: a file of the user's directory must not stand in for a module of ours.
         api_command=(sys.executable, "-P", "-m", "trunkline", "api", str(path)),
         worker_command=(sys.executable, "-P", "-m", "trunkline", "worker", str(path)),
     )
 
 
+def is_callers_key(name: str) -> bool:
+    """Whether a variable of this name holds keys of our callers, or says where they are."""
+    return name in CALLERS_KEYS or is_openhands_key(name)
+
+
 def _without(environ: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
-    return {name: value for name, value in environ.items() if name not in names}
+    unwanted = set(names)
+    return {name: value for name, value in environ.items() if name not in unwanted}
 
 
 def _provider_keys(config: Config) -> frozenset[str]:

@@ -9,18 +9,20 @@ from dataclasses import replace
 from typing import Any
 
 from trunkline.announcement import Announcements
-from trunkline.banner import banner
+from trunkline.banner import banner, key_variable
 from trunkline.child import Child
 from trunkline.embedded_redis import EmbeddedRedis
 from trunkline.interrupts import Interrupts
 from trunkline.plan import Plan
 from trunkline.port import base_url, free_port, until_open
+from trunkline.secret_key import keep_key, kept_key
 from trunkline.worker_keeper import WorkerKeeper
 from trunkline_shared.config.readiness import readiness
 from trunkline_shared.connection import check_redis, make_redis
 from trunkline_shared.errors import StartError
 from trunkline_shared.keys import Keys
 from trunkline_shared.logs import log_event
+from trunkline_shared.owned import heed_cancellation
 
 ANNOUNCE_TIMEOUT_S = 30.0  # the port opens then, worker or not
 OPEN_TIMEOUT_S = 60.0
@@ -37,6 +39,7 @@ class Supervisor:
         self._plan = plan
         self._interrupts = interrupts
         self._redis: EmbeddedRedis | None = None
+        self._added: dict[str, str] = {}  # to the environment of every child
         self._redis_url = plan.settings.redis_url
         self._port = plan.api.port
         self._has_stored_keys = False
@@ -84,14 +87,30 @@ class Supervisor:
         settings = replace(self._plan.settings, redis_url=self._redis_url)
         async with make_redis(settings) as client:
             await check_redis(client)
+            self._added = self._for_children()
             keys = Keys(settings.prefix)
             self._has_stored_keys = bool(await client.exists(keys.api_keys))
             news = Announcements(client, keys, self._plan.pools)
             await news.note_known()
+            heed_cancellation()
             for number in range(1, self._plan.settings.workers + 1):
                 self._keep_worker(f"worker-{number}")
             failures = [keeper.has_failed.wait() for keeper in self._keepers]
             await _first_of(ANNOUNCE_TIMEOUT_S, news.first_new(), *failures, *self._redis_end())
+
+    def _for_children(self) -> dict[str, str]:
+        settings, path = self._plan.settings, self._plan.data_path
+        previous = list(settings.previous_secret_keys)
+        secret_key = settings.secret_key or keep_key(path)
+        # What was stored before somebody configured a key must still open.
+        if settings.secret_key and (kept := kept_key(path)):
+            previous.append(kept)
+        return {
+            "TRUNKLINE_REDIS_URL": self._redis_url,
+            "TRUNKLINE_PORT": str(self._port),
+            "TRUNKLINE_SECRET_KEY": secret_key,
+            "TRUNKLINE_PREVIOUS_SECRET_KEYS": ",".join(previous),
+        }
 
     def _keep_worker(self, name: str) -> None:
         keeper = WorkerKeeper(
@@ -104,23 +123,24 @@ class Supervisor:
         self, name: str, command: tuple[str, ...], environ: Mapping[str, str]
     ) -> Child:
         read_end = self._pipe[0]
-        added = {"TRUNKLINE_REDIS_URL": self._redis_url, "TRUNKLINE_PORT": str(self._port)}
         return Child(
             name,
             (*command, "--parent-pipe", str(read_end)),
-            {**environ, **added},
+            {**environ, **self._added},
             pass_fds=(read_end,),
         )
 
     def _greet(self) -> None:
         api = self._plan.api
         url = base_url(api.host, self._port)
-        keys = bool(api.api_key or api.api_key_file) or self._has_stored_keys
+        variable = key_variable(api, self._plan.api_environ)
+        if variable is None and self._has_stored_keys:
+            variable = "TRUNKLINE_API_KEY"
         agents = self._plan.config.agents
         models = {name: readiness(agents[name], self._plan.worker_environ) for name in agents}
         # Nobody may read it any more; we serve all the same.
         with contextlib.suppress(BrokenPipeError):
-            print(banner(url, models, keys=keys), flush=True)
+            print(banner(url, models, variable), flush=True)
 
     def _redis_end(self) -> list[Awaitable[int]]:
         return [self._redis.child.wait()] if self._redis else []

@@ -31,6 +31,17 @@ async def end_owned(*tasks: asyncio.Task[None] | None) -> None:
     await asyncio.gather(*alive, return_exceptions=True)
 
 
+def heed_cancellation() -> None:
+    """Raises CancelledError if this task was cancelled and whatever it awaited has swallowed that.
+
+    Python 3.11's `wait_for`, in which redis-py sends, does when the cancellation comes with the
+    end of what it waits for.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 def end_process_when_broken(loop: asyncio.AbstractEventLoop) -> None:
     """For processes of our own: a broken one ends in order, and whoever started it sees that."""
 

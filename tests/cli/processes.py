@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from tests.fakes.redis_server import binary_for_tests
 
@@ -51,17 +51,18 @@ def command_line(pid: int) -> str:
         return ""
 
 
-class Serve:
-    """A running `serve`; everything that it started is gone when `with` ends."""
+class Process:
+    """A running program; everything that it started is gone when `with` ends."""
 
     def __init__(
-        self, *arguments: str, module: str = "trunkline", environ: dict[str, str] | None = None
+        self, *command: str, environ: dict[str, str] | None = None, cwd: Path | None = None
     ) -> None:
         self.out: list[str] = []
         self.err: list[str] = []
         self._seen: set[int] = set()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", module, "serve", *arguments],
+            command,
+            cwd=cwd,
             env={**clean_environ(), **(environ or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -78,8 +79,8 @@ class Serve:
 
     @property
     def url(self) -> str:
-        """Its base URL without /v1, once it has printed that."""
-        eventually("serve is open", lambda: self._printed("try it") or self.process.poll())
+        """The base URL, without /v1, that `serve` has printed, once it has."""
+        self.printed("try it")
         assert self.process.poll() is None, "".join(self.err)
         return self.out[0].split()[-1].removesuffix("/v1")
 
@@ -112,7 +113,19 @@ class Serve:
             reader.join(PATIENCE_S)
         return code
 
-    def __enter__(self) -> "Serve":
+    def printed(self, word: str) -> str:
+        """The first line on standard output with this word."""
+        found: list[str] = []
+
+        def look() -> bool:
+            found[:] = [line for line in self.out if word in line]
+            return bool(found) or self.process.poll() is not None
+
+        eventually(f"it prints {word!r}", look)
+        assert found, "".join(self.err)
+        return found[0]
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -127,8 +140,14 @@ class Serve:
             if stream:
                 stream.close()
 
-    def _printed(self, word: str) -> bool:
-        return any(word in line for line in self.out)
+
+class Serve(Process):
+    """A running `serve`."""
+
+    def __init__(
+        self, *arguments: str, module: str = "trunkline", environ: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(sys.executable, "-m", module, "serve", *arguments, environ=environ)
 
 
 def clean_environ() -> dict[str, str]:

@@ -67,6 +67,22 @@ def test_no_tier_gets_the_keys_of_the_other(tmp_path: Path) -> None:
     assert environ.keys() - plan.worker_environ.keys() == {"TRUNKLINE_API_KEY"}
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SESSION_API_KEY",
+        "OH_SESSION_API_KEYS_0",
+        "OH_SESSION_API_KEYS",
+        "TRUNKLINE_SESSION_API_KEY",
+    ],
+)
+def test_session_keys_reach_no_worker(name: str) -> None:
+    plan = make_plan(None, {}, {name: "a-session-key", "HOME": "/root"})
+    assert plan.api.session_api_key == ("a-session-key",)
+    assert plan.api_environ[name] == "a-session-key"
+    assert "a-session-key" not in plan.worker_environ.values()
+
+
 def test_a_misspelt_variable_is_told_and_others_are_left_alone() -> None:
     environ = {
         "TRUNKLINE_API_KEYS": "k",

@@ -1,15 +1,9 @@
-import json
-import shlex
 import socket
 
 import pytest
 
-from trunkline.banner import banner, curl
 from trunkline.port import base_url, free_port, until_open
-from trunkline_shared.config.readiness import Readiness
 from trunkline_shared.errors import StartError
-
-READY = Readiness(True)
 
 
 def test_a_free_port_is_itself_and_zero_is_any() -> None:
@@ -50,21 +44,3 @@ def test_the_printed_url_is_one_that_this_machine_reaches() -> None:
 async def test_until_open_waits_for_the_listener() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         await until_open("0.0.0.0", listener.getsockname()[1])
-
-
-def test_the_curl_line_survives_a_shell() -> None:
-    words = shlex.split(curl("http://h:1", 'o\'brien "$HOME"', keys=False))
-    assert words[:3] == ["curl", "-N", "http://h:1/v1/chat/completions"]
-    assert json.loads(words[-1])["model"] == 'o\'brien "$HOME"'
-
-
-def test_the_key_is_named_only_where_one_is_needed() -> None:
-    assert "TRUNKLINE_API_KEY" in banner("http://h:1", {"a": READY}, keys=True)
-    lacking = Readiness(False, ("A_KEY is not set",))
-    shown = banner("http://h:1", {"a": lacking, "b": READY}, keys=False)
-    assert "TRUNKLINE_API_KEY" not in shown
-    assert shown.splitlines()[:2] == [
-        "Trunkline serves http://h:1/v1",
-        "models: a (A_KEY is not set), b",
-    ]
-    assert '"model": "b"' in shown

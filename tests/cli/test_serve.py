@@ -91,8 +91,11 @@ def test_the_printed_curl_line_works_when_pasted(serve: Serve) -> None:
     assert pasted(serve, {}).endswith("data: [DONE]\n\n")
 
 
-def test_the_printed_curl_line_takes_the_key_from_the_variable(data_dir: str) -> None:
-    environ = {"TRUNKLINE_API_KEY": "first-key,second-key"}
+@pytest.mark.parametrize("variable", ["TRUNKLINE_API_KEY", "SESSION_API_KEY"])
+def test_the_printed_curl_line_takes_the_key_from_the_variable(
+    data_dir: str, variable: str
+) -> None:
+    environ = {variable: "first-key,second-key" if variable.startswith("T") else "first-key"}
     with Serve("--data-dir", data_dir, "--port", "0", environ=environ) as serve:
         assert ask(serve, "echo", "hello").status == 401
         assert pasted(serve, environ).endswith("data: [DONE]\n\n")

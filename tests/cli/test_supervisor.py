@@ -19,8 +19,10 @@ class Start:
         self.data_dir = data_dir
         self.started: list[Serve] = []
 
-    def __call__(self, *arguments: str, **fakes: str) -> Serve:
-        environ = {f"FAKE_{tier.upper()}": behaviour for tier, behaviour in fakes.items()}
+    def __call__(
+        self, *arguments: str, api: str = "good", worker: str = "good", **more: str
+    ) -> Serve:
+        environ = {"FAKE_API": api, "FAKE_WORKER": worker, **more}
         where = ("--data-dir", str(self.data_dir), "--port", "0")
         serve = Serve(*where, *arguments, module=FAKES, environ=environ)
         self.started.append(serve)
@@ -163,6 +165,55 @@ def test_its_children_hear_no_signal_of_the_terminal(start: Start) -> None:
     assert serve.url
     sessions = {session(pid) for pid in (serve.process.pid, *descendants(serve.process.pid))}
     assert len(sessions) == 4
+
+
+def test_all_tiers_get_the_key_that_is_kept_with_the_data(start: Start) -> None:
+    kept = keys_of_tiers(start())
+    assert kept == keys_of_tiers(start())
+    assert kept == ((start.data_dir / "secret.key").read_text().strip(), "")
+
+
+def test_a_configured_key_comes_first_and_opens_what_the_kept_one_sealed(start: Start) -> None:
+    kept, _ = keys_of_tiers(start())
+    assert keys_of_tiers(start(OH_SECRET_KEY="theirs")) == ("theirs", kept)
+    given = {"SESSION_API_KEY": "session", "OH_PREVIOUS_SECRET_KEYS_0": "older"}
+    assert keys_of_tiers(start(**given)) == ("session", f"older,{kept}")
+    assert keys_of_tiers(start()) == (kept, "")
+
+
+def test_no_key_is_kept_where_one_is_configured(start: Start) -> None:
+    assert keys_of_tiers(start(TRUNKLINE_SECRET_KEY="ours")) == ("ours", "")
+    assert not (start.data_dir / "secret.key").exists()
+
+
+def test_a_key_that_others_can_read_is_one_line(start: Start) -> None:
+    start.data_dir.mkdir()
+    path = start.data_dir / "secret.key"
+    path.write_text("key")
+    path.chmod(0o644)
+    serve = start()
+    assert serve.end() != 0
+    assert serve.err[-1] == f"trunkline: others can read {path} (mode 644): chmod 600 it\n"
+    assert "Traceback" not in "".join(serve.err)
+
+
+def keys_of_tiers(serve: Serve) -> tuple[str, str]:
+    """The secret key and the previous ones that both tiers of a new `serve` got; it then ends."""
+    names = ("TRUNKLINE_SECRET_KEY", "TRUNKLINE_PREVIOUS_SECRET_KEYS")
+    assert serve.url
+    found = {
+        tuple(environ_of(serve.child(tier)).get(name, "") for name in names)
+        for tier in ("api", "worker")
+    }
+    serve.signal(signal.SIGTERM)
+    assert serve.end() == 0
+    ((key, previous),) = found
+    return key, previous
+
+
+def environ_of(pid: int) -> dict[str, str]:
+    pairs = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
 
 
 def kill(pid: int) -> None:

@@ -1,9 +1,16 @@
 """Tasks that must not die unnoticed."""
 
 import asyncio
+import contextlib
 import signal
 
-from trunkline_shared.owned import FATAL, end_owned, end_process_when_broken, start_owned
+from trunkline_shared.owned import (
+    FATAL,
+    end_owned,
+    end_process_when_broken,
+    heed_cancellation,
+    start_owned,
+)
 
 
 async def _break() -> None:
@@ -41,3 +48,22 @@ async def test_a_process_with_a_dead_task_is_told_to_end() -> None:
         await end_owned(task)
     finally:
         loop.remove_signal_handler(signal.SIGTERM)
+
+
+async def test_a_cancellation_that_was_swallowed_is_heeded_later() -> None:
+    went_on = asyncio.Event()
+
+    async def swallow() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        heed_cancellation()
+        went_on.set()
+
+    task = start_owned(swallow(), "the swallower")
+    await asyncio.sleep(0)
+    await end_owned(task)
+    assert task.cancelled() and not went_on.is_set()
+
+
+async def test_a_task_that_nobody_cancelled_goes_on() -> None:
+    heed_cancellation()

@@ -1,0 +1,1 @@
+"""For examples of OpenHands that import `scripts.utils` from the root of a checkout."""

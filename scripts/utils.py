@@ -1,0 +1,3 @@
+from trunkline.testing import ManagedAPIServer
+
+__all__ = ["ManagedAPIServer"]
