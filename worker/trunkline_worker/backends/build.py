@@ -71,7 +71,9 @@ class Backends:
         """What agents, or parts of their fallback chains, miss to run here, in sentences."""
         self._timeouts_s = {agent.name: agent.limits.timeout_s for agent in self._agents}
         self._session: aiohttp.ClientSession | None = None
+        self._prices = Prices()
         self._backends: dict[str, Backend] = {}
+        self._withdrawn: set[Backend] = set()
 
     @property
     def runnable(self) -> tuple[str, ...]:
@@ -95,17 +97,47 @@ class Backends:
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=_READ_BUFFER_BYTES,
         )
-        prices = Prices()
         for agent in self._agents:
-            backend = build_backend(agent, self._environ, self._settings, self._session, prices)
-            await backend.open()
-            self._backends[agent.name] = backend
+            await self._open(agent, self._session)
+
+    async def add(self, agent: AgentConfig) -> None:
+        """Opens one more, after `open`; what it lacks is then in `lacking`."""
+        assert self._session is not None
+        ready = _readiness(agent, self._settings, self._environ)
+        if ready.runnable:
+            await self._open(agent, self._session)
+            self._agents.append(agent)
+            self._timeouts_s[agent.name] = agent.limits.timeout_s
+        if ready.missing:
+            self.lacking[agent.name] = ready.missing
+
+    def withdraw(self, name: str) -> Backend | None:
+        """Takes an agent out of `runnable`. Until `close` its runs still find its backend."""
+        self._agents = [agent for agent in self._agents if agent.name != name]
+        self.lacking.pop(name, None)
+        backend = self._backends.get(name)
+        if backend is not None:
+            self._withdrawn.add(backend)
+        return backend
+
+    async def close(self, name: str, backend: Backend) -> None:
+        """Closes what was withdrawn, when no run of it is left."""
+        if self._backends.get(name) is backend:  # not, where one of that name was added since
+            del self._backends[name]
+        self._withdrawn.discard(backend)
+        await backend.aclose()
 
     async def aclose(self) -> None:
         """Closes every backend, then their session."""
-        for backend in self._backends.values():
+        for backend in {*self._backends.values(), *self._withdrawn}:
             await backend.aclose()
         self._backends.clear()
+        self._withdrawn.clear()
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    async def _open(self, agent: AgentConfig, session: aiohttp.ClientSession) -> None:
+        backend = build_backend(agent, self._environ, self._settings, session, self._prices)
+        await backend.open()
+        self._backends[agent.name] = backend
