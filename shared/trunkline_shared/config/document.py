@@ -1,6 +1,6 @@
-"""A YAML file as plain values, with the line that each of them stands on."""
+"""A YAML file as plain values, with the line that each of them stands on; or values without one."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -50,16 +50,23 @@ class _Loader(yaml.SafeLoader):
 
 
 class Document:
-    """The values of one YAML file. Raises ConfigError where the file cannot be read."""
+    """The values of one YAML file, or such values themselves, which then stand on no line.
 
-    def __init__(self, path: Path) -> None:
-        self.path = str(path)
+    Raises ConfigError where the file cannot be read.
+    """
+
+    def __init__(self, source: Path | Mapping[str, Any]) -> None:
+        self._root: yaml.Node | None = None
+        self.path = str(source) if isinstance(source, Path) else ""
+        self.values: Any = self._read(source) if isinstance(source, Path) else _plain(source)
+
+    def _read(self, path: Path) -> Any:
         loader = _Loader(self._text(path))
         try:
             self._root = loader.get_single_node()
             if self._root is not None:
                 loader.check(self._root)
-            self.values: Any = loader.construct_document(self._root) if self._root else None
+            return loader.construct_document(self._root) if self._root else None
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark else 1
@@ -110,7 +117,17 @@ class Document:
         parts = map(str, where if named is None else named)
         dotted = ".".join(part if part.isprintable() else repr(part) for part in parts)
         prefix = f"{dotted}: " if dotted else ""
-        return ConfigError(f"{self.path}:{self.line(where)}: {prefix}{reason}")
+        place = f"{self.path}:{self.line(where)}: " if self.path else ""
+        return ConfigError(f"{place}{prefix}{reason}")
+
+
+def _plain(value: Any) -> Any:
+    """What YAML would have made of it, as far as a caller's own types are concerned."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
 
 
 def _check_text(node: yaml.ScalarNode) -> None:

@@ -30,12 +30,14 @@ _KEYS: dict[str, type[BaseModel]] = {
 }
 
 
-def load_config(path: Path, environ: Mapping[str, str]) -> Config:
-    """The agents of a file. Raises ConfigError, one line, for the first thing that is wrong.
+def load_config(source: Path | Mapping[str, Any], environ: Mapping[str, str]) -> Config:
+    """The agents of a file, or of values of the same shape.
+
+    Raises ConfigError, one line, for the first thing that is wrong.
 
     Variables are replaced, except in `RESOLVED_IN_WORKERS`.
     """
-    document = Document(path)
+    document = Document(source)
     values = document.values
     if values is not None and not isinstance(values, dict):
         raise document.error((), "expected a mapping with the key 'agents'")
