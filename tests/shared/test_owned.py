@@ -3,7 +3,13 @@
 import asyncio
 import signal
 
-from trunkline_shared.owned import FATAL, end_owned, end_process_when_broken, start_owned
+from trunkline_shared.owned import (
+    FATAL,
+    end_owned,
+    end_process_when_broken,
+    start_owned,
+    telling,
+)
 
 
 async def _break() -> None:
@@ -41,3 +47,18 @@ async def test_a_process_with_a_dead_task_is_told_to_end() -> None:
         await end_owned(task)
     finally:
         loop.remove_signal_handler(signal.SIGTERM)
+
+
+async def test_whoever_embeds_us_is_told_instead_of_the_loop() -> None:
+    heard: asyncio.Queue[tuple[str, BaseException]] = asyncio.Queue()
+    asyncio.get_running_loop().set_exception_handler(lambda *told: heard.put_nowait(told[1]))  # type: ignore[arg-type]
+
+    async def parent() -> None:
+        await asyncio.wait({start_owned(_break(), "the grandchild")})
+
+    with telling(lambda name, error: heard.put_nowait((name, error))):
+        task = start_owned(parent(), "the child")
+    name, error = await heard.get()
+    assert (name, str(error)) == ("the grandchild", "a bug")
+    await task
+    assert heard.empty()

@@ -72,9 +72,8 @@ class Embedded:
         try:
             await until_set(self._ready, self._life)
         except asyncio.CancelledError:
-            if not self._life.done():
-                self._life.cancel()
-                await until_ended(self._life, _go_on)
+            self._give_up()
+            await until_ended(self._life, _go_on)
             if self._failure is not None:
                 raise self._failure from self._failure.__cause__
             raise
@@ -214,6 +213,10 @@ class Embedded:
         finally:
             closing.cancel()
 
+    def _give_up(self) -> None:
+        self._stop.set()  # also where the cancellation gets lost, as it may in a client of Redis
+        self._life.cancel()
+
     def _look(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):
             self._break(task.get_name(), error)
@@ -225,7 +228,7 @@ class Embedded:
         self._failure.__cause__ = error
         logger.critical("%s", self._failure, exc_info=error)
         if not self._ready.is_set():
-            self._life.cancel()
+            self._give_up()
             return
         self.hurry()
         if self._host is not None and not self._is_closing:

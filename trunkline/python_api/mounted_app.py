@@ -1,6 +1,7 @@
 """The server's routes as an ASGI application to mount into another one."""
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from secrets import token_hex
 from typing import Any
 
@@ -23,7 +24,13 @@ class MountedApp:
 
     def __init__(self, server: AbstractAsyncContextManager[Any]) -> None:
         self.running: Embedded | None = None
-        self._alone = Router(lifespan=lambda _: server)
+
+        @asynccontextmanager
+        async def lifespan(_: object) -> AsyncIterator[None]:
+            async with server:
+                yield
+
+        self._alone = Router(lifespan=lifespan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         running = self.running
