@@ -31,6 +31,21 @@ def test_the_table_shows_every_agent_and_what_it_lacks(tmp_path: Path) -> None:
     assert out.getvalue() == TABLE
 
 
+def test_keys_without_effect_are_listed_below_with_their_line_and_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path, out = Path("agents.yml"), io.StringIO()
+    path.write_text("agents:\n  a:\n    model: echo\n    avatar: x.png\nstorage: {}\n")
+    assert check(path, {}, out) == 0
+    assert out.getvalue().split("\n\n")[2] == (
+        "ignored          line          because\n"
+        "storage          agents.yml:5  what is stored lies in Redis, for as long as the "
+        "deployment's settings say\n"
+        "agents.a.avatar  agents.yml:4  no client shows one\n"
+    )
+
+
 def test_with_its_key_set_an_agent_lacks_nothing(tmp_path: Path) -> None:
     path, out = tmp_path / "agents.yml", io.StringIO()
     path.write_text("agents: {gpt: {model: 'openai:gpt-4o'}}")

@@ -27,6 +27,10 @@ def _run(arguments: Arguments, environ: Mapping[str, str]) -> int:
     if arguments.parent_pipe is None:  # the parent of a child has said it already
         for sentence in unknown_variables(environ):
             print(f"trunkline: {sentence}", file=sys.stderr)
+    if arguments.command == "keys":
+        from trunkline.keys_command import run_keys
+
+        return run_keys(arguments.options, environ)
     config = Path(arguments.config) if arguments.config else None
     if arguments.command == "serve" or config is None:
         from trunkline.serve import serve

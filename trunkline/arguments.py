@@ -15,6 +15,8 @@ class Option:
     metavar: str | None = None
     choices: tuple[str, ...] | None = None
     many: bool = False
+    switches: tuple[tuple[str, str, Any], ...] = ()
+    """Flags without a value, at most one of which stands for the option: flag, help, value."""
 
     @property
     def name(self) -> str:
@@ -32,7 +34,15 @@ API = (
     Option("--port", "port to listen on (8000); 0 with serve: any free one", "PORT"),
     Option("--api-key", "a key that opens the door; may be given again", "KEY", many=True),
     Option("--api-key-file", "one key a line, `name:key` or `key`", "FILE"),
-    Option("--cors-origins", "comma list, or * for all; off unless given", "ORIGINS"),
+    Option(
+        "--cors-origins",
+        "comma list, or * for all; off unless given",
+        "ORIGINS",
+        switches=(
+            ("--cors", "any origin, like --cors-origins '*'", ("*",)),
+            ("--no-cors", "no origin, whatever the variable says", ()),
+        ),
+    ),
 )
 WORKER = (
     Option("--slots", "runs at once in one worker (100)", "N"),
@@ -43,8 +53,11 @@ SERVE = (
     Option("--data-dir", "where the embedded Redis keeps its data", "DIR"),
     Option("--workers", "worker processes (1)", "N"),
 )
+KEYS = (*COMMON[:2], SERVE[0])
 EPILOG = """Every option is also a variable: --redis-url is TRUNKLINE_REDIS_URL; an option wins.
 Settings that are variables only stand in docs/configuration.md."""
+KEYS_EPILOG = """Without --redis-url (TRUNKLINE_REDIS_URL) it is the Redis of the `trunkline serve`
+that runs on --data-dir (TRUNKLINE_DATA_DIR). --prefix is TRUNKLINE_PREFIX."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +106,53 @@ def _parser() -> argparse.ArgumentParser:
         each.add_argument("config", metavar="CONFIG", help="the agents, in YAML")
     for each in (serve, api):
         each.add_argument(
-            "--no-docs", dest="docs", action="store_const", const=False, help="no /docs, /redoc"
+            "--docs",
+            action=argparse.BooleanOptionalAction,
+            help="/docs, /redoc and /openapi.json (on)",
         )
     for each in (api, worker):
         each.add_argument("--parent-pipe", type=int, help=argparse.SUPPRESS)
+    _add_keys(command("keys", "make, list and revoke API keys that are kept in Redis"))
     return parser
 
 
+def _add_keys(keys: argparse.ArgumentParser) -> None:
+    actions = keys.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def action(name: str, help: str) -> argparse.ArgumentParser:
+        made = actions.add_parser(name, help=help, description=help, epilog=KEYS_EPILOG)
+        for option in KEYS:
+            _add(made, option)
+        return made
+
+    create = action("create", "make a key and print it, once")
+    create.add_argument("name", metavar="NAME", help="who it stands for")
+    create.add_argument(
+        "--models",
+        nargs="+",
+        action="extend",
+        metavar="PATTERN",
+        help="the models that it may use, as in 'team-*' (all)",
+    )
+    create.add_argument(
+        "--max-concurrent", metavar="N", help="runs at once; 0: any number (as the server's)"
+    )
+    create.add_argument(
+        "--expires", metavar="WHEN", help="30d, 12h, or a day, on which it ends at 00:00 UTC"
+    )
+    create.add_argument(
+        "--admin", action="store_const", const=True, help="may change what all callers share"
+    )
+    action("list", "list all keys that were ever made; shows no key")
+    revoke = action("revoke", "end a key, at once and everywhere")
+    revoke.add_argument("which", metavar="NAME|ID", help="as `trunkline keys list` shows it")
+
+
 def _add(parser: argparse.ArgumentParser, option: Option) -> None:
-    parser.add_argument(
+    group = parser.add_mutually_exclusive_group() if option.switches else parser
+    for flag, help, value in option.switches:
+        group.add_argument(flag, dest=option.name, action="store_const", const=value, help=help)
+    group.add_argument(
         option.flag,
         help=option.help,
         metavar=option.metavar,

@@ -13,6 +13,7 @@ from typing import Self
 from trunkline_shared.errors import StartError
 
 LONGEST_SOCKET_PATH = 103  # bytes; what macOS takes, Linux takes 4 more
+_SOCKET = "redis.sock"
 _LEFTOVER_TIMEOUT_S = 10.0  # a Redis whose serve was killed takes a moment to end
 
 
@@ -41,17 +42,25 @@ class DataDir:
 
     def socket_path(self) -> Path:
         """Where Redis may listen: in a directory that only this user can enter."""
-        path = self.redis / "redis.sock"
+        path = self.redis / _SOCKET
         if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
             return path
         if self._short is None:
             self._short = Path(tempfile.mkdtemp(prefix="trunkline-", dir="/tmp"))
-        return self._short / "redis.sock"
+            path.unlink(missing_ok=True)
+            path.symlink_to(self._short / _SOCKET)  # for those that look for it
+        return self._short / _SOCKET
 
     def close(self) -> None:
         os.close(self.lock)
         if self._short is not None:
             shutil.rmtree(self._short, ignore_errors=True)
+
+
+def socket_in(path: Path) -> Path:
+    """Where the Redis of the `serve` that has the data directory listens, if one runs."""
+    socket = path / "redis" / _SOCKET
+    return socket.readlink() if socket.is_symlink() else socket
 
 
 def _lock_file(path: Path) -> int:

@@ -39,6 +39,7 @@ class Supervisor:
         self._redis: EmbeddedRedis | None = None
         self._redis_url = plan.settings.redis_url
         self._port = plan.api.port
+        self._has_stored_keys = False
         self._keepers: list[WorkerKeeper] = []
         self._keeping: list[asyncio.Task[None]] = []
         self._api: Child | None = None
@@ -83,7 +84,9 @@ class Supervisor:
         settings = replace(self._plan.settings, redis_url=self._redis_url)
         async with make_redis(settings) as client:
             await check_redis(client)
-            news = Announcements(client, Keys(self._plan.settings.prefix), self._plan.pools)
+            keys = Keys(settings.prefix)
+            self._has_stored_keys = bool(await client.exists(keys.api_keys))
+            news = Announcements(client, keys, self._plan.pools)
             await news.note_known()
             for number in range(1, self._plan.settings.workers + 1):
                 self._keep_worker(f"worker-{number}")
@@ -112,7 +115,7 @@ class Supervisor:
     def _greet(self) -> None:
         api = self._plan.api
         url = base_url(api.host, self._port)
-        keys = bool(api.api_key or api.api_key_file)
+        keys = bool(api.api_key or api.api_key_file) or self._has_stored_keys
         agents = self._plan.config.agents
         models = {name: readiness(agents[name], self._plan.worker_environ) for name in agents}
         # Nobody may read it any more; we serve all the same.

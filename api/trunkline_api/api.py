@@ -4,19 +4,23 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 from redis.asyncio import Redis
 
 from trunkline_api.answer import Answer
 from trunkline_api.app import CHAT_PATH, Application, create_app
 from trunkline_api.auth import ApiKeys
+from trunkline_api.births import Births
 from trunkline_api.follow import Follow
 from trunkline_api.gateway import Gateway, Shutdown
 from trunkline_api.hub import Hub
+from trunkline_api.lookup import Lookup
 from trunkline_api.routes.chat import chat_question
 from trunkline_api.runs import Runs
 from trunkline_api.server import bind, choose_host, serve_api
 from trunkline_api.settings import ApiSettings
+from trunkline_api.stored_keys import StoredKeys
 from trunkline_api.targets import Targets
 from trunkline_shared.channel import Channel
 from trunkline_shared.config.models import Config
@@ -33,11 +37,12 @@ async def run_api(settings: ApiSettings, config: Config, *, host_explicit: bool 
     Raises StartError (port, Redis) or ConfigError (keys) when it cannot begin.
     """
     keys = ApiKeys.from_settings(settings)
-    host = choose_host(settings, has_keys=bool(keys), host_explicit=host_explicit)
     async with AsyncExitStack() as stack:
         probe = make_redis(settings)
         stack.push_async_callback(probe.aclose)
         await check_redis(probe)
+        keys.closed = bool(await probe.exists(Keys(settings.prefix).api_keys))
+        host = choose_host(settings, has_keys=bool(keys), host_explicit=host_explicit)
         # No socket time-outs: a pipe watches its own answers, a subscription its echo.
         client = make_redis(settings, socket_timeout=None, health_check_interval=0)
         stack.push_async_callback(client.aclose)
@@ -76,9 +81,12 @@ def build_application(
         cancel=runs.cancel_soon,
         closing=shutdown.closing,
     )
-    gateway = Gateway(settings, config, api_keys, hub, runs, shutdown)
-    follow = Follow(runs, hub, pipe, keys, reply=reply, shutdown=shutdown)
+    lookup = Lookup(pipe, patience_s=settings.submit_retry_s)
+    api_keys = replace(api_keys, stored=StoredKeys(lookup, keys.api_keys))
     targets = Targets(config.agents)
+    births = Births(lookup, keys.born)
+    gateway = Gateway(settings, config, api_keys, hub, runs, targets, births, shutdown)
+    follow = Follow(runs, hub, pipe, keys, reply=reply, shutdown=shutdown)
     answers = {CHAT_PATH: Answer(gateway, follow, targets, chat_question)}
     connected = _Connected(pipe, hub, settings.redis_timeout_s)
     return create_app(gateway, answers, (pipe, runs, hub, connected))

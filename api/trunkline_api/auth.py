@@ -1,15 +1,17 @@
 """API keys: who may come in, and under which name."""
 
-import hashlib
 import hmac
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from trunkline_api.errors import ApiError
 from trunkline_api.settings import ApiSettings
+from trunkline_api.stored_keys import StoredKeys
+from trunkline_shared.api_keys import ApiKey, digest
 from trunkline_shared.errors import ConfigError
 
 
@@ -33,47 +35,73 @@ class Principal:
 ANONYMOUS = Principal("anonymous")
 SESSION = Principal("session")
 
+_MISSING: Final = "You did not provide an API key. Send it as 'Authorization: Bearer KEY'."
+_WRONG: Final = "Incorrect API key provided."
+_EXPIRED: Final = "This API key has expired; ask for a new one."
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class ApiKeys:
-    """All keys of a deployment, kept as digests only."""
+    """All keys of a deployment, as digests only: `known` from the configuration, and `stored`.
 
-    known: tuple[tuple[bytes, Principal], ...] = ()
+    `closed` once there was any stored key: should Redis lose them, the door does not open again
+    while this process lives.
+    """
+
+    known: tuple[tuple[str, Principal], ...] = ()
+    stored: StoredKeys | None = None
+    closed: bool = False
 
     @classmethod
     def from_settings(cls, settings: ApiSettings) -> Self:
         """Raises ConfigError, which never shows a key, when the key file is no good."""
         named = list(_with_names(settings.api_key, settings.api_key_file))
-        digests = [_digest(key.encode()) for _, key in named]
+        digests = [digest(key.encode()) for _, key in named]
         if len(set(digests)) < len(digests):
             raise ConfigError("the same API key is given twice; a key stands for one principal")
         principals = (Principal(name) for name, _ in named)
         known = list(zip(digests, principals, strict=True))
-        session = ((_digest(key.encode()), SESSION) for key in settings.session_api_key)
+        session = ((digest(key.encode()), SESSION) for key in settings.session_api_key)
         return cls((*known, *(each for each in session if each[0] not in digests)))
 
     def __bool__(self) -> bool:
-        return bool(self.known)
+        return bool(self.known) or self.closed
 
     async def authenticate(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal:
-        """The principal of a request; `anonymous` where no key is configured. Raises 401."""
-        if not self.known:
+        """The principal of a request; `anonymous` where there is no key at all.
+
+        Raises ApiError: 401, or 503 when only Redis could tell and does not.
+        """
+        presented = [digest(key) for key in _presented(headers)]
+        found = self._configured(presented)
+        if found is None and self.stored is not None and (presented or not self):
+            records, exist = await self.stored.find(presented)
+            self.closed |= exist
+            found = _stored(records, time.time())
+        if found is not None:
+            return found
+        if not self:
             return ANONYMOUS
-        presented = list(_presented(headers))
-        found: Principal | None = None
-        for key in presented:
-            digest = _digest(key)
+        raise _unauthorized(_WRONG if presented else _MISSING)
+
+    def _configured(self, presented: Iterable[str]) -> Principal | None:
+        found = None
+        for each in presented:
             # All are compared, whichever fits, so that time says nothing about the keys.
             for known, principal in self.known:
-                if hmac.compare_digest(known, digest):
+                if hmac.compare_digest(known, each):
                     found = principal
-        if found is None:
-            raise _unauthorized(missing=not presented)
         return found
 
 
-def _digest(key: bytes) -> bytes:
-    return hashlib.sha256(key).digest()
+def _stored(records: Iterable[ApiKey], now: float) -> Principal | None:
+    states = [(record.state(now), record) for record in records]
+    for state, record in states:
+        if state == "active":
+            return Principal(record.name, record.models, record.max_concurrent, record.admin)
+    if any(state == "expired" for state, _ in states):
+        raise _unauthorized(_EXPIRED)
+    return None
 
 
 def _presented(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
@@ -86,12 +114,7 @@ def _presented(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
             yield value.strip()
 
 
-def _unauthorized(*, missing: bool) -> ApiError:
-    message = (
-        "You did not provide an API key. Send it as 'Authorization: Bearer KEY'."
-        if missing
-        else "Incorrect API key provided."
-    )
+def _unauthorized(message: str) -> ApiError:
     challenge = {"www-authenticate": "Bearer"}
     return ApiError(401, message, code="invalid_api_key", extra_headers=challenge)
 

@@ -1,12 +1,18 @@
 """Which conversation a request belongs to: the header that names it, read and written."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Final
 from uuid import UUID, uuid4
 
 from trunkline_api.errors import invalid
 
-HEADERS: Final = (b"x-conversation-id", b"x-openhands-serverconversation-id")
+HEADERS: Final[Mapping[bytes, str]] = MappingProxyType(
+    {
+        b"x-conversation-id": "X-Conversation-ID",
+        b"x-openhands-serverconversation-id": "X-OpenHands-ServerConversation-ID",
+    }
+)
 """Either names a conversation in a request; every reply to one that is in one has both."""
 
 
@@ -16,7 +22,7 @@ def named_conversation(headers: Iterable[tuple[bytes, bytes]]) -> str:
     Raises ApiError 400 for what is no UUID, and for two that differ.
     """
     given = {name: value.decode("latin-1").strip() for name, value in headers if name in HEADERS}
-    ids = {_canonical(name.decode(), text) for name, text in given.items() if text}
+    ids = {_canonical(HEADERS[name], text) for name, text in given.items() if text}
     if len(ids) > 1:
         raise invalid("X-Conversation-ID", "The two conversation headers differ: send one.")
     return next(iter(ids), "")
@@ -30,7 +36,5 @@ def _canonical(header: str, text: str) -> str:
     try:
         return str(UUID(text))
     except ValueError:
-        name = "-".join(part.capitalize() for part in header.split("-"))
-        raise invalid(
-            name, f"'{name}' is no UUID: send back the id of a reply, or leave it out."
-        ) from None
+        message = f"'{header}' is no UUID: send back the id of a reply, or leave it out."
+        raise invalid(header, message) from None

@@ -85,6 +85,14 @@ _REPLIES: dict[FailureCode, _Reply] = {
     "concurrency_limit": _Reply(
         429, RATE_LIMIT, "This API key has too many requests in progress; try again later."
     ),
+    "conversation_full": _Reply(
+        429, RATE_LIMIT, "Too many requests are waiting in this conversation; try again later."
+    ),
+    # The official clients would wait as long once more, and again.
+    "conversation_busy": _Reply(
+        409, INVALID_REQUEST, "The conversation is busy with an earlier request.", False
+    ),
+    "conversation_not_found": _Reply(404, INVALID_REQUEST, "There is no such conversation."),
     "agent_unavailable": _Reply(503, SERVER_ERROR, "No worker can run this agent now."),
     # Not 499, which no client knows: a conflict with whoever cancelled, and not to be repeated.
     "cancelled": _Reply(409, INVALID_REQUEST, "The run was cancelled.", False),

@@ -1,11 +1,13 @@
 """What the routes of one API process share."""
 
 import asyncio
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from trunkline_api.auth import ApiKeys
 from trunkline_api.settings import ApiSettings
+from trunkline_api.targets import Targets
 from trunkline_shared.config.models import Config
 
 
@@ -24,6 +26,13 @@ class Runs(Protocol):
 
     async def has_worker(self) -> bool:
         """Whether any worker of any pool has renewed its lease of late."""
+
+
+class Births(Protocol):
+    """What the models' routes ask of Redis."""
+
+    async def of(self, models: Iterable[str]) -> Mapping[str, int]:
+        """Since when the deployment knows them, Unix seconds. Raises ApiError."""
 
 
 class Resource(Protocol):
@@ -55,4 +64,6 @@ class Gateway:
     keys: ApiKeys
     hub: Hub
     runs: Runs
+    targets: Targets
+    births: Births
     shutdown: Shutdown = field(default_factory=Shutdown)

@@ -15,7 +15,8 @@ from trunkline_api.wire.models import ErrorReply
 _REF: Final = "#/components/schemas/{model}"
 _ERRORS: Final = (
     ("400", "The request has to change; `param` names the member."),
-    ("401", "No API key, or a wrong one."),
+    ("401", "No API key, or one that is wrong or has expired."),
+    ("403", "The API key is not for this model."),
     ("404", "No agent has this id."),
     ("413", "The body is too large."),
     ("429", "Too many requests; `retry-after` says when to try again."),
@@ -68,9 +69,11 @@ def _correct(path: str, operation: dict[str, Any]) -> None:
     operation["responses"].pop("422", None)
     if path.startswith("/v1/"):
         operation["security"] = [{"bearer": []}, {"session": []}, {}]
-        operation["responses"]["401"] = _error("No API key, or a wrong one.")
+        operation["responses"]["401"] = _error("No API key, or one that is wrong or has expired.")
     if "{" in path:
         operation["responses"]["404"] = _error("Nothing has this id.")
+    if path == "/v1/models/{model}":
+        operation["responses"]["403"] = _error("The API key is not for this model.")
     if path in ("/health", "/ready"):
         operation["responses"]["503"] = _error("Not now; `code` says why.")
 

@@ -32,6 +32,8 @@ LEAST_WAIT_S = 1.0
 _WORDS = {
     "concurrency_limit": "This API key has as many runs at once as it may; try again later.",
     "queue_full": "The queue of this agent is full; try again later.",
+    "conversation_full": "Too many runs wait in this conversation; try again later.",
+    "conversation_not_found": "There is no such conversation.",
     "agent_unavailable": "No live worker can run this agent now.",
     "redis_unavailable": "The queue is out of room; try again later.",
 }
@@ -137,7 +139,8 @@ class Runs:
         if max_concurrent is None:
             max_concurrent = self._settings.max_concurrent
         queue_timeout_ms = int(self._settings.queue_timeout_s * 1000)
-        return (
+        wait_ms = int(self._settings.conversation_wait_s * 1000) if request.conversation else 0
+        plain = (
             request.run_id,
             request.agent,
             request.pool,
@@ -150,8 +153,20 @@ class Runs:
             queue_timeout_ms,
             max_concurrent,
             self._settings.max_queue,
-            queue_timeout_ms + SLACK_MS,
+            queue_timeout_ms + wait_ms + SLACK_MS,
             encode_job(request),
+        )
+        if not admission.record and not request.conversation:
+            return plain
+        return (
+            *plain,
+            admission.record,
+            request.conversation,
+            wait_ms,
+            self._settings.max_waiting,
+            self._settings.unknown_conversations,
+            request.model,
+            0,
         )
 
     async def _until_answered(self, script: Any, arguments: tuple[str | bytes | int, ...]) -> Any:
@@ -174,7 +189,7 @@ class Runs:
         await asyncio.sleep(UNANSWERED_S)
         event = orjson.dumps(encode(Failed("cancelled", "The run was cancelled.")))
         try:
-            await self._until_answered("finish", (run_id, "", event, "cancelled", "", 0))
+            await self._until_answered("finish", (run_id, "", event, "cancelled"))
         except RedisError as error:
             logger.warning("run %s was not ended: %s", run_id, error)
 

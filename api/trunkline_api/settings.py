@@ -15,7 +15,9 @@ class ApiSettings(CommonSettings):
     api_key: tuple[str, ...] = field(default=(), repr=False)  # any of these opens the door
     api_key_file: str | None = None  # one key a line, `name:key` or `key`; `#` starts a comment
     session_api_key: tuple[str, ...] = field(default=(), repr=False)  # all of one principal
-    cors_origins: tuple[str, ...] = ()  # off unless given; `*` for all
+    cors_origins: tuple[str, ...] = field(
+        default=(), metadata={"may_be_empty": True}
+    )  # off unless given; `*` for all
     docs: bool = True  # /docs, /redoc and /openapi.json
     max_body_bytes: Positive = 32 * 1024 * 1024
     body_timeout_s: Seconds = 60.0  # a client that takes longer to send its body is refused

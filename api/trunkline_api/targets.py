@@ -33,6 +33,11 @@ class Targets:
         check_allowed(model, principal)
         return Target(model, agent)
 
+    async def listed(self, principal: Principal) -> list[Target]:
+        """All that the principal may use, in their order; asked again at every request."""
+        agents = self._agents.items()
+        return [Target(model, agent) for model, agent in agents if principal.may_use(model)]
+
 
 def check_allowed(model: str, principal: Principal) -> None:
     """Raises ApiError 403 when the principal's key is not for this model."""

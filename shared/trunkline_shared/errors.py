@@ -21,6 +21,9 @@ FailureCode: TypeAlias = Literal[
     "queue_timeout",  # nobody took it in queue_timeout_s
     "queue_full",
     "concurrency_limit",  # max_concurrent of the key
+    "conversation_full",  # too many runs wait in it
+    "conversation_busy",  # the runs before it took too long
+    "conversation_not_found",
     "agent_unavailable",
     "cancelled",
     "worker_lost",  # its worker died after output was shown, or too often

@@ -20,7 +20,7 @@ from trunkline_shared.events import (
     ToolCallStart,
     Usage,
 )
-from trunkline_shared.transcript import ToolCall
+from trunkline_shared.transcript import Item, Message, Reasoning, TextPart, ToolCall
 
 FOLDED_VERSION = 1
 
@@ -98,6 +98,17 @@ def _tool_calls(said: Sequence[RunEvent]) -> tuple[ToolCall, ...]:
         )
         for index, start in sorted(starts.items())
     )
+
+
+def said(folded: Folded) -> list[Item]:
+    """What the answer adds to a transcript."""
+    items: list[Item] = []
+    if folded.reasoning:
+        items.append(Reasoning(type="reasoning", text=folded.reasoning))
+    if folded.text:
+        part = TextPart(type="text", text=folded.text)
+        items.append(Message(type="message", role="assistant", content=[part]))
+    return [*items, *folded.tool_calls]
 
 
 def encode(folded: Folded) -> bytes:

@@ -33,6 +33,8 @@ _STEMS = {
     "holders": "holders",  # set of worker ids that hold, or held, runs
     "waits": "waits",  # sorted set of all runs that wait for their turn -> Unix ms of their end
     "outbox": "outbox",  # stream of ended turns that webhooks are to hear of
+    "api_keys": "api_keys",  # hash: a key's SHA-256, hex -> its record; kept for ever
+    "born": "born",  # hash: model -> Unix s when it was first listed; kept for ever
     "outbox_lease": "outbox:lease",  # string that expires: which process delivers
     "principals": "principals",  # set of principals with an `active` set
     "sweep_last": "sweep:last",  # Unix ms of the last sweep
@@ -80,6 +82,14 @@ class Keys:
 
     def conversations(self, principal: str) -> str:
         return self._stem("conversations") + principal
+
+    @property
+    def api_keys(self) -> str:
+        return self._stem("api_keys")
+
+    @property
+    def born(self) -> str:
+        return self._stem("born")
 
     @property
     def outbox(self) -> str:

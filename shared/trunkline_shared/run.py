@@ -38,7 +38,6 @@ class RunRequest:
 
     run_id: RunId
     agent: str
-    model: str = ""
     pool: str = "default"
     principal: str = ""
     reply: str = ""
@@ -52,6 +51,7 @@ class RunRequest:
     conversation: str = ""
     profile: str = ""
     store: bool = False
+    model: str = ""
     v: int = REQUEST_VERSION
 
 

@@ -48,7 +48,8 @@ class CommonSettings:
         variables count after ours, else the default.
 
         Raises ConfigError that names the variable or option and what it takes. Fields that are
-        tuples take comma lists, which must hold something; an empty variable counts as unset.
+        tuples take comma lists, which must hold something unless the field's metadata says that it
+        may be empty; an empty variable counts as unset.
         """
         hints = get_type_hints(cls, include_extras=True)
         openhands = from_openhands(environ)
@@ -63,7 +64,7 @@ class CommonSettings:
             option = "--" + each.name.replace("_", "-")
             if ... in get_args(hints[each.name]):
                 value = _parts(value)
-                if not value:
+                if not value and not each.metadata.get("may_be_empty"):
                     # No keys would be an open door, which nobody means who names some.
                     raise ConfigError(f"{option} ({variable}): expected at least one, got none")
             try:

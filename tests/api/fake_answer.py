@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from tests.api.fake_gateway import CONFIG, FakeHub, FakeRuns
+from tests.api.fake_gateway import CONFIG, FakeBirths, FakeHub, FakeRuns
 from trunkline_api.answer import Answer
 from trunkline_api.auth import ApiKeys
 from trunkline_api.exchange import Exchanges
@@ -71,8 +71,10 @@ class Reply:
     def __init__(self, *script: Any, refusal: Exception | None = None, **settings: Any) -> None:
         options = {"headers_after_s": SOON_S, "heartbeat_s": SOON_S} | settings
         self.follow = FakeFollow(script, refusal)
-        gateway = Gateway(ApiSettings(**options), CONFIG, ApiKeys(), FakeHub(), FakeRuns())
-        self.app = Exchanges(Answer(gateway, self.follow, Targets(CONFIG.agents), self.parse))  # type: ignore[arg-type]
+        targets = Targets(CONFIG.agents)
+        fakes = (FakeHub(), FakeRuns(), targets, FakeBirths())
+        gateway = Gateway(ApiSettings(**options), CONFIG, ApiKeys(), *fakes)
+        self.app = Exchanges(Answer(gateway, self.follow, targets, self.parse))  # type: ignore[arg-type]
         self.sent: list[dict[str, Any]] = []
         self.sent_headers: list[tuple[bytes, bytes]] = []
 

@@ -1,6 +1,6 @@
 """An API tier without Redis: its queue side is told what to say, its agent answers a script."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +11,10 @@ from trunkline_api.auth import ApiKeys
 from trunkline_api.chat_request import to_run
 from trunkline_api.errors import ApiError, Send, send_error
 from trunkline_api.exchange import Receive, Scope
-from trunkline_api.gateway import Gateway, Resource
+from trunkline_api.gateway import Births, Gateway, Resource
 from trunkline_api.render.chat import ChatRenderer, render_completion
 from trunkline_api.settings import ApiSettings
+from trunkline_api.targets import Targets
 from trunkline_api.wire.chat import ChatRequest, parse_chat
 from trunkline_shared.config.models import AgentConfig, Config
 from trunkline_shared.events import Finished, RunEvent, TextDelta
@@ -24,6 +25,7 @@ AGENTS = {
     name: AgentConfig(name=name, type="echo", description=description)
     for name, description in {"echo": "Says it again.", "team/coder:v2": None}.items()
 }
+BORN = 1_767_225_600
 CONFIG = Config(path="agents.yml", agents=AGENTS)
 
 
@@ -42,6 +44,13 @@ class FakeRuns:
 
     async def has_worker(self) -> bool:
         return self.worker
+
+
+class FakeBirths:
+    """Every model was first seen at the same moment."""
+
+    async def of(self, models: Iterable[str]) -> dict[str, int]:
+        return dict.fromkeys(models, BORN)
 
 
 @dataclass
@@ -88,12 +97,20 @@ def application(
     runs: FakeRuns | None = None,
     resources: Sequence[Resource] = (),
     config: Config = CONFIG,
+    keys: ApiKeys | None = None,
+    births: Births | None = None,
     **settings: Any,
 ) -> Application:
     """A whole application of fakes; `settings` are fields of ApiSettings."""
     read = ApiSettings(**settings)
     gateway = Gateway(
-        read, config, ApiKeys.from_settings(read), hub or FakeHub(), runs or FakeRuns()
+        read,
+        config,
+        ApiKeys.from_settings(read) if keys is None else keys,
+        hub or FakeHub(),
+        runs or FakeRuns(),
+        Targets(config.agents),
+        births or FakeBirths(),
     )
     return create_app(gateway, {CHAT_PATH: chat or ScriptedChat()}, resources)
 

@@ -25,6 +25,9 @@ STATUSES = {
     "queue_timeout": 503,
     "queue_full": 429,
     "concurrency_limit": 429,
+    "conversation_full": 429,
+    "conversation_busy": 409,
+    "conversation_not_found": 404,
     "agent_unavailable": 503,
     "cancelled": 409,
     "worker_lost": 500,
@@ -81,6 +84,7 @@ def test_what_cannot_get_better_is_not_retried() -> None:
     }
     assert final == {
         "cancelled",
+        "conversation_busy",
         "run_lost",
         "run_timeout",
         "server_error",

@@ -152,7 +152,7 @@ async def test_a_cancelled_run_that_its_owner_does_not_end_is_ended_here(
     bench.pipe.answers["cancel"] = [b"told"]
     bench.runs.cancel_soon("r")
     await until(lambda: bench.pipe.named("finish"))
-    ((_, run_id, stream_id, event, outcome, _, _),) = bench.pipe.named("finish")
+    ((_, run_id, stream_id, event, outcome),) = bench.pipe.named("finish")
     assert (run_id, stream_id, outcome) == ("r", "", "cancelled")
     assert event.startswith(b'["failed","cancelled",')
 

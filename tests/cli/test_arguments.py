@@ -29,6 +29,36 @@ def test_options_and_the_variables_made_of_them_say_the_same() -> None:
     assert ApiSettings.from_environ({}, **options).docs is False
 
 
+@pytest.mark.parametrize("command", ["serve", "serve-api", "api"])
+@pytest.mark.parametrize(
+    ("flags", "origins", "docs"),
+    [
+        ("--host h --port 1", ("http://a",), False),
+        ("--cors --docs", ("*",), True),
+        ("--no-cors --no-docs", (), False),
+        ("--cors-origins http://b,http://c", ("http://b", "http://c"), False),
+    ],
+)
+def test_flags_win_over_the_variables_for_browsers_and_the_reference(
+    command: str, flags: str, origins: tuple[str, ...], docs: bool
+) -> None:
+    environ = {"TRUNKLINE_CORS_ORIGINS": "http://a", "TRUNKLINE_DOCS": "false"}
+    options = parse([command, "config.yml", *flags.split()]).options
+    settings = ApiSettings.from_environ(environ, **options)
+    assert (settings.cors_origins, settings.docs) == (origins, docs)
+    assert settings == ApiSettings.from_environ({**environ, **as_environ(options)})
+
+
+def test_origins_are_given_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["serve", "--cors", "--cors-origins", "http://a"])
+    assert "--cors-origins: not allowed with argument --cors" in capsys.readouterr().err
+
+
+def test_browsers_are_let_in_only_when_asked_for() -> None:
+    assert ApiSettings.from_environ({}, **parse(["serve-api"]).options).cors_origins == ()
+
+
 def test_every_option_is_a_setting() -> None:
     known = {
         name

@@ -67,14 +67,24 @@ class Bed:
         queue_timeout_ms: int = 120_000,
         max_concurrent: int = 0,
         max_queue: int = 1000,
+        record: bytes = b"",
+        conversation: str = "",
+        wait_ms: int = 300_000,
+        max_waiting: int = 1000,
+        unknown: str = "create",
+        hooks: bool = False,
     ) -> tuple[str, int]:
         request = RunRequest(run_id, agent, pool, principal, reply, stream)  # type: ignore[arg-type]
         wanted: list[Argument] = [
             *(run_id, agent, pool, principal, reply, int(stream), on_lost, slots),
             *(timeout_ms, queue_timeout_ms, max_concurrent, max_queue, HOUR_MS),
         ]
-        code, wait_ms = await self.call("submit", *wanted, encode_job(request))
-        return code.decode(), int(wait_ms)
+        more: list[Argument] = [
+            *(record, conversation, wait_ms, max_waiting, unknown, agent, int(hooks))
+        ]
+        extra = more if record or conversation else []
+        code, ms = await self.call("submit", *wanted, encode_job(request), *extra)
+        return code.decode(), int(ms)
 
     async def renew(
         self,
@@ -116,18 +126,17 @@ class Bed:
         *events: RunEvent,
         outcome: str = "finished",
         result: bytes = b"",
+        turn: bytes = b"",
     ) -> str:
         stream_id = f"{run.epoch}-{first_seq + len(events) - 1}"
         frame = encode_frame(first_seq, events)
-        answer = await self.call(
-            "finish", run.run_id, stream_id, frame, outcome, result, HOUR_MS if result else 0
-        )
+        answer = await self.call("finish", run.run_id, stream_id, frame, outcome, result, turn)
         return str(answer.decode())
 
     async def finish_for(self, run_id: str, code: str = "cancelled") -> str:
         """Ends a run as someone who does not own it."""
         event = orjson.dumps(["failed", code, "It was ended."])
-        return str((await self.call("finish", run_id, "", event, "failed", "", 0)).decode())
+        return str((await self.call("finish", run_id, "", event, "failed")).decode())
 
     async def cancel(self, run_id: str) -> str:
         return str((await self.call("cancel", run_id, "The client went away.")).decode())

@@ -96,12 +96,6 @@ async def test_a_suspect_that_ends_leaves_the_suspects(bed: Bed, run: Claimed) -
     assert await bed.traces(run.run_id) == []
 
 
-async def test_a_result_is_kept_as_long_as_was_asked(bed: Bed, run: Claimed) -> None:
-    await bed.finish(run, 3, Finished("stop"), result=b"folded")
-    assert await bed.redis.get(bed.keys.result(run.run_id)) == b"folded"
-    assert await bed.redis.pttl(bed.keys.result(run.run_id)) > KEPT_MS
-
-
 async def test_an_end_that_crosses_a_hand_back_still_ends_the_run(bed: Bed, run: Claimed) -> None:
     await bed.hand_back("w", run.run_id)
     assert await bed.finish(run, 3, Finished("stop")) == "ok"

@@ -10,8 +10,15 @@ from pydantic import BaseModel
 from trunkline.arguments import API, COMMON, SERVE, WORKER
 from trunkline.settings import ServeSettings
 from trunkline_api.settings import ApiSettings
-from trunkline_shared.config.models import AgentConfig, EchoSettings, Limits, ModelSettings
-from trunkline_shared.config.providers import ALIASES, OTHER_PROVIDERS, PROVIDERS
+from trunkline_shared.config import agentpool
+from trunkline_shared.config.models import (
+    AgentConfig,
+    EchoSettings,
+    Limits,
+    ModelSettings,
+    Profiles,
+)
+from trunkline_shared.config.providers import ALIASES, OTHER_PROVIDERS, PROVIDERS, REFUSED
 from trunkline_shared.settings import CommonSettings
 from trunkline_worker.settings import WorkerSettings
 
@@ -57,11 +64,17 @@ def test_every_provider_stands_on_the_page_with_its_url_and_variables() -> None:
         assert provider.base_url is None or row[1] == f"`{provider.base_url}`"
         assert row[2] == shown(provider.base_url_variable)
         assert row[3] == ", ".join(f"`{name}`" for name in provider.api_key_variables)
-    for name in (*ALIASES, *OTHER_PROVIDERS):
+    for name in (*ALIASES, *OTHER_PROVIDERS, *REFUSED):
         assert f"`{name}`" in PAGE
 
 
-@pytest.mark.parametrize("model", [AgentConfig, Limits, ModelSettings, EchoSettings])
+@pytest.mark.parametrize("model", [AgentConfig, Limits, ModelSettings, EchoSettings, Profiles])
 def test_every_key_of_an_agent_stands_on_the_page(model: type[BaseModel]) -> None:
-    for key in model.model_fields.keys() - {"name"}:
+    for key in model.model_fields.keys() - {"name", "lacks"}:
+        assert f"`{key}`" in PAGE, key
+
+
+def test_every_key_of_agentpool_stands_on_the_page() -> None:
+    keys = (*agentpool.KEYS, *agentpool.IGNORED_IN_FILE, *agentpool.REFUSED_IN_FILE)
+    for key in (*keys, *agentpool.LIMITS, *agentpool.LIMITS_CANNOT, *agentpool.LIMITS_IGNORED):
         assert f"`{key}`" in PAGE, key

@@ -152,3 +152,10 @@ def test_a_merged_mapping_is_taken_over_and_may_be_overridden(directory: Path) -
     )
     assert config.agents["two"].model == ("echo",)
     assert config.agents["two"].pool == "q"
+
+
+def test_the_agent_of_profiles_is_one_of_the_file_or_none(directory: Path) -> None:
+    agents = "agents: {a: {type: native, model: 'ollama:x'}}"
+    assert load(directory, agents).profiles.agent is None
+    assert load(directory, f"{agents}\nprofiles:").profiles.agent is None
+    assert load(directory, f"{agents}\nprofiles: {{agent: '${{A}}'}}", A="a").profiles.agent == "a"

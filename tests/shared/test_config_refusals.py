@@ -48,7 +48,7 @@ def agent_refusal(directory: Path, body: str) -> str:
             "5: agents.a.settings: ",
             "unknown key 'temperatur', did you mean 'temperature'?",
         ),
-        ("model: echo\nname: x", "4: agents.a: ", "unknown key 'name', known are type, "),
+        ("model: echo\nlacks: [x]", "4: agents.a: ", "unknown key 'lacks', "),
         (
             "model: echo\nlimits:\n  timeout_s: soon",
             "5: agents.a.limits.timeout_s: ",
@@ -107,7 +107,7 @@ def agent_refusal(directory: Path, body: str) -> str:
         ),
         (
             "model: echo\ntoolsets: [{type: exection}]",
-            "4: agents.a.toolsets: ",
+            "4: agents.a.toolsets.0: ",
             "a toolset needs a known 'type', got 'exection', did you mean 'execution'?",
         ),
         ("model: echo\ndescription: ${NOPE}", "4: agents.a.description: ", "NOPE is not set"),
@@ -125,6 +125,78 @@ def agent_refusal(directory: Path, body: str) -> str:
             "could not determine a constructor",
         ),
         ("model: echo\n x: y", "4: not valid YAML: ", ""),
+        ("model: echo\nmcp_server: x", "4: agents.a: ", "unknown key 'mcp_server', did you mean"),
+        ("model: input", "3: agents.a.model: ", "model 'input' cannot be served: nobody sits"),
+        ("model: import:a:b", "3: agents.a.model: ", "model 'import:a:b' cannot be served: no"),
+        ("model: remote_model:ws://x", "3: agents.a.model: ", "model 'remote_model:ws://x' cannot"),
+        ("model: zen:x", "3: agents.a.model: ", "model 'zen:x' cannot be served: its models"),
+        ("model: anthropic-max:x", "3: agents.a.model: ", "model 'anthropic-max:x' cannot be"),
+        ("model: openai:x, test:y", "3: agents.a.model: ", "'test:y' stands alone"),
+        (
+            "model:\n  type: delegation",
+            "4: agents.a.model.type: ",
+            "a model of type 'delegation' cannot be served, known here are fallback, test, string",
+        ),
+        ("model:\n  seed: 1", "3: agents.a.model.identifier: ", "a model mapping needs a text as"),
+        (
+            "model:\n  identifier: openai:x\n  temperatur: 1",
+            "5: agents.a.model: ",
+            "unknown key 'temperatur', did you mean 'temperature'?",
+        ),
+        (
+            "model:\n  identifier: openai:x\n  stop_sequences: 1",
+            "5: agents.a.model.stop_sequences: ",
+            "expected a list, got 1",
+        ),
+        (
+            "model:\n  type: fallback\n  models:\n  - ollama:x\n  - {identifier: a:y, seed: 1}",
+            "7: agents.a.model.models.1: ",
+            "its settings differ from the first model's",
+        ),
+        ("model: {type: fallback}", "3: agents.a.model.models: ", "expected a list of models"),
+        ("model: [{identifier: 'a:b'}, 3]", "3: agents.a.model.1: ", "a model is a text or a"),
+        (
+            "model: echo\nsystem_prompt:\n- {type: library, reference: x}",
+            "5: agents.a.system_prompt.0: ",
+            "a system_prompt of type library: there is no prompt library; write the text here",
+        ),
+        (
+            "model: echo\nsystem_prompt:\n- {type: function, function: a.b}",
+            "5: agents.a.system_prompt.0: ",
+            "a system_prompt of type function: no code runs",
+        ),
+        (
+            "model: echo\nsystem_prompt:\n  type: file\n  path: none.md",
+            "6: agents.a.system_prompt.path: ",
+            "none.md: No such file or directory",
+        ),
+        (
+            "model: echo\nsystem_prompt:\n  type: file\n  path: x\n  variables: {a: b}",
+            "7: agents.a.system_prompt.variables: ",
+            "files are read as they are",
+        ),
+        ("model: echo\nsystem_prompt: {text: x}", "4: agents.a.system_prompt: ", "a system_prompt"),
+        (
+            "model: echo\ntools:\n- 3",
+            "5: agents.a.tools.0: ",
+            "a tool is an import path or a mapping with a type",
+        ),
+        ("model: echo\ntools: {a: b}", "4: agents.a.tools: ", "expected a list"),
+        (
+            "model: echo\nmcp_servers: [{type: carrier-pigeon}]",
+            "4: agents.a.mcp_servers.0: ",
+            "an MCP server is a command, or a mapping whose type is stdio, sse, streamable-http",
+        ),
+        (
+            "model: echo\nusage_limits:\n  output_tokens_limit: lots",
+            "5: agents.a.usage_limits.output_tokens_limit: ",
+            'expected a whole number, got "lots"',
+        ),
+        (
+            "model: echo\nusage_limits:\n  output_token_limit: 3",
+            "5: agents.a.usage_limits: ",
+            "unknown key 'output_token_limit', did you mean 'output_tokens_limit'?",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_on_one_line_with_file_line_and_place(
@@ -143,6 +215,20 @@ def test_what_is_wrong_is_said_on_one_line_with_file_line_and_place(
         ("agents: [x]", "agents.yml:1: agents: expected a mapping"),
         ("agents: {a: }", "agents.yml:1: agents.a: expected a mapping"),
         ("agent: {a: {model: echo}}", "agents.yml:1: unknown key 'agent', did you mean 'agents'?"),
+        (
+            "agents: {a: {model: echo}}\nteams: {t: {members: [a]}}",
+            "agents.yml:2: teams: there are",
+        ),
+        ("file_agents: {a: a.md}", "agents.yml:1: file_agents: agents stand in this file"),
+        (
+            "model_variants: {a: {type: test}}",
+            "agents.yml:1: model_variants: there are no variants",
+        ),
+        ("storge: x", "agents.yml:1: unknown key 'storge', did you mean 'storage'?"),
+        (
+            "agents: {a: {model: echo}}\nmcp_servers: x",
+            "agents.yml:2: mcp_servers: expected a list",
+        ),
         ("agents: {3: {model: echo}}", "agents.yml:1: agents.3: the name of an agent is a text"),
         ("agents: {a b: {model: echo}}", "agents.yml:1: agents.a b: a name is not empty"),
         ('agents: {"a\\nb": {model: echo}}', "agents.yml:1: agents.'a\\nb': a name is not empty"),
@@ -158,6 +244,25 @@ def test_what_is_wrong_is_said_on_one_line_with_file_line_and_place(
 )
 def test_a_file_without_agents_is_refused(directory: Path, text: str, message: str) -> None:
     assert refusal(directory, text).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("profiles", "message"),
+    [
+        ("{agent: nobody}", "profiles.agent: 'nobody' is not an agent of type chat in this file; "),
+        ("{agent: silly}", "profiles.agent: 'silly' is not an agent of type chat in this file; "),
+        ("{agnt: chat}", "profiles: unknown key 'agnt', did you mean 'agent'?"),
+        ("{agent: [chat]}", "profiles.agent: expected a text, got a list"),
+        ("chat", "profiles: expected a mapping of keys to values"),
+    ],
+)
+def test_profiles_run_on_a_chat_agent_of_the_file(
+    directory: Path, profiles: str, message: str
+) -> None:
+    agents = "agents: {chat: {model: 'ollama:x'}, silly: {model: echo}}"
+    assert refusal(directory, f"{agents}\nprofiles: {profiles}").startswith(
+        f"agents.yml:2: {message}"
+    )
 
 
 def test_of_several_mistakes_a_misspelt_key_is_named_then_the_first(directory: Path) -> None:

@@ -42,7 +42,7 @@ def test_a_turn_that_a_script_wrote_has_no_content() -> None:
 
 @pytest.mark.parametrize("stored", [b"", b"[]", b"{}", b'{"v":2}', b'{"v":1,"new":0}', b'{"v":1}'])
 def test_what_is_no_turn_is_refused(stored: bytes) -> None:
-    with pytest.raises(ValueError, match=r"turn|data|input"):
+    with pytest.raises(ValueError, match=r"turn|data|empty"):
         decode_turn(stored)
 
 

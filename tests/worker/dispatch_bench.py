@@ -9,8 +9,10 @@ from tests.contract.script_bed import PREFIX, Bed
 from tests.patience import PATIENCE_S
 from tests.worker.fake_run import ScriptedBackend
 from trunkline_shared.pipe import Pipe
+from trunkline_shared.vault import Vault
 from trunkline_worker.dispatch import Dispatch
 from trunkline_worker.lease import Renewal
+from trunkline_worker.memory import Memory
 from trunkline_worker.publish import Publisher
 from trunkline_worker.settings import WorkerSettings
 
@@ -40,6 +42,7 @@ class DispatchBench:
             calls=self.calls,
             waits=self.waits,
             backends=backend,
+            memory=Memory(self.calls, self.bed.keys, Vault(None)),
         )
         self.lease = FakeLease()
         self.dispatch.lease = self.lease  # type: ignore[assignment]

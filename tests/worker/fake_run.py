@@ -5,10 +5,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
 from trunkline_shared.events import Failed, Finished, RunEvent
+from trunkline_shared.keys import Keys
 from trunkline_shared.run import RunRequest, encode_job, new_run_id
+from trunkline_shared.vault import Vault
 from trunkline_worker.backends.base import RunContext
 from trunkline_worker.execute import Claimed, Execution
 from trunkline_worker.frames import is_terminal
+from trunkline_worker.memory import Memory
 from trunkline_worker.publish import RunBufferFull
 
 
@@ -19,6 +22,8 @@ class FakeWriter:
         self.events: list[RunEvent] = []
         self.has_output = False
         self.closed = False
+        self.complete = False
+        self.kept: tuple[bytes, bytes] | None = None
         self.silent = False
         self.full = False
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -30,10 +35,14 @@ class FakeWriter:
         self.events += events
         self.has_output = self.has_output or not is_terminal(events[0])
         if is_terminal(events[-1]):
+            self.complete = True
             if not self.silent:
                 self.ended.set_result("ok")
         elif self.full:
             raise RunBufferFull("full")
+
+    def keep(self, result: bytes, turn: bytes) -> None:
+        self.kept = result, turn
 
     def close(self) -> None:
         self.closed = True
@@ -107,9 +116,22 @@ async def no_gate() -> None:
     """The lease is surely held."""
 
 
-def execution(run: Claimed | None = None) -> tuple[Execution, FakeWriter]:
+class FakePipe:
+    """Answers what the scripts would have left, by command and key."""
+
+    def __init__(self) -> None:
+        self.stored: dict[tuple[str, str], list[Any]] = {}
+
+    async def send(self, command: str, key: str, *more: Any) -> list[Any]:
+        return self.stored.get((command, key), [])
+
+
+def execution(
+    run: Claimed | None = None, pipe: FakePipe | None = None, vault: Vault | None = None
+) -> tuple[Execution, FakeWriter]:
     writer = FakeWriter()
-    return Execution(run or claimed(), writer, gate=no_gate), writer  # type: ignore[arg-type]
+    memory = Memory(pipe or FakePipe(), Keys(), vault or Vault(None))  # type: ignore[arg-type]
+    return Execution(run or claimed(), writer, memory, gate=no_gate), writer  # type: ignore[arg-type]
 
 
 def code_of(writer: FakeWriter) -> str:

@@ -50,7 +50,7 @@ class AgentPool:
         async with self._changing:
             if name in self.config.agents:
                 raise ConfigError(f"agents.{name}: there is one of this name; remove it first")
-            agent = load_config({"agents": {name: keys}}, self.environ).agents[name]
+            agent = self._load({"agents": {name: keys}}).agents[name]
             await self._add_to_rosters(agent)
             self.config.agents[name] = agent
         return agent
@@ -94,7 +94,10 @@ class AgentPool:
 
     def _load(self, config: str | os.PathLike[str] | Mapping[str, Any]) -> Config:
         source = config if isinstance(config, Mapping) else Path(config)
-        return load_config(source, self.environ)
+        loaded = load_config(source, self.environ)
+        for each in loaded.ignored:
+            logger.warning("%s has no effect: %s", each.key, each.reason)
+        return loaded
 
     async def _add_to_rosters(self, agent: AgentConfig) -> None:
         joined: list[Roster] = []

@@ -20,6 +20,7 @@ from trunkline_api.settings import ApiSettings
 from trunkline_shared.config.models import DEFAULT_POOL
 from trunkline_shared.connection import make_redis
 from trunkline_shared.errors import ServerBroken
+from trunkline_shared.keys import Keys
 from trunkline_shared.owned import end_owned, start_owned, telling
 from trunkline_worker.roster import Roster
 from trunkline_worker.settings import WorkerSettings
@@ -146,6 +147,7 @@ class Embedded:
                 client = make_redis(api, socket_timeout=None, health_check_interval=0)
                 stack.push_async_callback(client.aclose)
                 keys = ApiKeys.from_settings(api)
+                keys.closed = bool(await client.exists(Keys(api.prefix).api_keys))
                 self.application = build_application(api, self._pool.config, client, keys)
                 await stack.enter_async_context(self.application.running())
                 self._ready.set()

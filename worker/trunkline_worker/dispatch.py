@@ -15,6 +15,7 @@ from trunkline_shared.pipe import Pipe
 from trunkline_shared.scripts import Argument
 from trunkline_worker.execute import BackendsByAgent, Claimed, Execution
 from trunkline_worker.lease import LeaseKeeper, Renewal
+from trunkline_worker.memory import Memory
 from trunkline_worker.publish import Publisher
 from trunkline_worker.settings import WorkerSettings
 
@@ -40,6 +41,7 @@ class Dispatch:
         calls: Pipe,
         waits: Pipe,
         backends: BackendsByAgent,
+        memory: Memory,
     ) -> None:
         self._settings = settings
         self._keys = keys
@@ -47,6 +49,7 @@ class Dispatch:
         self._calls = calls
         self._waits = waits
         self._backends = backends
+        self._memory = memory
         self.executions: dict[str, Execution] = {}
         self.publisher: Publisher
         self.lease: LeaseKeeper
@@ -164,7 +167,7 @@ class Dispatch:
         writer = self.publisher.open_run(
             claimed.run_id, claimed.epoch, claimed.last_seq, claimed.reply
         )
-        execution = Execution(claimed, writer, gate=self.lease.gate)
+        execution = Execution(claimed, writer, self._memory, gate=self.lease.gate)
         self.executions[claimed.run_id] = execution
         self._idle.clear()
         self._free -= claimed.slots
@@ -213,7 +216,7 @@ class Dispatch:
         event = orjson.dumps(encode(failure))
         while True:
             try:
-                await self._calls.call("finish", run_id, "", event, "failed", "", 0)
+                await self._calls.call("finish", run_id, "", event, "failed")
                 return
             except RedisUnavailable:
                 await self._calls.connected()

@@ -11,7 +11,9 @@ from typing import Any, Protocol
 from trunkline_shared.events import Failed, Finished, RunEvent, Terminal
 from trunkline_shared.logs import log_event
 from trunkline_shared.run import RunRequest, created_ms, decode_job
+from trunkline_shared.vault import Unreadable
 from trunkline_worker.backends.base import Backend, RunContext
+from trunkline_worker.memory import Memory, Remembered
 from trunkline_worker.publish import RunBufferFull, RunWriter
 
 logger = logging.getLogger("trunkline.run")
@@ -65,11 +67,14 @@ class Execution:
         self,
         claimed: Claimed,
         writer: RunWriter,
+        memory: Memory,
         *,
         gate: Callable[[], Awaitable[None]],
     ) -> None:
         self.claimed = claimed
         self.writer = writer
+        self._memory = memory
+        self._remembered: Remembered | None = None
         self._gate = gate
         self._task: asyncio.Task[Any] | None = None
         self.failure: Failed | None = None  # how the run ended, if it failed
@@ -146,6 +151,9 @@ class Execution:
         timer = asyncio.timeout(default_s if remaining_s is None else remaining_s)
         try:
             async with timer:
+                self._remembered = await self._memory.begin(self.claimed, request)
+                if self._remembered is not None:
+                    request = self._remembered.request
                 return await self._relay(backend, request)
         except TimeoutError as error:
             if timer.expired():
@@ -153,6 +161,8 @@ class Execution:
                     Failed("run_timeout", "The run did not end within its time limit.")
                 )
             return self._bug(error)
+        except Unreadable as error:
+            return self._end(Failed("agent_unavailable", f"The conversation is sealed: {error}."))
         except RunBufferFull:
             # No use to wait behind what Redis does not take.
             self.writer.give_up()
@@ -162,7 +172,7 @@ class Execution:
 
     async def _relay(self, backend: Backend, request: RunRequest) -> Terminal:
         context = RunContext(gate=self._gate, attempt=self.claimed.attempt)
-        emit = self.writer.emit
+        emit = self.writer.emit if self._remembered is None else self._emit
         events: Sequence[RunEvent]
         last: Terminal | None = None
         async with aclosing(backend.run(request, context)) as batches:
@@ -181,8 +191,15 @@ class Execution:
         return self._end(Failed("server_error", "The agent failed unexpectedly."))
 
     def _end(self, failure: Failed) -> Failed:
-        self.writer.emit([failure])
+        self._emit([failure])
         return failure
+
+    def _emit(self, events: Sequence[RunEvent]) -> None:
+        if self._remembered is not None and not self.writer.complete and events:
+            self._remembered.add(events)
+            if isinstance(events[-1], Finished | Failed):
+                self.writer.keep(self._remembered.result(), self._remembered.turn())
+        self.writer.emit(events)
 
     def _cancel(self) -> None:
         if self._task is not None and not self._over:
@@ -196,7 +213,7 @@ class Execution:
             logger,
             "run",
             run_id=self.claimed.run_id,
-            agent=request.agent if request else None,
+            agent=(request.model or request.agent) if request else None,
             principal=request.principal if request else None,
             status=terminal.code if isinstance(terminal, Failed) else terminal.reason,
             attempt=self.claimed.attempt,

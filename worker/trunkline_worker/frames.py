@@ -40,6 +40,8 @@ class FrameBuffer:
         self.run_id = run_id
         self.reply = reply
         self.waiting_chars = 0
+        self.result = b""  # what the end of the run stores, and adds to its conversation
+        self.turn = b""
         self._epoch = epoch
         self._last_seq = last_seq
         self._events: list[RunEvent] = []

@@ -62,6 +62,10 @@ class RunWriter:
         if not self.complete:
             self._publisher.check_room(self)
 
+    def keep(self, result: bytes, turn: bytes) -> None:
+        """What is stored with the run's end; to be called before that is emitted."""
+        self.buffer.result, self.buffer.turn = result, turn
+
     def close(self) -> None:
         """Drops what waits. Frames already sent stay what they are."""
         self.closed = True
@@ -205,8 +209,10 @@ class Publisher:
 
     def _finish(self, frame: Frame) -> None:
         self._under_way += 1
+        source = frame.source
+        kept = (b"", b"") if source is None else (source.result, source.turn)
         reply = self._pipe.call(
-            "finish", frame.run_id, frame.stream_id, frame.data, frame.outcome, "", 0
+            "finish", frame.run_id, frame.stream_id, frame.data, frame.outcome, *kept
         )
         reply.add_done_callback(lambda done: self._settle([frame], done))
 

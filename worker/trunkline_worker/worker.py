@@ -27,10 +27,12 @@ from trunkline_shared.pipe import Pipe
 from trunkline_shared.run import deserialize_job, serialize_job
 from trunkline_shared.scripts import SLACK_MS, Scripts
 from trunkline_shared.sweep import sweep_forever
+from trunkline_shared.vault import Vault
 from trunkline_worker.backends.build import Backends
 from trunkline_worker.dispatch import Dispatch
 from trunkline_worker.execute import BackendsByAgent
 from trunkline_worker.lease import LeaseKeeper
+from trunkline_worker.memory import Memory
 from trunkline_worker.orphans import OrphanWatch
 from trunkline_worker.publish import Publisher
 from trunkline_worker.settings import WorkerSettings
@@ -106,6 +108,7 @@ class Worker(arq_worker.Worker):
         self._backends = backends
         self._keys = Keys(settings.prefix)
         self._scripts = Scripts.build(self._keys, settings)
+        self._vault = Vault(settings.secret_key, settings.previous_secret_keys)
         self._stopping = asyncio.Event()
         self.ready = asyncio.Event()  # it is announced, and claims
         self.calls: Pipe
@@ -148,6 +151,7 @@ class Worker(arq_worker.Worker):
                 calls=calls,
                 waits=waits,
                 backends=self._backends,
+                memory=Memory(calls, self._keys, self._vault),
             )
             await self._assemble(stack, dispatch, calls, frames)
             self.calls, self.dispatch = calls, dispatch

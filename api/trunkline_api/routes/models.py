@@ -1,42 +1,39 @@
-"""GET /v1/models and /v1/models/{id}: the agents of the configuration."""
+"""GET /v1/models and /v1/models/{id}: what the caller may name as `model`."""
 
-from typing import Final
+from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
+from trunkline_api.auth import Principal
 from trunkline_api.deps import principal_of
-from trunkline_api.errors import model_not_found
 from trunkline_api.gateway import Gateway
+from trunkline_api.targets import Target
 from trunkline_api.wire.models import ModelList, ModelObject
-from trunkline_shared.config.models import AgentConfig
-
-# One moment for all agents, 2026-01-01: nothing that an API process sees of an agent has the same
-# age on every machine and after every restart, and clients want this number never to change.
-CREATED: Final = 1_767_225_600
 
 
 def models_router(gateway: Gateway) -> APIRouter:
-    """Lists every configured agent, also those that no worker can run at the moment."""
-    agents = gateway.config.agents
-    router = APIRouter(
-        prefix="/v1/models", tags=["Models"], dependencies=[Depends(principal_of(gateway))]
-    )
+    """Lists also agents that no worker can run at the moment."""
+    router = APIRouter(prefix="/v1/models", tags=["Models"])
+    targets, births = gateway.targets, gateway.births
+    caller = Depends(principal_of(gateway))
 
     @router.get("", response_model_exclude_none=True)
-    async def list_models() -> ModelList:
-        """All agents, in the order of the configuration."""
-        return ModelList(data=[_model(agent) for agent in agents.values()])
+    async def list_models(principal: Annotated[Principal, caller]) -> ModelList:
+        """All agents that the key may use, in the order of the configuration."""
+        listed = await targets.listed(principal)
+        born = await births.of(target.model for target in listed)
+        return ModelList(data=[_model(target, born[target.model]) for target in listed])
 
     # Ids may hold slashes, which arrive here decoded in either spelling.
     @router.get("/{model:path}", response_model_exclude_none=True)
-    async def get_model(model: str) -> ModelObject:
+    async def get_model(model: str, principal: Annotated[Principal, caller]) -> ModelObject:
         """One agent; its id may contain `/` and `:`."""
-        if model not in agents:
-            raise model_not_found(model, agents)
-        return _model(agents[model])
+        target = await targets.find(model, principal)
+        born = await births.of([target.model])
+        return _model(target, born[target.model])
 
     return router
 
 
-def _model(agent: AgentConfig) -> ModelObject:
-    return ModelObject(id=agent.name, created=CREATED, description=agent.description)
+def _model(target: Target, created: int) -> ModelObject:
+    return ModelObject(id=target.model, created=created, description=target.agent.description)

@@ -30,9 +30,10 @@ _EXPECTED = {
 _SECRET = ("api_key", "extra_headers", "extra_body")
 
 
-def unknown_key(key: object, known: Collection[str]) -> str:
-    """A sentence that names the key and the nearest known one."""
-    near = difflib.get_close_matches(str(key), known, n=1)
+def unknown_key(key: object, known: Collection[str], also: Collection[str] = ()) -> str:
+    """A sentence that names the key and the nearest one of those that are `known`, or that are
+    understood `also`."""
+    near = difflib.get_close_matches(str(key), [*known, *also], n=1)
     if near:
         return f"unknown key {key!r}, did you mean {near[0]!r}?"
     return f"unknown key {key!r}, known are {', '.join(known)}"

@@ -112,10 +112,13 @@ class Document:
                 break
         return line
 
+    def dotted(self, where: Where) -> str:
+        """`where` in one text, whatever its keys hold."""
+        return ".".join(part if part.isprintable() else repr(part) for part in map(str, where))
+
     def error(self, where: Where, reason: str, named: Where | None = None) -> ConfigError:
         """The error, one line, of the value `where`; `named` is what to call it if not that."""
-        parts = map(str, where if named is None else named)
-        dotted = ".".join(part if part.isprintable() else repr(part) for part in parts)
+        dotted = self.dotted(where if named is None else named)
         prefix = f"{dotted}: " if dotted else ""
         place = f"{self.path}:{self.line(where)}: " if self.path else ""
         return ConfigError(f"{place}{prefix}{reason}")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -19,17 +20,21 @@ from pydantic_core import PydanticKnownError
 from trunkline_shared.config.interpolate import holds_variable
 from trunkline_shared.config.providers import check_provider, split_model
 
-AgentType = Literal["chat", "echo", "claude_code", "acp", "openhands", "python"]
+AgentType = Literal["chat", "echo", "claude_code", "acp", "agui", "codex", "openhands", "python"]
 DEFAULT_POOL = "default"
 ECHO_MODELS = ("echo", "test")
+FIXED_ANSWER = "test:"
+"""Before the text that an echo agent is to answer with."""
 
 TOOLSET_TYPES = (
-    *("code", "code_mode", "composio", "config_creation", "custom", "debug", "entry_points"),
-    *("execution", "file_access", "import_tools", "mcp", "mcp_discovery", "notifications"),
-    *("openapi", "plan", "remote_code_mode", "search", "semantic_memory", "skills", "subagent"),
+    *("aggregating", "bash", "builtin", "code", "code_mode", "composio", "config_creation"),
+    *("cron", "custom", "debug", "entry_points", "execute_code", "execution", "file_access"),
+    *("grep", "import", "import_tools", "list_directory", "mcp", "mcp_discovery"),
+    *("notifications", "openapi", "plan", "process_management", "question", "read"),
+    *("remote_code_mode", "search", "semantic_memory", "skills", "subagent"),
     *("user_interaction", "vfs", "workers"),
 )
-"""Toolsets that a file may name."""
+"""Toolsets and single tools that a file may name."""
 
 
 def _no_bool(value: Any) -> Any:
@@ -40,6 +45,15 @@ def _no_bool(value: Any) -> Any:
 
 Number: TypeAlias = Annotated[float, BeforeValidator(_no_bool)]
 Whole: TypeAlias = Annotated[int, BeforeValidator(_no_bool)]
+
+
+def _known_toolset(toolset: dict[str, Any]) -> dict[str, Any]:
+    kind = toolset.get("type")
+    if kind not in TOOLSET_TYPES:
+        near = difflib.get_close_matches(str(kind), TOOLSET_TYPES, n=1)
+        hint = f", did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"a toolset needs a known 'type', got {kind!r}{hint}")
+    return toolset
 
 
 class _Model(BaseModel):
@@ -65,6 +79,8 @@ class EchoSettings(_Model):
     """0 means all at once."""
     words: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = None
     """Answer with exactly so many words, repeating the prompt's; None: the prompt once."""
+    text: str | None = None
+    """Said in place of the prompt, whatever that is."""
 
 
 class ModelSettings(_Model):
@@ -114,9 +130,11 @@ class AgentConfig(_Model):
     pool: Annotated[str, Field(pattern=r"\A[A-Za-z0-9_-]{1,64}\z")] = DEFAULT_POOL
     slots: Annotated[Whole, Field(ge=1)] = 1
     limits: Limits = Limits()
-    toolsets: tuple[dict[str, Any], ...] = ()
+    toolsets: tuple[Annotated[dict[str, Any], AfterValidator(_known_toolset)], ...] = ()
     object: Annotated[str | None, Field(validate_default=True)] = None
     """What a `python` agent runs: `package.module:name`."""
+    lacks: tuple[str, ...] = ()
+    """Why the agent cannot run, where the file asks for what this version has not."""
 
     @model_validator(mode="before")
     @classmethod
@@ -174,17 +192,6 @@ class AgentConfig(_Model):
         )
         return values
 
-    @field_validator("toolsets")
-    @classmethod
-    def _known_toolsets(cls, toolsets: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
-        for toolset in toolsets:
-            kind = toolset.get("type")
-            if kind not in TOOLSET_TYPES:
-                near = difflib.get_close_matches(str(kind), TOOLSET_TYPES, n=1)
-                hint = f", did you mean {near[0]!r}?" if near else ""
-                raise ValueError(f"a toolset needs a known 'type', got {kind!r}{hint}")
-        return toolsets
-
     @field_validator("object")
     @classmethod
     def _only_for_python(cls, value: str | None, info: ValidationInfo) -> str | None:
@@ -196,11 +203,28 @@ class AgentConfig(_Model):
         return value
 
 
+class Profiles(_Model):
+    """How the models of profiles, `openhands_<profile>`, run."""
+
+    agent: str | None = None
+    """The chat agent of this file that runs them; None: a plain one."""
+
+
+class Ignored(_Model):
+    """A key of the file that has no effect, the file and line it stands on, and why."""
+
+    key: str
+    place: str
+    reason: str
+
+
 class Config(_Model):
     """A whole file: agents by name, in the file's order."""
 
     path: str
     agents: dict[str, AgentConfig]
+    profiles: Profiles = Profiles()
+    ignored: tuple[Ignored, ...] = ()
 
     @property
     def pools(self) -> tuple[str, ...]:
@@ -221,7 +245,7 @@ def check_chain(models: Sequence[str], *, url: str | None, key: str | None) -> N
     """
     providers = []
     for model in models:
-        if model in ECHO_MODELS:
+        if model in ECHO_MODELS or model.startswith(FIXED_ANSWER):
             raise ValueError(f"{model!r} stands alone, not in a fallback chain")
         provider, _ = split_model(model)
         check_provider(provider, url)

@@ -100,7 +100,8 @@ _TABLE = (
     _hosted("together", "https://api.together.xyz/v1", "TOGETHER_API_KEY", prices="together"),
     _hosted("vercel", "https://ai-gateway.vercel.sh/v1", "AI_GATEWAY_API_KEY",
             "VERCEL_AI_GATEWAY_API_KEY"),
-    _hosted("xai", "https://api.x.ai/v1", "XAI_API_KEY", "GROK_API_KEY", prices="x-ai"),
+    _hosted("xai", "https://api.x.ai/v1", "XAI_API_KEY", "X_AI_API_KEY",
+            "GROK_API_KEY", prices="x-ai"),
     _hosted("zai", "https://api.z.ai/api/paas/v4", "ZAI_API_KEY", prices="zai"),
 )  # fmt: skip
 
@@ -121,6 +122,7 @@ OTHER_PROVIDERS = (
 ALIASES: Mapping[str, str] = MappingProxyType(
     {
         "azure_ai": "azure",
+        "copilot": "github-copilot",
         "dashscope": "alibaba",
         "fireworks_ai": "fireworks",
         "gemini": "google",
@@ -137,6 +139,7 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "nvidia_nim": "nvidia",
         "ollama_chat": "ollama",
         "openai-chat": "openai",
+        "simple-openai": "openai",
         "together_ai": "together",
         "vercel_ai_gateway": "vercel",
         "vertex_ai": "google-cloud",
@@ -144,6 +147,19 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "x-ai": "xai",
     }
 )
+
+REFUSED: Mapping[str, str] = MappingProxyType(
+    {
+        "anthropic-max": "it stands on one person's subscription; use anthropic:NAME and a key",
+        "claude-code": "an agent of type claude_code runs it",
+        "import": "no code runs when a model is named; an agent of type python runs an object",
+        "input": "nobody sits at the server to answer",
+        "remote_input": "nobody sits at the server to answer",
+        "remote_model": "its protocol is not spoken; name the model behind it",
+        "zen": "its models speak several protocols; use openai:NAME and base_url where that fits",
+    }
+)
+"""Names that stand where a provider does, and why none is served."""
 
 
 def split_model(model: str) -> tuple[str, str]:
@@ -156,6 +172,8 @@ def split_model(model: str) -> tuple[str, str]:
     if not separator or "/" in provider:
         provider, separator, name = model.partition("/")
     provider = provider.strip().lower()
+    if provider in REFUSED:
+        raise ValueError(f"model {model!r} cannot be served: {REFUSED[provider]}")
     if not separator or not provider or not name.strip():
         example = f"openai:{model.strip(' /:') or 'gpt-4o'}"
         raise ValueError(f"model {model!r} is not provider:name, for example {example}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from trunkline_shared.config.models import AgentConfig
 from trunkline_shared.config.upstreams import resolve_chain, resolve_settings
@@ -18,9 +19,8 @@ class Readiness:
 
 def readiness(agent: AgentConfig, environ: Mapping[str, str]) -> Readiness:
     """What a worker with this environment could do with the agent. Connects to nothing."""
-    obstacles = [
-        f"toolset {toolset['type']} cannot run in this version" for toolset in agent.toolsets
-    ]
+    tools = dict.fromkeys(map(_named, agent.toolsets))  # each kind once
+    obstacles = [*(f"{tool} cannot run in this version" for tool in tools), *agent.lacks]
     if agent.type not in ("chat", "echo"):
         obstacles.insert(0, f"type {agent.type} cannot run in this version")
     if agent.type != "chat":
@@ -31,3 +31,8 @@ def readiness(agent: AgentConfig, environ: Mapping[str, str]) -> Readiness:
     except ValueError as error:
         return Readiness(False, (*obstacles, str(error)))
     return Readiness(bool(chain.upstreams) and not obstacles, (*obstacles, *chain.missing))
+
+
+def _named(toolset: Mapping[str, Any]) -> str:
+    tool = {"import": "import_path", "builtin": "builtin_type"}.get(toolset["type"])
+    return f"tool {toolset.get(tool, '')}" if tool else f"toolset {toolset['type']}"

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Literal, TypeAlias, get_args
 
+from trunkline_shared.conversation import TURN_VERSION
+from trunkline_shared.fold import FOLDED_VERSION
 from trunkline_shared.keys import Keys
 from trunkline_shared.settings import CommonSettings
 
@@ -25,6 +27,8 @@ SWEEP_GAP_MS = 1500  # a longer silence of all sweepers means that Redis was awa
 SWEEP_MIN_MS = 250  # two sweeps nearer than this do nothing new
 TIDY_MS = 10_000
 BATCH = 500  # runs one sweep takes from dead workers
+STORED_LOG_MS = 600_000  # the log of a stored run is kept so long after its end
+OUTBOX = 100_000  # turns that webhooks have not heard of; the oldest are lost beyond that
 SLACK_MS = 600_000  # how long logs and state outlive the last sign of their owner
 
 
@@ -50,6 +54,11 @@ class Scripts:
             "tidy_ms": TIDY_MS,
             "batch": BATCH,
             "slack_ms": SLACK_MS,
+            "stored_log_ms": STORED_LOG_MS,
+            "retention_ms": int(settings.retention_s * 1000),
+            "outbox": OUTBOX,
+            "folded_version": FOLDED_VERSION,
+            "turn_version": TURN_VERSION,
         }
         table = ", ".join(f"{name} = {value}" for name, value in constants.items())
         here = resources.files(__name__)

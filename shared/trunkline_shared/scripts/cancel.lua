@@ -1,20 +1,44 @@
 -- Marks a run as cancelled. Not yet claimed: ends it here. Claimed: tells the owner.
 -- ARGV: id reason(JSON-safe words)
 -- Returns 'gone', 'done', 'cancelled', or 'told'.
-local id, reason = ARGV[1], ARGV[2]
-local s = state(id)
-if not s then return 'gone' end
-if s.st == 'done' then return 'done' end
+-- Or all runs of a conversation, of which it leaves nothing if it is to `delete` it:
+-- ARGV: id reason conversation|delete principal
+-- Returns 'gone' if the principal has no such conversation, or {'ok', ids of the owners told...}.
+local reason = ARGV[2]
+
+local function cancel(id)
+  local s = state(id)
+  if not s then return 'gone' end
+  if s.st == 'done' then return 'done' end
+  if s.cancel == '' then
+    s.cancel = reason
+    redis.call('HSET', K.run .. id, 'cancel', reason)
+  end
+  if s.st ~= 'running' then
+    local event, outcome = overdue(s, now_ms())
+    end_run(id, s, event, outcome, now_ms())
+    return 'cancelled'
+  end
+  redis.call('SADD', K.cancels .. s.owner, id)
+  redis.call('PUBLISH', K.control .. s.owner, id)
+  return 'told'
+end
+
 despite_full_memory()
-if s.cancel == '' then
-  s.cancel = reason
-  redis.call('HSET', K.run .. id, 'cancel', reason)
+if not ARGV[3] then return cancel(ARGV[1]) end
+
+local conv, principal = ARGV[1], ARGV[4]
+local key = K.conversation .. conv
+if redis.call('HGET', key, 'principal') ~= principal then return 'gone' end
+-- Those that wait first: the end of the one that has the turn would call the next.
+local runs = redis.call('LRANGE', K.waiting .. conv, 0, -1)
+table.insert(runs, redis.call('HGET', key, 'run') or nil)
+if ARGV[3] == 'delete' then
+  redis.call('DEL', key, K.turns .. conv, K.waiting .. conv, K.about .. conv)
+  redis.call('ZREM', K.conversations .. principal, conv)
 end
-if s.st == 'queued' then
-  local event, outcome = overdue(s, now_ms())
-  end_run(id, s, event, outcome, now_ms())
-  return 'cancelled'
+local answer = { 'ok' }
+for _, id in ipairs(runs) do
+  if cancel(id) == 'told' then table.insert(answer, id) end
 end
-redis.call('SADD', K.cancels .. s.owner, id)
-redis.call('PUBLISH', K.control .. s.owner, id)
-return 'told'
+return answer

@@ -1,6 +1,7 @@
 -- The only way out of a run. By its owner: appends the last frame, which holds the terminal event.
 -- By anyone else (stream_id ''): `frame` is the terminal event alone, and the epoch rises first.
--- ARGV: id stream_id frame outcome result retain_ms
+-- ARGV: id stream_id frame outcome, and from an owner: result('' for one that is not stored)
+--       turn('' for a run without conversation)
 -- Returns 'ok' · 'done' it was over already · 'gone' the state is · or, from an owner, what
 -- `append_frame` answered when the frame could not be added.
 local id, stream_id, frame, outcome = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -18,7 +19,7 @@ else
   elseif answer ~= 'known' and answer ~= 'gone' then
     return answer
   end
-  settle(id, s, outcome)
+  if ARGV[5] ~= '' then store_result(id, s, ARGV[5]) end
+  settle(id, s, outcome, ARGV[6] ~= '' and ARGV[6], now_ms())
 end
-if ARGV[5] ~= '' then redis.call('SET', K.result .. id, ARGV[5], 'PX', ARGV[6]) end
 return 'ok'

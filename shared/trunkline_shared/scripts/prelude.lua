@@ -1,10 +1,16 @@
 -- Head of every script. K (key stems) and C (constants) are written before it by the loader.
 -- A run's state is the hash K.run..id:
---   st queued|running|done   agent pool principal reply stream lost slots    as submitted
+--   st queued|waiting|running|done   agent pool principal reply stream lost slots    as submitted
 --   epoch owner attempt crashes score   who may write, how often it was taken, its place in the queue
 --   exp dl tmo   Unix ms until the first claim, Unix ms of the deadline, ms from first claim to deadline
 --   cancel out   why it is to end, how it ended
 --   back   Unix ms when it was taken from a dead worker
+--   kept 1: has a record, its result is to be stored
+--   conv qto hooks   its conversation, ms it may be queued once its turn comes, 1: webhooks hear of it
+-- A conversation is the hash K.conversation..id:
+--   principal created updated model run   whose it is, Unix ms, what was named last, who has the turn
+--   status   how the last turn ended: finished|error|paused
+--   forked_from forked_event   where it was copied from
 
 local function int(n) return string.format('%.0f', n) end
 
@@ -16,13 +22,14 @@ end
 local function state(id)
   local v = redis.call('HMGET', K.run .. id, 'st', 'agent', 'pool', 'principal', 'reply', 'stream',
     'lost', 'slots', 'epoch', 'owner', 'attempt', 'crashes', 'score', 'exp', 'dl', 'tmo', 'cancel',
-    'back')
+    'back', 'kept', 'conv', 'qto', 'hooks')
   if not v[1] then return nil end
   return { st = v[1], agent = v[2], pool = v[3], principal = v[4], reply = v[5], stream = v[6] == '1',
     lost = v[7], slots = tonumber(v[8]) or 1, epoch = tonumber(v[9]) or 0, owner = v[10] or '',
     attempt = tonumber(v[11]) or 0, crashes = tonumber(v[12]) or 0, score = v[13],
     exp = tonumber(v[14]) or 0, dl = tonumber(v[15]) or 0, tmo = tonumber(v[16]) or 0,
-    cancel = v[17] or '', back = tonumber(v[18]) or 0 }
+    cancel = v[17] or '', back = tonumber(v[18]) or 0, kept = v[19], conv = v[20],
+    qto = tonumber(v[21]) or 0, hooks = v[22] }
 end
 
 -- Epoch and seq of the last event in the log, or nil without a log.
@@ -86,8 +93,66 @@ local function next_epoch(s, now) return math.max(s.epoch + 1, now) end
 -- not. What ends a run frees more than it takes, so it begins with this.
 local function despite_full_memory() redis.call('DEL', K.run) end
 
+-- Keeps the invariant: a queue that is not empty has a wake token.
+local function wake(pool)
+  if redis.call('LLEN', K.wake .. pool) == 0 then redis.call('RPUSH', K.wake .. pool, '1') end
+end
+
+local function enqueue(id, s)
+  local queue = s.crashes > 1 and K.suspects or K.queue
+  redis.call('HSET', K.run .. id, 'st', 'queued', 'owner', '')
+  redis.call('ZADD', queue .. s.pool, s.score, id)
+  wake(s.pool)
+end
+
+-- The next run of a conversation gets its turn, now that nobody has it.
+local function advance(conv, now)
+  redis.call('HDEL', K.conversation .. conv, 'run')
+  while true do
+    local id = redis.call('LPOP', K.waiting .. conv)
+    if not id then return end
+    redis.call('ZREM', K.waits, id)
+    local s = state(id)
+    if s and s.st == 'waiting' then
+      s.score = int(now)
+      redis.call('HSET', K.run .. id, 'score', s.score, 'exp', int(now + s.qto))
+      redis.call('HSET', K.conversation .. conv, 'run', id)
+      enqueue(id, s)
+      return
+    end
+  end
+end
+
+-- Lives of all that a conversation has, from its last change.
+local function keep_conversation(conv)
+  for _, stem in ipairs({ K.conversation, K.turns, K.about, K.waiting }) do
+    redis.call('PEXPIRE', stem .. conv, C.retention_ms)
+  end
+end
+
+local STATUS = { finished = 'finished', cancelled = 'paused', failed = 'error' }
+
+-- A run leaves its conversation, with the turn that it took if it took one.
+local function leave_conversation(id, s, outcome, turn, now)
+  local key = K.conversation .. s.conv
+  redis.call('ZREM', K.waits, id)
+  if redis.call('HGET', key, 'run') ~= id then
+    redis.call('LREM', K.waiting .. s.conv, 1, id)
+    return
+  end
+  if turn then redis.call('RPUSH', K.turns .. s.conv, turn) end
+  redis.call('HSET', key, 'updated', int(now), 'status', STATUS[outcome])
+  redis.call('ZADD', K.conversations .. s.principal, int(now), s.conv)
+  redis.call('PEXPIRE', K.conversations .. s.principal, C.retention_ms)
+  keep_conversation(s.conv)
+  if turn and s.hooks then
+    redis.call('XADD', K.outbox, 'MAXLEN', '~', C.outbox, '*', 'c', s.conv, 'r', id)
+  end
+  advance(s.conv, now)
+end
+
 -- The one place where a run stops being: takes it out of every list and gives its slot back.
-local function settle(id, s, outcome)
+local function settle(id, s, outcome, turn, now)
   redis.call('HSET', K.run .. id, 'st', 'done', 'out', outcome)
   redis.call('DEL', K.job .. id)
   redis.call('ZREM', K.queue .. s.pool, id)
@@ -97,8 +162,17 @@ local function settle(id, s, outcome)
     redis.call('SREM', K.cancels .. s.owner, id)
   end
   redis.call('SREM', K.active .. s.principal, id)
-  redis.call('PEXPIRE', K.log .. id, C.kept_ms)
-  redis.call('PEXPIRE', K.run .. id, C.kept_ms)
+  local kept_ms = s.kept and C.stored_log_ms or C.kept_ms
+  redis.call('PEXPIRE', K.log .. id, kept_ms)
+  redis.call('PEXPIRE', K.run .. id, kept_ms)
+  if s.conv then leave_conversation(id, s, outcome, turn, now) end
+end
+
+-- Only while there is a record: whoever deleted it wants no result.
+local function store_result(id, s, result)
+  if s.kept and redis.call('EXISTS', K.record .. id) == 1 then
+    redis.call('SET', K.result .. id, result, 'PX', C.retention_ms)
+  end
 end
 
 -- Ends a run from outside its attempt: the epoch rises, so the owner, if any, is fenced.
@@ -106,12 +180,23 @@ local function end_run(id, s, event, outcome, now)
   local epoch = next_epoch(s, now)
   append_event(id, s, epoch, event)
   redis.call('HSET', K.run .. id, 'epoch', int(epoch))
-  settle(id, s, outcome)
+  store_result(id, s, '{"v":' .. C.folded_version .. ',"end":' .. event .. '}')
+  local turn
+  if s.conv and s.attempt > 0 then
+    local failed = cjson.decode(event)
+    turn = cjson.encode({ v = C.turn_version, run_id = id, ended_ms = now, outcome = failed[2],
+      message = failed[3] })
+  end
+  settle(id, s, outcome, turn, now)
 end
 
 -- Why a waiting run is over, as the event and outcome to end it with; nil while it is not.
 local function overdue(s, now)
   if s.cancel ~= '' then return '["failed","cancelled","' .. s.cancel .. '"]', 'cancelled' end
+  if s.st == 'waiting' and s.exp <= now then
+    return '["failed","conversation_busy","The runs before it in its conversation took too long."]',
+      'failed'
+  end
   if s.dl > 0 and s.dl <= now then
     return '["failed","run_timeout","The run did not end within its time limit."]', 'failed'
   end
@@ -142,18 +227,6 @@ local function said(id)
     end
   end
   return first, shown
-end
-
--- Keeps the invariant: a queue that is not empty has a wake token.
-local function wake(pool)
-  if redis.call('LLEN', K.wake .. pool) == 0 then redis.call('RPUSH', K.wake .. pool, '1') end
-end
-
-local function enqueue(id, s)
-  local queue = s.crashes > 1 and K.suspects or K.queue
-  redis.call('HSET', K.run .. id, 'st', 'queued', 'owner', '')
-  redis.call('ZADD', queue .. s.pool, s.score, id)
-  wake(s.pool)
 end
 
 -- What a newcomer would wait, in ms: the measured wait, or the age of the oldest if that is more.

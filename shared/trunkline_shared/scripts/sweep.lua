@@ -81,6 +81,17 @@ for _, pool in ipairs(redis.call('SMEMBERS', K.pools)) do
   if sweep_queue(K.queue .. pool) + sweep_queue(K.suspects .. pool) > 0 then wake(pool) end
 end
 
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.waits, '-inf', int(now), 'LIMIT', 0, C.look)) do
+  local s = state(id)
+  if s and s.st == 'waiting' then
+    local event, outcome = overdue(s, now)
+    end_run(id, s, event, outcome, now)
+    ended = ended + 1
+  else
+    redis.call('ZREM', K.waits, id)
+  end
+end
+
 if redis.call('SET', K.sweep_tidy, '1', 'NX', 'PX', C.tidy_ms) then
   for _, pool in ipairs(redis.call('SMEMBERS', K.pools)) do
     redis.call('ZREMRANGEBYSCORE', K.workers .. pool, '-inf', int(now - C.forget_ms))
@@ -91,6 +102,14 @@ if redis.call('SET', K.sweep_tidy, '1', 'NX', 'PX', C.tidy_ms) then
     for _, id in ipairs(ids) do
       local st = redis.call('HGET', K.run .. id, 'st')
       if not st or st == 'done' then redis.call('SREM', K.active .. principal, id) end
+    end
+  end
+  -- Whose turn was lost with the state of a run, nobody else will call.
+  for _, id in ipairs(redis.call('ZRANGE', K.waits, 0, C.look - 1)) do
+    local conv = redis.call('HGET', K.run .. id, 'conv')
+    local current = conv and redis.call('HGET', K.conversation .. conv, 'run')
+    if conv and not (current and redis.call('EXISTS', K.run .. current) == 1) then
+      advance(conv, now)
     end
   end
 end

@@ -17,8 +17,10 @@ from trunkline_shared.events import TextDelta, Usage
 from trunkline_worker.backends.echo import EchoBackend
 
 
-def echo(*, rate: float = 0, words: int | None = None, **fields: Any) -> EchoBackend:
-    settings = EchoSettings(words_per_second=rate, words=words)
+def echo(
+    *, rate: float = 0, words: int | None = None, text: str | None = None, **fields: Any
+) -> EchoBackend:
+    settings = EchoSettings(words_per_second=rate, words=words, text=text)
     return EchoBackend(AgentConfig(name="test", type="echo", echo=settings, **fields))
 
 
@@ -32,6 +34,11 @@ async def test_the_pieces_joined_are_the_last_user_message(text: str) -> None:
     events = await events_of(echo(), run)
     assert text_in(events) == text
     assert finished(events).reason == "stop"
+
+
+async def test_a_text_of_its_own_is_said_whatever_the_prompt_is() -> None:
+    assert text_in(await events_of(echo(text="Fixed words."), request("hello"))) == "Fixed words."
+    assert text_in(await events_of(echo(text=""), request("hello"))) == ""
 
 
 async def test_each_delta_is_one_word_and_each_word_a_token_that_costs_nothing() -> None:

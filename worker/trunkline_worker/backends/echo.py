@@ -17,7 +17,10 @@ _BATCH = 256  # words at once, so that a long answer does not keep other runs wa
 
 
 class EchoBackend:
-    """Answers with the text of the last user message, word by word. A word counts as a token."""
+    """Answers with the text of the last user message, or the one it was given, word by word.
+
+    A word counts as a token.
+    """
 
     def __init__(self, agent: AgentConfig) -> None:
         self._agent = agent
@@ -35,7 +38,7 @@ class EchoBackend:
             return
         await context.gate()
         limit = output_limit(request.options, self._settings, self._agent.limits)
-        pieces = self._pieces(_prompt(request), request.options.get("stop", []))
+        pieces = self._pieces(self._text(request), request.options.get("stop", []))
         if limit.tokens is not None:
             pieces = itertools.islice(pieces, limit.tokens + 1)
         said, cut = 0, False
@@ -55,6 +58,10 @@ class EchoBackend:
 
     async def aclose(self) -> None:
         """Nothing is held."""
+
+    def _text(self, request: RunRequest) -> str:
+        fixed = self._agent.echo.text
+        return _prompt(request) if fixed is None else fixed
 
     def _pieces(self, prompt: str, stop: Sequence[str]) -> Iterator[str]:
         words = self._agent.echo.words

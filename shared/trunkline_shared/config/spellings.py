@@ -1,0 +1,204 @@
+"""An agent as AgentPool spells it, in the keys that `AgentConfig` has.
+
+All of this works on plain values and tells the source what came from where, so that an error
+names the line and the key that its author wrote.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trunkline_shared.config import agentpool
+from trunkline_shared.config.complaint import unknown_key
+from trunkline_shared.config.findings import Findings, Where
+from trunkline_shared.config.model_spellings import spell_model
+
+_TRANSPORTS = ("stdio", "sse", "streamable-http")
+_TOOLS = ("toolsets", "tools", "mcp_servers")
+_PROMPTS = {"static": ("content",), "file": ("path",)}
+_PROMPT = "a system_prompt is a text, {type: static, content: ...} or {type: file, path: ...}"
+_NO_PROMPTS = {
+    "library": "there is no prompt library; write the text here, or {type: file, path: ...}",
+    "function": "no code runs when the file is read; write the text here",
+}
+
+
+def without_ignored(
+    values: Mapping[str, Any], where: Where, findings: Findings, servers: Sequence[Any]
+) -> dict[str, Any]:
+    """The keys that say how the agent answers; what becomes of the others is in `findings`.
+
+    `servers` are the MCP servers of all agents.
+    """
+    kind = values.get("type")
+    of_type = agentpool.OF_TYPES.get(kind, ()) if isinstance(kind, str) else ()
+    tools = _has_tools(values, servers)
+    kept = {}
+    for key, value in values.items():
+        if key in of_type:
+            continue
+        ignored, cannot = _dealt_with(key, value, tools)
+        if not (ignored or cannot):
+            kept[key] = value
+        elif value in (None, [], {}):
+            continue
+        elif ignored:
+            findings.ignore((*where, key), ignored)
+        elif cannot:
+            findings.lack(key, cannot)
+    return kept
+
+
+def _has_tools(values: Mapping[str, Any], servers: Sequence[Any]) -> bool:
+    return bool(servers) or any(values.get(key) for key in _TOOLS)
+
+
+def _dealt_with(key: str, value: Any, tools: bool) -> tuple[str | None, str | None]:
+    """Why the key is ignored, or why an agent cannot run with it."""
+    reason = agentpool.FOR_TOOLS.get(key)
+    if reason and tools and value not in ("never", "per_tool"):
+        return None, reason
+    if reason:
+        return "only tools heed it" if not tools else reason, None
+    return agentpool.IGNORED.get(key), agentpool.CANNOT.get(key)
+
+
+def spelled(
+    given: Mapping[str, Any], where: Where, findings: Findings, servers: Sequence[Any]
+) -> dict[str, Any]:
+    """`given` in our keys. Raises ConfigError for what cannot be said in them."""
+    values = dict(given)
+    spell_model(values, where, findings)
+    _spell_description(values, where, findings)
+    _spell_prompts(values, where, findings)
+    tools = _has_tools(values, servers)
+    _spell_limits(values, where, findings, tools)
+    _spell_toolsets(values, where, findings, servers)
+    return values
+
+
+def _spell_description(values: dict[str, Any], where: Where, findings: Findings) -> None:
+    name = values.pop("display_name", None)
+    if name is None:
+        return
+    if "description" in values:
+        findings.ignore((*where, "display_name"), "clients see the description")
+    else:
+        values["description"] = name
+        findings.source.moved((*where, "description"), (*where, "display_name"))
+
+
+def _spell_prompts(values: dict[str, Any], where: Where, findings: Findings) -> None:
+    prompt, at = values.get("system_prompt"), (*where, "system_prompt")
+    if isinstance(prompt, dict):
+        values["system_prompt"] = [_prompt(prompt, at, findings)]
+    elif isinstance(prompt, list):
+        values["system_prompt"] = [
+            _prompt(item, (*at, index), findings) if isinstance(item, dict) else item
+            for index, item in enumerate(prompt)
+        ]
+
+
+def _prompt(prompt: dict[str, Any], where: Where, findings: Findings) -> Any:
+    kind, error = str(prompt.get("type")), findings.source.error
+    if kind in _NO_PROMPTS:
+        raise error(where, f"a system_prompt of type {kind}: {_NO_PROMPTS[kind]}")
+    if kind not in _PROMPTS:
+        raise error(where, _PROMPT)
+    if prompt.get("variables"):
+        raise error((*where, "variables"), "files are read as they are; write the values into it")
+    known = ("type", "category", "variables", *_PROMPTS[kind])
+    for key in prompt:
+        if key not in known:
+            raise error((*where, key), unknown_key(key, known), named=where)
+    (key,) = _PROMPTS[kind]
+    if not isinstance(prompt.get(key), str):
+        raise error((*where, key), f"a system_prompt of type {kind} needs a text as {key!r}")
+    return prompt["content"] if kind == "static" else _file(prompt["path"], (*where, key), findings)
+
+
+def _file(path: str, where: Where, findings: Findings) -> str:
+    beside = Path(findings.source.file(where)).parent
+    try:
+        return (beside / path).read_text("utf-8")
+    except OSError as error:
+        reason = error.strerror
+    except ValueError:  # UnicodeDecodeError, or a NUL in the path
+        reason = "not UTF-8 text"
+    raise findings.source.error(where, f"{beside / path}: {reason}")
+
+
+def _spell_limits(values: dict[str, Any], where: Where, findings: Findings, tools: bool) -> None:
+    at = (*where, "usage_limits")
+    given, own = values.pop("usage_limits", None), values.get("limits")
+    if given is not None and not isinstance(given, dict):
+        raise findings.source.error(at, "expected a mapping of keys to values")
+    limits = {}
+    for key, value in (given or {}).items():
+        if key not in agentpool.LIMITS:
+            _note_limit(key, value, (*at, key), findings, tools)
+        elif value is not None:
+            limits[agentpool.LIMITS[key]] = value
+            if not isinstance(own, dict) or agentpool.LIMITS[key] not in own:
+                findings.source.moved((*where, "limits", agentpool.LIMITS[key]), (*at, key))
+    if limits and (own is None or isinstance(own, dict)):  # else `limits` is refused later
+        values["limits"] = {**limits, **(own or {})}
+
+
+def _note_limit(key: str, value: Any, where: Where, findings: Findings, tools: bool) -> None:
+    known = (*agentpool.LIMITS, *agentpool.LIMITS_CANNOT, "count_tokens_before_request")
+    if key not in known:
+        raise findings.source.error(where, unknown_key(key, known), named=where[:-1])
+    if value is None:
+        return
+    if key in agentpool.LIMITS_CANNOT and (tools or key not in agentpool.LIMITS_IGNORED):
+        findings.lack(f"usage_limits.{key}", agentpool.LIMITS_CANNOT[key])
+    else:
+        findings.ignore(where, agentpool.LIMITS_IGNORED[key])
+
+
+def _spell_toolsets(
+    values: dict[str, Any], where: Where, findings: Findings, servers: Sequence[Any]
+) -> None:
+    toolsets = values.get("toolsets") or []
+    found = [
+        *_each(values.pop("tools", None), (*where, "tools"), findings, _tool),
+        *_each(values.pop("mcp_servers", None), (*where, "mcp_servers"), findings, _server),
+        *_each(servers, ("mcp_servers",), findings, _server),
+    ]
+    if not found or not isinstance(toolsets, list):  # the latter is refused later
+        return
+    for index, (_, origin) in enumerate(found, len(toolsets)):
+        findings.source.moved((*where, "toolsets", index), origin)
+    values["toolsets"] = [*toolsets, *(toolset for toolset, _ in found)]
+
+
+def _each(
+    given: Any, at: Where, findings: Findings, spell: Callable[[Any], dict[str, Any] | str]
+) -> Iterator[tuple[dict[str, Any], Where]]:
+    if given is None:
+        return
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        raise findings.source.error(at, "expected a list")
+    for index, item in enumerate(given):
+        toolset = spell(item)
+        if isinstance(toolset, str):
+            raise findings.source.error((*at, index), toolset)
+        if toolset.get("enabled") is not False:
+            yield toolset, (*at, index)
+
+
+def _tool(item: Any) -> dict[str, Any] | str:
+    """The toolset, or what is wrong."""
+    if isinstance(item, str):
+        return {"type": "import", "import_path": item}
+    return item if isinstance(item, dict) else "a tool is an import path or a mapping with a type"
+
+
+def _server(item: Any) -> dict[str, Any] | str:
+    if isinstance(item, str):
+        return {"type": "mcp", "command": item}
+    kind = item.get("type", "stdio") if isinstance(item, dict) else None
+    if kind not in _TRANSPORTS:
+        return f"an MCP server is a command, or a mapping whose type is {', '.join(_TRANSPORTS)}"
+    return {**item, "type": "mcp", "transport": kind}

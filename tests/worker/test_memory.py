@@ -1,0 +1,123 @@
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.patience import until
+from tests.worker.fake_run import FakePipe, ScriptedBackend, claimed, code_of, execution
+from trunkline_shared import fold
+from trunkline_shared.conversation import Turn, decode_turn, encode_turn
+from trunkline_shared.events import (
+    Attempt,
+    Created,
+    Failed,
+    Finished,
+    RunEvent,
+    TextDelta,
+    Usage,
+    encode_frame,
+)
+from trunkline_shared.keys import Keys
+from trunkline_shared.run import RunRequest, encode_job, new_run_id
+from trunkline_shared.vault import Vault
+
+VAULT = Vault("secret")
+END: list[RunEvent] = [TextDelta("Yo"), Finished("stop", Usage(2, 1, cost=0.5), "llm-1")]
+
+
+def says(role: str, text: str) -> Any:
+    return {"type": "message", "role": role, "content": [{"type": "text", "text": text}]}
+
+
+def job(*transcript: Any, **more: Any) -> bytes:
+    return encode_job(RunRequest(new_run_id(), "agent", transcript=[*transcript], **more))
+
+
+def pipe_with(*turns: Turn, vault: Vault = VAULT) -> FakePipe:
+    pipe = FakePipe()
+    pipe.stored["LRANGE", Keys().turns("c")] = [vault.seal(encode_turn(turn)) for turn in turns]
+    return pipe
+
+
+async def test_a_plain_run_leaves_nothing_behind() -> None:
+    run, writer = execution(claimed(job=job(says("user", "Hi"))), vault=VAULT)
+    await run.run(ScriptedBackend(END))
+    assert writer.kept is None
+
+
+async def test_a_run_continues_its_conversation_and_adds_its_turn_sealed() -> None:
+    before = Turn("r0", items=[says("user", "Hi")], said=[says("assistant", "Hello")])
+    lost = Turn("r1", items=[says("user", "lost")], outcome="worker_lost")
+    asked = job(*before.items, *before.said, says("user", "More"), conversation="c", model="m")
+    run, writer = execution(claimed(job=asked), pipe_with(before, lost), VAULT)
+    backend = ScriptedBackend(END)
+    await run.run(backend)
+    (request,) = backend.requests
+    assert request.transcript == [*before.items, *before.said, says("user", "More")]
+    assert writer.kept is not None
+    result, sealed = writer.kept
+    assert result == b"" and VAULT.is_token(sealed)
+    turn = decode_turn(VAULT.open(sealed))
+    assert (turn.items, turn.said) == ([says("user", "More")], [says("assistant", "Yo")])
+    assert (turn.model, turn.llm, turn.outcome) == ("m", "llm-1", "finished")
+    assert turn.usage == Usage(2, 1, cost=0.5) and turn.latency_s >= 0
+
+
+async def test_a_turn_that_failed_says_why_and_what_it_cost() -> None:
+    run, writer = execution(
+        claimed(job=job(says("user", "Hi"), conversation="c")), pipe_with(), VAULT
+    )
+    await run.run(ScriptedBackend([TextDelta("Y"), Failed("upstream_error", "x", usage=Usage(9))]))
+    assert writer.kept is not None
+    turn = decode_turn(VAULT.open(writer.kept[1]))
+    assert (turn.outcome, turn.message, turn.usage) == ("upstream_error", "x", Usage(9))
+    assert not turn.counts
+
+
+async def test_a_run_that_is_stopped_keeps_what_was_said() -> None:
+    run, writer = execution(claimed(job=job(store=True)), vault=VAULT)
+    backend = ScriptedBackend([TextDelta("half")], asyncio.Event())
+    task = asyncio.create_task(run.run(backend))
+    await until(lambda: writer.events)
+    run.stop(Failed("cancelled", "The run was cancelled."))
+    await task
+    assert writer.kept is not None
+    folded = fold.decode(VAULT.open(writer.kept[0]))
+    assert folded.text == "half" and isinstance(folded.terminal, Failed)
+
+
+async def test_a_stored_run_keeps_its_result_sealed() -> None:
+    run, writer = execution(claimed(job=job(says("user", "Hi"), store=True)), vault=VAULT)
+    await run.run(ScriptedBackend(END))
+    assert writer.kept is not None and writer.kept[1] == b""
+    folded = fold.decode(VAULT.open(writer.kept[0]))
+    assert (folded.text, folded.terminal) == ("Yo", END[-1])
+
+
+@pytest.mark.parametrize(("drop_from", "text"), [(3, "Yo"), (None, "halfYo")])
+async def test_a_later_attempt_counts_what_the_log_still_says(
+    drop_from: int | None, text: str
+) -> None:
+    frames: list[tuple[int, list[RunEvent]]] = [
+        (1, [Created(1)]),
+        (2, [Attempt(1)]),
+        (3, [TextDelta("half")]),
+        (4, [Attempt(2, drop_from)]),
+    ]
+    pipe, asked = FakePipe(), claimed(attempt=2, last_seq=4, job=job(store=True))
+    pipe.stored["XRANGE", Keys().log(asked.run_id)] = [
+        (b"1-1", [b"f", encode_frame(first, events)]) for first, events in frames
+    ]
+    run, writer = execution(asked, pipe, VAULT)
+    await run.run(ScriptedBackend(END))
+    assert writer.kept is not None
+    assert fold.decode(VAULT.open(writer.kept[0])).text == text
+
+
+async def test_a_conversation_sealed_with_another_key_fails_its_run_and_says_why() -> None:
+    pipe = pipe_with(Turn("r0"), vault=Vault("other"))
+    run, writer = execution(claimed(job=job(conversation="c")), pipe, VAULT)
+    await run.run(ScriptedBackend(END))
+    assert code_of(writer) == "agent_unavailable"
+    failed = writer.events[-1]
+    assert isinstance(failed, Failed) and "TRUNKLINE_SECRET_KEY" in failed.message

@@ -1,0 +1,116 @@
+"""What outlives a run: its result, where that is stored, and its turn in a conversation."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from trunkline_shared import fold
+from trunkline_shared.conversation import Turn, decode_turn, encode_turn, history, what_is_new
+from trunkline_shared.errors import RedisUnavailable
+from trunkline_shared.events import Failed, Finished, RunEvent, decode_frame
+from trunkline_shared.fold import Fold, Folded
+from trunkline_shared.keys import Keys
+from trunkline_shared.pipe import Pipe
+from trunkline_shared.run import RunRequest, created_ms
+from trunkline_shared.transcript import Item
+from trunkline_shared.vault import Vault
+
+
+class Begun(Protocol):
+    """What is to be known of a claimed run."""
+
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def last_seq(self) -> int: ...
+
+
+class Memory:
+    """Reads what a run builds on. Everything in Redis is sealed with `vault`."""
+
+    def __init__(self, pipe: Pipe, keys: Keys, vault: Vault) -> None:
+        self._pipe = pipe
+        self._keys = keys
+        self._vault = vault
+
+    async def begin(self, run: Begun, request: RunRequest) -> "Remembered | None":
+        """None for a run that leaves nothing behind. Waits for Redis while it is away.
+
+        Raises Unreadable when the conversation was sealed with a secret key not known here, and
+        ValueError when it cannot be read for another reason.
+        """
+        if not request.store and not request.conversation:
+            return None
+        folded = Fold()
+        if run.attempt > 1:
+            for _, (_, frame) in await self._read("XRANGE", self._keys.log(run.run_id), "-", "+"):
+                folded.add(*decode_frame(frame))
+        before: list[Item] = []
+        if request.conversation:
+            stored = await self._read("LRANGE", self._keys.turns(request.conversation), 0, -1)
+            before = history([decode_turn(self._vault.open(turn)) for turn in stored])
+        return Remembered(run, request, before, folded, self._vault)
+
+    async def _read(self, *command: Any) -> Any:
+        while True:
+            try:
+                return await self._pipe.send(*command)
+            except RedisUnavailable:
+                await self._pipe.connected()
+
+
+class Remembered:
+    """One run that is remembered. `request` is to be executed: it continues the conversation."""
+
+    def __init__(
+        self,
+        run: Begun,
+        request: RunRequest,
+        before: Sequence[Item],
+        folded: Fold,
+        vault: Vault,
+    ) -> None:
+        self._began_s = time.time()
+        self._vault = vault
+        self._fold = folded
+        self._seq = run.last_seq + 1
+        self._asked = request
+        self._new = request.transcript
+        if request.conversation:
+            self._new = what_is_new(before, request.transcript)
+        self.request = replace(request, transcript=[*before, *self._new])
+
+    def add(self, events: Sequence[RunEvent]) -> None:
+        self._fold.add(self._seq, events)
+        self._seq += len(events)
+
+    def result(self) -> bytes:
+        """What `finish` stores, sealed, once the last event was added; empty if nothing."""
+        return self._vault.seal(fold.encode(self._fold.result())) if self._asked.store else b""
+
+    def turn(self) -> bytes:
+        """What `finish` adds to the conversation, sealed, likewise."""
+        if not self._asked.conversation:
+            return b""
+        return self._vault.seal(encode_turn(self._turn(self._fold.result())))
+
+    def _turn(self, folded: Folded) -> Turn:
+        now_s = time.time()
+        end = folded.terminal
+        failed = end if isinstance(end, Failed) else None
+        return Turn(
+            run_id=self._asked.run_id,
+            asked_ms=created_ms(self._asked.run_id),
+            ended_ms=int(now_s * 1000),
+            model=self._asked.model or self._asked.agent,
+            llm=(end.model or "") if isinstance(end, Finished) else "",
+            items=self._new,
+            said=fold.said(folded),
+            outcome=failed.code if failed else "finished",
+            message=failed.message if failed else "",
+            usage=folded.usage,
+            latency_s=round(now_s - self._began_s, 3),
+        )
