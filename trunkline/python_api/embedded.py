@@ -3,14 +3,13 @@
 import asyncio
 import logging
 import secrets
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trunkline.embedded_redis import EmbeddedRedis
 from trunkline.python_api.agent_pool import AgentPool
+from trunkline.python_api.own_redis import own_redis
 from trunkline.python_api.patience import until_ended, until_set
 from trunkline_api.api import build_application
 from trunkline_api.app import Application
@@ -21,7 +20,7 @@ from trunkline_shared.config.models import DEFAULT_POOL
 from trunkline_shared.connection import make_redis
 from trunkline_shared.errors import ServerBroken
 from trunkline_shared.keys import Keys
-from trunkline_shared.owned import end_owned, start_owned, telling
+from trunkline_shared.owned import start_owned, telling
 from trunkline_worker.roster import Roster
 from trunkline_worker.settings import WorkerSettings
 from trunkline_worker.worker import Worker, open_worker
@@ -61,13 +60,16 @@ class Embedded:
         self._working: asyncio.Task[None] | None = None
         self._failure: ServerBroken | None = None
         self._is_closing = False
+        self._host: asyncio.Task[object]
         self._has_cancelled_host = False
-        self._host: asyncio.Task[object] | None = None
+        self._cancellations = 0  # of the host before it came here
         self._life: asyncio.Task[None]
 
     async def start(self) -> None:
         """Return when it can answer. Raises StartError or ConfigError, and leaves nothing then."""
-        self._host = asyncio.current_task()
+        host = asyncio.current_task()
+        assert host is not None
+        self._host, self._cancellations = host, host.cancelling()
         self._life = asyncio.create_task(self._live(), name="trunkline")
         self._life.add_done_callback(_seen)
         try:
@@ -75,8 +77,7 @@ class Embedded:
         except asyncio.CancelledError:
             self._give_up()
             await until_ended(self._life, _go_on)
-            if self._failure is not None:
-                raise self._failure from self._failure.__cause__
+            self._tell_failure()
             raise
 
     async def close(self) -> None:
@@ -87,15 +88,10 @@ class Embedded:
         self._is_closing = True
         self._stop.set()
         cancelled = await until_ended(self._life, self.hurry)
-        if self._failure is None:
-            self._life.result()
-            if cancelled:
-                raise asyncio.CancelledError
-            return
-        # Ours is taken back. Another one is not ours to swallow.
-        if self._has_cancelled_host and self._host is not None and self._host.uncancel() > 0:
+        self._tell_failure()
+        self._life.result()
+        if cancelled:
             raise asyncio.CancelledError
-        raise self._failure
 
     def hurry(self) -> None:
         """No more grace: replies and runs end now, with an error."""
@@ -155,24 +151,16 @@ class Embedded:
                 await self._see_replies_off(api.grace_s)
 
     async def _with_redis(self, stack: AsyncExitStack) -> tuple[ApiSettings, WorkerSettings]:
-        api, worker, url = self._plan.api, self._plan.worker, self._plan.redis_url
-        secret_key = api.secret_key
+        plan = self._plan
+        url, secret_key = plan.redis_url, plan.api.secret_key
         if url is None:
-            directory = self._plan.data_dir
-            if directory is None:
-                temporary = tempfile.TemporaryDirectory(prefix="trunkline-")
-                directory = Path(stack.enter_context(temporary))
-                secret_key = secret_key or secrets.token_urlsafe(32)  # of data that goes with us
-            keep = self._plan.data_dir is not None
-            search_path = self._pool.environ.get("PATH", "")
-            redis = await EmbeddedRedis.start(directory, search_path, keep=keep)
-            stack.push_async_callback(redis.stop)
-            url = redis.url
-            watch = start_owned(_until_redis_ends(redis), "the embedded Redis")
-            stack.push_async_callback(end_owned, watch)
+            own = own_redis(plan.data_dir, self._pool.environ.get("PATH", ""))
+            url = await stack.enter_async_context(own)
+            if plan.data_dir is None:
+                secret_key = secret_key or secrets.token_urlsafe(32)  # of what goes with us
         return (
-            replace(api, redis_url=url, secret_key=secret_key),
-            replace(worker, redis_url=url, secret_key=secret_key),
+            replace(plan.api, redis_url=url, secret_key=secret_key),
+            replace(plan.worker, redis_url=url, secret_key=secret_key),
         )
 
     async def _start_worker(self, settings: WorkerSettings, stack: AsyncExitStack) -> Roster:
@@ -216,8 +204,19 @@ class Embedded:
             closing.cancel()
 
     def _give_up(self) -> None:
-        self._stop.set()  # also where the cancellation gets lost, as it may in a client of Redis
-        self._life.cancel()
+        if not self._stop.is_set():
+            self._stop.set()  # also where the cancellation gets lost, as some clients do it
+            self._life.cancel()
+
+    def _tell_failure(self) -> None:
+        if self._failure is None:
+            return
+        if self._has_cancelled_host:
+            self._host.uncancel()
+        # One of somebody else is not ours to swallow.
+        if self._host.cancelling() > self._cancellations:
+            raise asyncio.CancelledError
+        raise self._failure
 
     def _look(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):
@@ -233,13 +232,8 @@ class Embedded:
             self._give_up()
             return
         self.hurry()
-        if self._host is not None and not self._is_closing:
+        if not self._is_closing:
             self._has_cancelled_host = self._host.cancel()
-
-
-async def _until_redis_ends(redis: EmbeddedRedis) -> None:
-    code = await redis.child.wait()
-    raise RuntimeError(f"exit code {code}, {redis.last_words()!r}")
 
 
 def _seen(task: asyncio.Task[None]) -> None:

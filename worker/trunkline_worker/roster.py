@@ -25,6 +25,7 @@ class Roster:
         self._worker = worker
         self._backends = backends
         self._pools = settings.pool
+        self._timeout_s = settings.redis_timeout_s
         self._agents = Keys(settings.prefix).agents(worker.worker_id)
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -64,9 +65,11 @@ class Roster:
     async def _announce(self, command: str, name: str) -> None:
         self._worker.dispatch.lease.announce(self._backends.runnable)
         try:
-            await self._worker.calls.send(command, self._agents, name)
-        except (RedisUnavailable, RedisError) as error:
-            raise RedisUnavailable(f"Redis did not hear of agent {name}: {error}") from error
+            async with asyncio.timeout(self._timeout_s):
+                await self._worker.calls.send(command, self._agents, name)
+        except (RedisUnavailable, RedisError, TimeoutError) as error:
+            why = str(error) or "no answer in time"
+            raise RedisUnavailable(f"Redis did not hear of agent {name}: {why}") from error
 
     def _withdraw(self, name: str) -> None:
         backend = self._backends.withdraw(name)
