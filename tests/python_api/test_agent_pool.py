@@ -36,6 +36,7 @@ async def test_a_file_and_a_mapping_of_the_same_shape_make_the_same_pool(tmp_pat
         ({"model": "echo", "slots": 0}, r"agents\.x\.slots: expected a number of at least 1"),
         ({"model": "echo", "limits": {"time": 1}}, r"agents\.x\.limits: unknown key 'time'"),
         ({"model": "echo", "system_prompt": "${NOWHERE_SET}"}, r"agents\.x\.system_prompt: NOWH"),
+        ({"model": "echo", "system_prompt": "\ud83d"}, r"agents\.x\.system_prompt: half of a surr"),
     ],
 )
 async def test_a_mistake_is_one_line_that_names_agent_and_key(

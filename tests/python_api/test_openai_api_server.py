@@ -189,7 +189,7 @@ async def test_serve_goes_on_until_it_is_cancelled_and_may_begin_again() -> None
 
 
 async def test_a_reply_may_end_within_the_grace_and_is_told_at_its_end() -> None:
-    pool = AgentPool({"agents": {"soon": {"model": "echo", "echo": {"words": 15}}, "slow": SLOW}})
+    pool = AgentPool({"agents": {"soon": {"model": "echo", "echo": {"words": 8}}, "slow": SLOW}})
     server = OpenAIAPIServer(pool, port=0, grace_s=2, drain_s=1)
     async with client_of(server) as client, server:
         lines: dict[str, list[str]] = {"soon": [], "slow": []}

@@ -30,3 +30,23 @@ def test_the_name_alone_imports_nothing(tmp_path: Path) -> None:
     with program(tmp_path, LIGHT) as host:
         said, errors = host.communicate(timeout=PATIENCE_S)
     assert (said, errors) == ("[]\nAgentPool OpenAIAPIServer True\n", "")
+
+
+WITHOUT_WORKER = """
+import sys
+sys.modules["arq"] = None
+import trunkline
+try:
+    trunkline.AgentPool
+except ImportError as error:
+    print(error)
+"""
+
+
+def test_without_one_of_the_tiers_it_says_what_to_install(tmp_path: Path) -> None:
+    with program(tmp_path, WITHOUT_WORKER) as host:
+        said, errors = host.communicate(timeout=PATIENCE_S)
+    assert (said, errors) == (
+        "trunkline.AgentPool needs arq: pip install 'trunkline[api,worker]'\n",
+        "",
+    )

@@ -52,13 +52,15 @@ class _Loader(yaml.SafeLoader):
 class Document:
     """The values of one YAML file, or such values themselves, which then stand on no line.
 
-    Raises ConfigError where the file cannot be read.
+    Raises ConfigError where the file cannot be read, or a given text cannot be written.
     """
 
     def __init__(self, source: Path | Mapping[str, Any]) -> None:
         self._root: yaml.Node | None = None
         self.path = str(source) if isinstance(source, Path) else ""
-        self.values: Any = self._read(source) if isinstance(source, Path) else _plain(source)
+        self.values: Any = (
+            self._read(source) if isinstance(source, Path) else self._plain(source, ())
+        )
 
     def _read(self, path: Path) -> Any:
         loader = _Loader(self._text(path))
@@ -95,6 +97,16 @@ class Document:
             raise ConfigError(f"{self.path}:{line}: a character that YAML forbids") from None
         return text
 
+    def _plain(self, value: Any, where: tuple[Any, ...]) -> Any:
+        """What YAML would have made of the same, as far as lists, mappings and texts go."""
+        if isinstance(value, Mapping):
+            return {key: self._plain(item, (*where, key)) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._plain(item, (*where, i)) for i, item in enumerate(value)]
+        if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise self.error(where, "half of a surrogate pair")
+        return value
+
     def line(self, where: Where) -> int:
         """The line of the key or item `where`, or of the nearest thing around it."""
         node, line = self._root, 1
@@ -122,15 +134,6 @@ class Document:
         prefix = f"{dotted}: " if dotted else ""
         place = f"{self.path}:{self.line(where)}: " if self.path else ""
         return ConfigError(f"{place}{prefix}{reason}")
-
-
-def _plain(value: Any) -> Any:
-    """What YAML would have made of it, as far as a caller's own types are concerned."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
 
 
 def _check_text(node: yaml.ScalarNode) -> None:
