@@ -100,12 +100,17 @@ class Document:
     def _plain(self, value: Any, where: tuple[Any, ...]) -> Any:
         """What YAML would have made of the same, as far as lists, mappings and texts go."""
         if isinstance(value, Mapping):
+            for key in value:
+                self._check_writable(key, (*where, key))
             return {key: self._plain(item, (*where, key)) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self._plain(item, (*where, i)) for i, item in enumerate(value)]
+        self._check_writable(value, where)
+        return value
+
+    def _check_writable(self, value: Any, where: Where) -> None:
         if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
             raise self.error(where, "half of a surrogate pair")
-        return value
 
     def line(self, where: Where) -> int:
         """The line of the key or item `where`, or of the nearest thing around it."""
