@@ -15,6 +15,7 @@ from trunkline_api.exchange import Exchange, Receive, Scope, exchange_of
 from trunkline_api.follow import Follow
 from trunkline_api.gateway import Gateway
 from trunkline_api.hub import ReaderClosed
+from trunkline_api.observability import span_name
 from trunkline_api.relay import Relay, RunLost
 from trunkline_api.runs import Admission
 from trunkline_api.targets import Target, Targets
@@ -91,6 +92,7 @@ class Answer:
         principal = await self._gateway.keys.authenticate(scope["headers"])
         exchange.principal = principal.name
         exchange.conversation = named_conversation(scope["headers"])
+        exchange.span = span_name(scope["headers"])
         body = await read_body(
             receive,
             scope["headers"],

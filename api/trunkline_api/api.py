@@ -12,11 +12,19 @@ from trunkline_api.answer import Answer
 from trunkline_api.app import CHAT_PATH, Application, create_app
 from trunkline_api.auth import ApiKeys
 from trunkline_api.births import Births
+from trunkline_api.conversations import Conversations
 from trunkline_api.follow import Follow
-from trunkline_api.gateway import Gateway, Shutdown
+from trunkline_api.gateway import Gateway, Resource, Shutdown
 from trunkline_api.hub import Hub
 from trunkline_api.lookup import Lookup
+from trunkline_api.outbox import Outbox
+from trunkline_api.profile_check import ProfileCheck
+from trunkline_api.profiles import Profiles
 from trunkline_api.routes.chat import chat_question
+from trunkline_api.routes.conversation_changes import conversation_changes_router
+from trunkline_api.routes.conversation_events import conversation_events_router
+from trunkline_api.routes.conversations import conversations_router
+from trunkline_api.routes.profiles import profiles_router
 from trunkline_api.runs import Runs
 from trunkline_api.server import bind, choose_host, serve_api
 from trunkline_api.settings import ApiSettings
@@ -28,7 +36,9 @@ from trunkline_shared.connection import check_redis, make_redis
 from trunkline_shared.errors import StartError
 from trunkline_shared.keys import Keys
 from trunkline_shared.pipe import Pipe
+from trunkline_shared.profile import profile_agent
 from trunkline_shared.scripts import Scripts
+from trunkline_shared.vault import Vault
 
 
 async def run_api(settings: ApiSettings, config: Config, *, host_explicit: bool = False) -> None:
@@ -81,15 +91,28 @@ def build_application(
         cancel=runs.cancel_soon,
         closing=shutdown.closing,
     )
+    vault = Vault(settings.secret_key, settings.previous_secret_keys)
     lookup = Lookup(pipe, patience_s=settings.submit_retry_s)
     api_keys = replace(api_keys, stored=StoredKeys(lookup, keys.api_keys))
-    targets = Targets(config.agents)
+    profiles = Profiles(pipe, keys, vault, timeout_s=settings.submit_retry_s)
+    runner = profile_agent(config)
+    targets = Targets(config.agents, profiles, runner)
     births = Births(lookup, keys.born)
     gateway = Gateway(settings, config, api_keys, hub, runs, targets, births, shutdown)
     follow = Follow(runs, hub, pipe, keys, reply=reply, shutdown=shutdown)
     answers = {CHAT_PATH: Answer(gateway, follow, targets, chat_question)}
-    connected = _Connected(pipe, hub, settings.redis_timeout_s)
-    return create_app(gateway, answers, (pipe, runs, hub, connected))
+    conversations = Conversations(settings, keys, pipe, vault)
+    resources: list[Resource] = [pipe, runs, hub]
+    if settings.webhooks:
+        resources.append(Outbox(settings, keys, pipe, conversations))
+    resources.append(_Connected(pipe, hub, settings.redis_timeout_s))
+    routers = (
+        profiles_router(gateway, profiles, ProfileCheck(follow, runner)),
+        conversations_router(gateway, conversations),
+        conversation_changes_router(gateway, conversations, runs),
+        conversation_events_router(gateway, conversations),
+    )
+    return create_app(gateway, answers, resources, routers)
 
 
 class _Connected:

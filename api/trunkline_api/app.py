@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.routing import Route
 
 from trunkline_api.cors import Cors
@@ -17,6 +17,7 @@ from trunkline_api.openapi import openapi_document, package_version
 from trunkline_api.routes.docs import docs_router
 from trunkline_api.routes.health import health_router
 from trunkline_api.routes.models import models_router
+from trunkline_api.routes.server_info import server_info_router
 
 CHAT_PATH: Final = "/v1/chat/completions"
 
@@ -57,11 +58,15 @@ class _Front:
 
 
 def create_app(
-    gateway: Gateway, answers: Mapping[str, ASGIApp], resources: Sequence[Resource] = ()
+    gateway: Gateway,
+    answers: Mapping[str, ASGIApp],
+    resources: Sequence[Resource] = (),
+    routers: Sequence[APIRouter] = (),
 ) -> Application:
     """Routes and middleware around `answers`, the ASGI apps of the paths whose POST runs agents.
 
-    `resources` start in their order with the application, and are closed in reverse.
+    `resources` start in their order with the application, and are closed in reverse. `routers`
+    are routes that need more than the gateway.
     """
     settings = gateway.settings
 
@@ -83,6 +88,9 @@ def create_app(
     install_error_handlers(rest)
     rest.include_router(models_router(gateway))
     rest.include_router(health_router(gateway))
+    rest.include_router(server_info_router(gateway))
+    for router in routers:
+        rest.include_router(router)
     # Never called, but FastAPI then answers other methods with 405.
     for path, answer in answers.items():
         rest.router.routes.append(Route(path, answer, methods=["POST"]))

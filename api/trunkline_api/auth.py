@@ -116,7 +116,9 @@ def _presented(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
 
 def _unauthorized(message: str) -> ApiError:
     challenge = {"www-authenticate": "Bearer"}
-    return ApiError(401, message, code="invalid_api_key", extra_headers=challenge)
+    return ApiError(
+        401, message, code="invalid_api_key", extra_headers=challenge, detail="Unauthorized"
+    )
 
 
 def _with_names(keys: tuple[str, ...], path: str | None) -> Iterator[tuple[str, str]]:

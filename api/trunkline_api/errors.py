@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -27,6 +27,7 @@ class ApiError(Exception):
     """A reply that is not 2xx. `should_retry` None leaves it to the client's own rule.
 
     Every 429 and 503 tells how long to wait, 1 s unless `retry_after_s` says otherwise.
+    `detail` is what paths under /api say beside the envelope; None for the message.
     """
 
     status: int
@@ -37,6 +38,7 @@ class ApiError(Exception):
     retry_after_s: float | None = None
     should_retry: bool | None = None
     extra_headers: Mapping[str, str] = field(default_factory=dict)
+    detail: str | Sequence[Mapping[str, Any]] | None = None
 
     def __str__(self) -> str:
         return f"{self.status} {self.code}: {self.message}"
@@ -125,6 +127,12 @@ def from_refused(refused: Refused) -> ApiError:
     return from_failure(Failed(refused.code, refused.message, retry_after_s=refused.retry_after_s))
 
 
+def redis_away() -> ApiError:
+    """503 for what needs Redis, while it does not answer."""
+    words = "The server's queue is away; try again later."
+    return from_failure(Failed("redis_unavailable", words))
+
+
 def error_body(error: ApiError) -> dict[str, dict[str, str | None]]:
     """OpenAI's envelope as a value: always all four keys."""
     return {
@@ -147,6 +155,21 @@ def invalid(param: str | None, message: str, code: str | None = "invalid_value")
     return ApiError(400, message, INVALID_REQUEST, code, param)
 
 
+def unprocessable(mistakes: Iterable[Mapping[str, Any]]) -> ApiError:
+    """The 422 of paths under /api, for what pydantic has against a request.
+
+    Quotes nothing of what was sent, which may be a secret.
+    """
+    detail = [
+        {"type": each["type"], "loc": list(each["loc"]), "msg": each["msg"]} for each in mistakes
+    ]
+    # The first step says where it was: "body", "path", "query".
+    param = ".".join(str(step) for step in detail[0]["loc"][1:]) or None
+    said = detail[0]["msg"].removeprefix("Value error, ")
+    message = f"Invalid value for '{param}': {said}." if param else f"The body is wrong: {said}."
+    return ApiError(422, message, code="invalid_value", param=param, detail=detail)
+
+
 def model_not_found(name: str, agents: Iterable[str]) -> ApiError:
     """404 for a `model` that is no agent here; names the nearest one."""
     shown = name if len(name) <= 100 else name[:100] + "..."
@@ -154,6 +177,17 @@ def model_not_found(name: str, agents: Iterable[str]) -> ApiError:
     hint = f"did you mean {near[0]!r}?" if near else "GET /v1/models lists those that do."
     return ApiError(
         404, f"The model {shown!r} does not exist; {hint}", code="model_not_found", param="model"
+    )
+
+
+def profile_not_found(name: str) -> ApiError:
+    """404 for a `model` that is no saved profile."""
+    return ApiError(
+        404,
+        f"Profile '{name}' not found; GET /v1/models lists those that exist.",
+        code="model_not_found",
+        param="model",
+        detail=f"Profile '{name}' not found",
     )
 
 

@@ -32,6 +32,7 @@ class Exchange:
     run_id: str | None = None
     agent: str | None = None
     conversation: str = ""  # the reply tells it
+    span: str | None = None  # what the caller's traces call it
     error_code: str | None = None  # of an error that came after the headers
     send_body: Send | None = None  # for what follows the headers, past this layer
 
@@ -95,6 +96,7 @@ def _log(scope: Scope, exchange: Exchange, duration_s: float) -> None:
         agent=exchange.agent,
         conversation=exchange.conversation or None,
         run_id=exchange.run_id,
+        span=exchange.span,
         error_code=exchange.error_code,
         duration_ms=round(duration_s * 1000, 1),
     )

@@ -1,5 +1,6 @@
 """The OpenAPI document: what FastAPI knows, and the chat route, which is outside of it."""
 
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 from trunkline_api.wire.chat import ChatRequest
 from trunkline_api.wire.chat_reply import ChatCompletion, ChatCompletionChunk
 from trunkline_api.wire.models import ErrorReply
+from trunkline_api.wire.profiles import RenameProfile, SaveProfile, ValidateProfile
 
 _REF: Final = "#/components/schemas/{model}"
 _ERRORS: Final = (
@@ -30,6 +32,13 @@ _EXAMPLES: Final = (
     ("stream", "A stream with usage", True),
 )
 
+# Of routes that read their bodies themselves.
+_BODIES: Final[Mapping[str, type[BaseModel]]] = {
+    "/api/profiles/{name}": SaveProfile,
+    "/api/profiles/{name}/rename": RenameProfile,
+    "/api/profiles/{name}/validate": ValidateProfile,
+}
+
 
 def package_version() -> str:
     """The installed distribution's version."""
@@ -46,6 +55,8 @@ def openapi_document(app: FastAPI, default_model: str) -> dict[str, Any]:
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     wanted: list[type[BaseModel]] = [ChatRequest, ChatCompletion, ChatCompletionChunk, ErrorReply]
+    bodies = {path: model for path, model in _BODIES.items() if path in document["paths"]}
+    wanted += bodies.values()
     _, definitions = models_json_schema(
         [(model, "validation") for model in wanted], ref_template=_REF
     )
@@ -59,15 +70,19 @@ def openapi_document(app: FastAPI, default_model: str) -> dict[str, Any]:
     for path, operations in document["paths"].items():
         for operation in operations.values():
             _correct(path, operation)
+    for path, model in bodies.items():
+        content = {"application/json": {"schema": _ref(model.__name__)}}
+        document["paths"][path]["post"]["requestBody"] = {"required": True, "content": content}
     chat = {"post": _chat_operation(default_model)}
     document["paths"] = {"/v1/chat/completions": chat, **document["paths"]}
     return document
 
 
 def _correct(path: str, operation: dict[str, Any]) -> None:
-    # FastAPI announces 422 for every route with a parameter; here bad parameters are 400.
-    operation["responses"].pop("422", None)
-    if path.startswith("/v1/"):
+    # FastAPI announces 422 for every route with a parameter, with a body that is not ours.
+    if operation["responses"].pop("422", None) and path.startswith("/api/"):
+        operation["responses"]["422"] = _error("A parameter or the body; `detail` lists mistakes.")
+    if path.startswith(("/v1/", "/api/", "/server_info")):
         operation["security"] = [{"bearer": []}, {"session": []}, {}]
         operation["responses"]["401"] = _error("No API key, or one that is wrong or has expired.")
     if "{" in path:

@@ -107,6 +107,29 @@ class Runs:
         self._asking.add(task)
         task.add_done_callback(self._asking.discard)
 
+    async def cancel_conversation(
+        self, conversation: str, principal: str, *, delete: bool = False
+    ) -> bool:
+        """Cancels the run in progress and all that wait; `delete` forgets the conversation too.
+
+        False when the principal has no such conversation. Raises RedisUnavailable after
+        `submit_retry_s` without an answer.
+        """
+        what, words = "conversation", "The conversation was interrupted."
+        if delete:
+            what, words = "delete", "The conversation was deleted."
+        try:
+            async with asyncio.timeout(self._settings.submit_retry_s):
+                arguments = (conversation, words, what, principal)
+                answer = await self._until_answered("cancel", arguments)
+        except (TimeoutError, RedisError) as error:
+            raise RedisUnavailable("the queue did not take the cancel") from error
+        if answer == b"gone":
+            return False
+        for run_id in answer[1:]:
+            self._own(self._insist(run_id.decode()), f"insist:{run_id.decode()}")
+        return True
+
     async def redis_alive(self) -> bool:
         if not self._pipe.is_connected:
             return False
@@ -166,7 +189,7 @@ class Runs:
             self._settings.max_waiting,
             self._settings.unknown_conversations,
             request.model,
-            0,
+            int(bool(self._settings.webhooks)),
         )
 
     async def _until_answered(self, script: Any, arguments: tuple[str | bytes | int, ...]) -> Any:

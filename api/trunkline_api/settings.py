@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from trunkline_api.webhooks import Webhook, read_webhooks
 from trunkline_shared.settings import CommonSettings, Count, MaybeSeconds, Positive, Seconds
 
 
@@ -31,6 +32,12 @@ class ApiSettings(CommonSettings):
     conversation_wait_s: Seconds = 300.0  # a run waits so long for the one before it
     max_waiting: Positive = 1000  # runs that wait in one conversation
     unknown_conversations: Literal["create", "refuse"] = "create"  # ids that callers chose
+    webhooks: Annotated[tuple[Webhook, ...], BeforeValidator(read_webhooks)] = field(
+        default=(), repr=False
+    )
+    """Who is told of every turn of a conversation."""
+    webhook_timeout_s: Seconds = 30.0  # a webhook that takes longer to answer is asked again
+    webhook_patience_s: Seconds = 3600.0  # a turn that no webhook took by then is dropped
     submit_retry_s: Seconds = 1.0  # how long a submit waits for a Redis that is away
     notice_s: MaybeSeconds = 0.0  # requests are taken so long after SIGTERM, for slow proxies
     grace_s: MaybeSeconds = 30.0  # streams go on so long after that

@@ -1,11 +1,22 @@
 """What a model's name stands for: the agent that runs, and with which LLM."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from trunkline_api.auth import Principal
-from trunkline_api.errors import ApiError, model_not_found
+from trunkline_api.errors import (
+    ApiError,
+    invalid,
+    model_not_found,
+    profile_not_found,
+    redis_away,
+)
 from trunkline_shared.config.models import AgentConfig
+from trunkline_shared.errors import RedisUnavailable
+from trunkline_shared.profile import MODEL_PREFIX, is_profile_name
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,24 +30,67 @@ class Target:
     converses: bool = False
 
 
-class Targets:
-    """Finds targets. `agents` may change while the process lives."""
+class SavedProfiles(Protocol):
+    async def names(self) -> list[str]:
+        """Of all profiles, sorted."""
 
-    def __init__(self, agents: Mapping[str, AgentConfig]) -> None:
+    async def sealed(self, name: str) -> str | None:
+        """The sealed LLM of a profile, if there is one of this name."""
+
+
+class Targets:
+    """Finds targets. `agents` may change while the process lives; `profile_agent` runs all
+    `profiles`, which are the models `openhands_<name>` unless an agent is called so."""
+
+    def __init__(
+        self,
+        agents: Mapping[str, AgentConfig],
+        profiles: SavedProfiles,
+        profile_agent: AgentConfig,
+    ) -> None:
         self._agents = agents
+        self._profiles = profiles
+        self._profile_agent = profile_agent
 
     async def find(self, model: str, principal: Principal) -> Target:
-        """Raises ApiError: 404 for a model that does not exist, 403 for one that is not allowed."""
+        """Raises ApiError: 404 for a model that does not exist, 403 for one that is not allowed,
+        400 for one that no profile can be."""
         agent = self._agents.get(model)
+        if agent is None and model.startswith(MODEL_PREFIX):
+            return await self._of_profile(model, principal)
         if agent is None:
             raise model_not_found(model, filter(principal.may_use, self._agents))
         check_allowed(model, principal)
         return Target(model, agent)
 
     async def listed(self, principal: Principal) -> list[Target]:
-        """All that the principal may use, in their order; asked again at every request."""
-        agents = self._agents.items()
-        return [Target(model, agent) for model, agent in agents if principal.may_use(model)]
+        """All that the principal may use: agents in their order, then profiles by name, whose
+        LLM is left out. Asked again at every request. Raises ApiError 503."""
+        found = {model: Target(model, agent) for model, agent in self._agents.items()}
+        for name in await self._answered(self._profiles.names()):
+            model = MODEL_PREFIX + name
+            found.setdefault(model, Target(model, self._profile_agent, converses=True))
+        return [target for model, target in found.items() if principal.may_use(model)]
+
+    async def _of_profile(self, model: str, principal: Principal) -> Target:
+        name = model.removeprefix(MODEL_PREFIX)
+        if not is_profile_name(name):
+            raise invalid(
+                "model",
+                f"Invalid profile name: {name[:100]!r}. Profile names must be 1-64 characters, "
+                "start with a letter or digit, and contain only letters, digits, '.', '_', or '-'.",
+            )
+        sealed = await self._answered(self._profiles.sealed(name))
+        if sealed is None:
+            raise profile_not_found(name)
+        check_allowed(model, principal)
+        return Target(model, self._profile_agent, profile=sealed, converses=True)
+
+    async def _answered(self, answer: Awaitable[_T]) -> _T:
+        try:
+            return await answer
+        except RedisUnavailable as error:
+            raise redis_away() from error
 
 
 def check_allowed(model: str, principal: Principal) -> None:

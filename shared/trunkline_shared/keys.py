@@ -32,6 +32,8 @@ _STEMS = {
     "pools": "pools",  # set of pools ever submitted to
     "holders": "holders",  # set of worker ids that hold, or held, runs
     "waits": "waits",  # sorted set of all runs that wait for their turn -> Unix ms of their end
+    "profiles": "profiles",  # hash, name -> sealed LLM; stays until it is deleted
+    "active_profile": "profiles:active",  # string, the name of the one last activated
     "outbox": "outbox",  # stream of ended turns that webhooks are to hear of
     "api_keys": "api_keys",  # hash: a key's SHA-256, hex -> its record; kept for ever
     "born": "born",  # hash: model -> Unix s when it was first listed; kept for ever
@@ -90,6 +92,14 @@ class Keys:
     @property
     def born(self) -> str:
         return self._stem("born")
+
+    @property
+    def profiles(self) -> str:
+        return self._stem("profiles")
+
+    @property
+    def active_profile(self) -> str:
+        return self._stem("active_profile")
 
     @property
     def outbox(self) -> str:

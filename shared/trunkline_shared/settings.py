@@ -39,6 +39,7 @@ class CommonSettings:
     retention_s: Seconds = 30 * 86_400.0  # responses and conversations are kept so long
     secret_key: str | None = field(default=None, repr=False)  # seals what is stored; any text
     previous_secret_keys: tuple[str, ...] = field(default=(), repr=False)  # still open what is old
+    allow_link_local: bool = False  # profiles may name link-local and metadata addresses
     log_format: Literal["json", "text"] = "text"
     log_level: str = "info"
 
@@ -70,8 +71,9 @@ class CommonSettings:
             try:
                 values[each.name] = TypeAdapter(hints[each.name]).validate_python(value)
             except ValidationError as error:
-                reason = error.errors()[0]["msg"]
-                raise ConfigError(f"{option} ({variable}): {reason}, got {value!r}") from None
+                reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+                got = f", got {value!r}" if each.repr else ""  # what has no repr is a secret
+                raise ConfigError(f"{option} ({variable}): {reason}{got}") from None
         return cls(**values)
 
 

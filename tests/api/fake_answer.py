@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from tests.api.fake_gateway import CONFIG, FakeBirths, FakeHub, FakeRuns
+from tests.api.fake_gateway import CONFIG, FakeBirths, FakeHub, FakeRuns, fake_targets
 from trunkline_api.answer import Answer
 from trunkline_api.auth import ApiKeys
 from trunkline_api.exchange import Exchanges
@@ -15,7 +15,6 @@ from trunkline_api.gateway import Gateway
 from trunkline_api.relay import Batch
 from trunkline_api.routes.chat import chat_question
 from trunkline_api.settings import ApiSettings
-from trunkline_api.targets import Targets
 from trunkline_shared.events import Failed, Finished
 
 SOON_S = 0.05
@@ -71,7 +70,7 @@ class Reply:
     def __init__(self, *script: Any, refusal: Exception | None = None, **settings: Any) -> None:
         options = {"headers_after_s": SOON_S, "heartbeat_s": SOON_S} | settings
         self.follow = FakeFollow(script, refusal)
-        targets = Targets(CONFIG.agents)
+        targets = fake_targets(CONFIG)
         fakes = (FakeHub(), FakeRuns(), targets, FakeBirths())
         gateway = Gateway(ApiSettings(**options), CONFIG, ApiKeys(), *fakes)
         self.app = Exchanges(Answer(gateway, self.follow, targets, self.parse))  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+from fastapi import APIRouter
 
 from trunkline_api.app import CHAT_PATH, Application, create_app
 from trunkline_api.auth import ApiKeys
@@ -19,6 +20,7 @@ from trunkline_api.wire.chat import ChatRequest, parse_chat
 from trunkline_shared.config.models import AgentConfig, Config
 from trunkline_shared.events import Finished, RunEvent, TextDelta
 from trunkline_shared.fold import Fold
+from trunkline_shared.profile import profile_agent
 from trunkline_shared.run import RunRequest, new_run_id
 
 AGENTS = {
@@ -51,6 +53,23 @@ class FakeBirths:
 
     async def of(self, models: Iterable[str]) -> dict[str, int]:
         return dict.fromkeys(models, BORN)
+
+
+@dataclass
+class FakeProfiles:
+    """`saved`: what is sealed, by name."""
+
+    saved: dict[str, str] = field(default_factory=dict)
+
+    async def names(self) -> list[str]:
+        return sorted(self.saved)
+
+    async def sealed(self, name: str) -> str | None:
+        return self.saved.get(name)
+
+
+def fake_targets(config: Config, profiles: FakeProfiles | None = None) -> Targets:
+    return Targets(config.agents, profiles or FakeProfiles(), profile_agent(config))
 
 
 @dataclass
@@ -95,8 +114,10 @@ def application(
     *,
     hub: FakeHub | None = None,
     runs: FakeRuns | None = None,
+    profiles: FakeProfiles | None = None,
     resources: Sequence[Resource] = (),
     config: Config = CONFIG,
+    routers: Sequence[APIRouter] = (),
     keys: ApiKeys | None = None,
     births: Births | None = None,
     **settings: Any,
@@ -109,10 +130,10 @@ def application(
         ApiKeys.from_settings(read) if keys is None else keys,
         hub or FakeHub(),
         runs or FakeRuns(),
-        Targets(config.agents),
+        fake_targets(config, profiles),
         births or FakeBirths(),
     )
-    return create_app(gateway, {CHAT_PATH: chat or ScriptedChat()}, resources)
+    return create_app(gateway, {CHAT_PATH: chat or ScriptedChat()}, resources, routers)
 
 
 def client(app: Application) -> httpx.AsyncClient:

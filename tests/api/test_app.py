@@ -226,6 +226,7 @@ async def test_the_document_describes_the_chat_route_and_all_others() -> None:
         "/alive",
         "/health",
         "/ready",
+        "/server_info",
     ]
     chat = document["paths"]["/v1/chat/completions"]["post"]
     assert {"200", "400", "401", "404", "413", "429", "503"} <= set(chat["responses"])

@@ -201,3 +201,27 @@ async def test_health_does_not_wait_for_a_connection_that_is_not_there(bench: Be
     bench.pipe.answers |= {"PING": [b"PONG"]}
     bench.pipe.is_open.clear()
     assert not await bench.runs.redis_alive()
+
+
+async def test_a_conversation_is_cancelled_whole_and_its_owners_are_pressed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench()
+    bench.pipe.answers["cancel"] = [[b"ok", b"run-1", b"run-2"], [b"ok"], b"gone"]
+    monkeypatch.setattr(runs_module, "UNANSWERED_S", 0.01)
+    assert await bench.runs.cancel_conversation("id", "p")
+    assert await bench.runs.cancel_conversation("id", "p", delete=True)
+    assert not await bench.runs.cancel_conversation("id", "p")
+    await until(lambda: len(bench.pipe.named("finish")) == 2)
+    assert [call[3:] for call in bench.pipe.named("cancel")][:2] == [
+        ("conversation", "p"),
+        ("delete", "p"),
+    ]
+    assert {call[1] for call in bench.pipe.named("finish")} == {"run-1", "run-2"}
+    await bench.runs.aclose()
+
+
+async def test_a_conversation_that_redis_does_not_cancel_is_an_error_in_time(bench: Bench) -> None:
+    bench.pipe.is_open.clear()
+    with pytest.raises(RedisUnavailable):
+        await bench.runs.cancel_conversation("id", "p")

@@ -72,8 +72,8 @@ class StageBackends:
     def runnable(self) -> tuple[str, ...]:
         return tuple(self._backends)
 
-    def get(self, agent: str) -> Backend:
-        return self._backends[agent]
+    def get(self, request: RunRequest) -> Backend:
+        return self._backends[request.agent]
 
     def timeout_s(self, agent: str) -> float:
         return 600.0
@@ -88,7 +88,8 @@ class Stage:
         self._worker = WorkerSettings(
             **self._common, slots=settings.get("slots", 10), drain_s=settings.get("drain_s", 5.0)
         )
-        self._api = ApiSettings(**self._common, grace_s=5.0)
+        webhooks = settings.get("webhooks", ())
+        self._api = ApiSettings(**self._common, grace_s=5.0, webhooks=webhooks)
         self._stack = AsyncExitStack()
         self._count = workers
         self.workers: list[tuple[Worker, StageBackends, asyncio.Task[Any]]] = []

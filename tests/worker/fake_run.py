@@ -8,7 +8,7 @@ from trunkline_shared.events import Failed, Finished, RunEvent
 from trunkline_shared.keys import Keys
 from trunkline_shared.run import RunRequest, encode_job, new_run_id
 from trunkline_shared.vault import Vault
-from trunkline_worker.backends.base import RunContext
+from trunkline_worker.backends.base import RunContext, Unavailable
 from trunkline_worker.execute import Claimed, Execution
 from trunkline_worker.frames import is_terminal
 from trunkline_worker.memory import Memory
@@ -85,10 +85,10 @@ class ScriptedBackend:
     async def aclose(self) -> None:
         """Nothing is held."""
 
-    def get(self, agent: str) -> "ScriptedBackend":
+    def get(self, request: RunRequest) -> "ScriptedBackend":
         """As the backends of one worker: this one, for the one agent."""
-        if agent != "agent":
-            raise KeyError(agent)
+        if request.agent != "agent":
+            raise Unavailable("This worker cannot run the agent.")
         return self
 
     def timeout_s(self, agent: str) -> float:

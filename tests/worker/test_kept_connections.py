@@ -4,6 +4,7 @@ import asyncio
 
 from tests.worker.backends.driving import chat, spec
 from tests.worker.fake_run import claimed, code_of, execution
+from trunkline_shared.run import RunRequest
 from trunkline_worker.backends.base import Backend
 
 ANSWER = (
@@ -42,7 +43,7 @@ class Only:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    def get(self, agent: str) -> Backend:
+    def get(self, request: RunRequest) -> Backend:
         return self._backend
 
     def timeout_s(self, agent: str) -> float:

@@ -6,7 +6,8 @@ from genai_prices.data_snapshot import get_snapshot
 from trunkline_shared.config.models import AgentConfig
 from trunkline_shared.config.providers import PROVIDERS
 from trunkline_shared.errors import ConfigError
-from trunkline_worker.models import ModelSpec, resolve_models
+from trunkline_shared.llm import Llm
+from trunkline_worker.models import ModelSpec, resolve_models, resolve_profile_model
 
 
 def resolve(environ: dict[str, str] | None = None, **values: Any) -> list[ModelSpec]:
@@ -117,3 +118,34 @@ def test_every_price_list_that_is_named_exists() -> None:
     known = {provider.id for provider in get_snapshot().providers}
     named = {p.genai_prices_id for p in PROVIDERS.values() if p.genai_prices_id}
     assert named <= known
+
+
+def test_the_name_of_the_output_limit_is_the_agents_when_it_has_one() -> None:
+    settings = {"max_tokens_field": "max_tokens", "max_tokens": 5}
+    (spec,) = resolve({"OPENAI_API_KEY": "k"}, model="openai:x", settings=settings)
+    assert spec.max_tokens_field == "max_tokens"
+    assert spec.settings == {"max_output_tokens": 5}
+    (standing_in,) = resolve(model="openai:x", base_url="http://127.0.0.1:1/v1")
+    assert standing_in.max_tokens_field == "max_completion_tokens"
+
+
+@pytest.mark.parametrize(
+    ("llm", "field"),
+    [
+        ({"model": "gpt-5"}, "max_completion_tokens"),
+        ({"model": "gpt-5", "base_url": "https://api.openai.com/v1"}, "max_completion_tokens"),
+        ({"model": "gpt-5", "base_url": "http://127.0.0.1:1/v1"}, "max_tokens"),
+        ({"model": "groq/llama"}, "max_tokens"),
+        (
+            {"model": "groq/llama", "max_tokens_field": "max_completion_tokens"},
+            "max_completion_tokens",
+        ),
+    ],
+)
+def test_a_profile_at_openai_itself_uses_the_name_that_openai_wants(
+    llm: dict[str, Any], field: str
+) -> None:
+    agent = AgentConfig(name="a", model=("echo:x",), base_url="http://unused")
+    environ = {"OPENAI_API_KEY": "k", "GROQ_API_KEY": "k"}
+    spec = resolve_profile_model(agent, Llm.model_validate(llm), environ)
+    assert spec.max_tokens_field == field

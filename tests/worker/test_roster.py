@@ -8,9 +8,12 @@ import pytest
 
 from tests.contract.script_bed import POOL, PREFIX, Bed
 from tests.patience import PATIENCE_S, until
+from tests.worker.backends.driving import request
 from trunkline_shared.config.models import AgentConfig, Config
 from trunkline_shared.connection import make_redis
 from trunkline_shared.errors import ConfigError, RedisUnavailable
+from trunkline_shared.profile import PROFILE_AGENT
+from trunkline_worker.backends.base import Backend, Unavailable
 from trunkline_worker.roster import Roster
 from trunkline_worker.settings import WorkerSettings
 from trunkline_worker.worker import open_worker
@@ -32,7 +35,13 @@ class Bench:
 
     async def announced(self) -> set[str]:
         key = self.bed.keys.agents(self.worker.worker_id)
-        return {name.decode() for name in await self.bed.redis.smembers(key)}
+        return {name.decode() for name in await self.bed.redis.smembers(key)} - {PROFILE_AGENT}
+
+    @property
+    def backend(self) -> Backend:
+        """The agent's. Raises Unavailable."""
+        found: Backend = self.backends.get(request(agent="agent"))
+        return found
 
 
 def agent(name: str = "agent", **more: Any) -> AgentConfig:
@@ -65,8 +74,8 @@ async def test_an_agent_is_announced_when_it_is_added_and_not_after_its_removal(
     await bench.roster.remove("agent")
     assert await bench.announced() == set()
     await until(lambda: not bench.backends._withdrawn)
-    with pytest.raises(KeyError):
-        bench.backends.get("agent")
+    with pytest.raises(Unavailable):
+        _ = bench.backend
 
 
 async def test_what_it_lacks_is_told_and_it_is_not_announced(bench: Bench) -> None:
@@ -78,17 +87,17 @@ async def test_what_it_lacks_is_told_and_it_is_not_announced(bench: Bench) -> No
 
 async def test_a_backend_stays_until_the_last_run_of_it_has_ended(bench: Bench) -> None:
     await bench.roster.add(agent(echo={"words": 8, "words_per_second": 20}))
-    backend = bench.backends.get("agent")
+    backend = bench.backend
     run_id = await bench.bed.submit()
     await until(lambda: bench.worker.dispatch.executions)
     await bench.roster.remove("agent")
     await bench.roster.add(agent())
-    assert bench.backends.get("agent") is not backend
+    assert bench.backend is not backend
     assert backend in bench.backends._withdrawn
     await until(lambda: backend not in bench.backends._withdrawn)
     assert not bench.worker.dispatch.executions
     assert (await bench.bed.state(run_id))["out"] == "finished"
-    assert bench.backends.runnable == ("agent",)
+    assert bench.backends.runnable == ("agent", PROFILE_AGENT)
 
 
 async def test_an_agent_of_another_pool_is_refused(bench: Bench) -> None:
@@ -100,5 +109,5 @@ async def test_without_redis_nothing_is_added(bench: Bench) -> None:
     await bench.worker.calls.aclose()
     with pytest.raises(RedisUnavailable):
         await bench.roster.add(agent())
-    assert bench.backends.runnable == ()
+    assert bench.backends.runnable == (PROFILE_AGENT,)
     await bench.roster.remove("agent")  # what cannot be told is no error: nobody may call it

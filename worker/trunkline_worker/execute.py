@@ -12,7 +12,7 @@ from trunkline_shared.events import Failed, Finished, RunEvent, Terminal
 from trunkline_shared.logs import log_event
 from trunkline_shared.run import RunRequest, created_ms, decode_job
 from trunkline_shared.vault import Unreadable
-from trunkline_worker.backends.base import Backend, RunContext
+from trunkline_worker.backends.base import Backend, RunContext, Unavailable
 from trunkline_worker.memory import Memory, Remembered
 from trunkline_worker.publish import RunBufferFull, RunWriter
 
@@ -20,11 +20,11 @@ logger = logging.getLogger("trunkline.run")
 
 
 class BackendsByAgent(Protocol):
-    def get(self, agent: str) -> Backend:
-        """The backend of one agent. Raises KeyError when it cannot run here."""
+    def get(self, request: RunRequest) -> Backend:
+        """The backend of one run. Raises Unavailable when it cannot be executed here."""
 
     def timeout_s(self, agent: str) -> float:
-        """For runs that came without a deadline, as stock arq's do. Raises KeyError."""
+        """For runs that came without a deadline, as stock arq's do; of an agent that `get` knew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +143,10 @@ class Execution:
 
     async def _execute(self, request: RunRequest, backends: BackendsByAgent) -> Terminal:
         try:
-            backend = backends.get(request.agent)
+            backend = backends.get(request)
             default_s = backends.timeout_s(request.agent)
-        except KeyError:
-            return self._end(Failed("agent_unavailable", "This worker cannot run the agent."))
+        except Unavailable as error:
+            return self._end(Failed("agent_unavailable", str(error)))
         remaining_s = self.claimed.remaining_s
         timer = asyncio.timeout(default_s if remaining_s is None else remaining_s)
         try:

@@ -12,6 +12,7 @@ from trunkline_shared.events import Failed, Finished, RunEvent, decode_frame
 from trunkline_shared.fold import Fold, Folded
 from trunkline_shared.keys import Keys
 from trunkline_shared.pipe import Pipe
+from trunkline_shared.profile import open_llm
 from trunkline_shared.run import RunRequest, created_ms
 from trunkline_shared.transcript import Item
 from trunkline_shared.vault import Vault
@@ -52,7 +53,8 @@ class Memory:
         if request.conversation:
             stored = await self._read("LRANGE", self._keys.turns(request.conversation), 0, -1)
             before = history([decode_turn(self._vault.open(turn)) for turn in stored])
-        return Remembered(run, request, before, folded, self._vault)
+        llm = open_llm(request.profile, self._vault).model if request.profile else ""
+        return Remembered(run, request, before, folded, self._vault, llm=llm)
 
     async def _read(self, *command: Any) -> Any:
         while True:
@@ -72,7 +74,10 @@ class Remembered:
         before: Sequence[Item],
         folded: Fold,
         vault: Vault,
+        *,
+        llm: str,
     ) -> None:
+        self._llm = llm
         self._began_s = time.time()
         self._vault = vault
         self._fold = folded
@@ -106,7 +111,7 @@ class Remembered:
             asked_ms=created_ms(self._asked.run_id),
             ended_ms=int(now_s * 1000),
             model=self._asked.model or self._asked.agent,
-            llm=(end.model or "") if isinstance(end, Finished) else "",
+            llm=self._llm or (isinstance(end, Finished) and end.model) or "",
             items=self._new,
             said=fold.said(folded),
             outcome=failed.code if failed else "finished",

@@ -32,10 +32,14 @@ class Prices:
 
     def load(self, spec: ModelSpec) -> None:
         """Looks the model up, so that no run waits for it."""
-        self._priced(spec)
+        if spec.rates is None:
+            self._priced(spec)
 
     def cost(self, spec: ModelSpec, usage: Usage, service_tier: str | None = None) -> float | None:
         """US dollars of `usage`, at this moment's price; None when the price is unknown."""
+        if spec.rates is not None:
+            per_input, per_output = spec.rates
+            return usage.input_tokens * per_input + usage.output_tokens * per_output
         priced = self._priced(spec)
         if priced is None:
             return None

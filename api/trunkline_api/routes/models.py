@@ -19,7 +19,7 @@ def models_router(gateway: Gateway) -> APIRouter:
 
     @router.get("", response_model_exclude_none=True)
     async def list_models(principal: Annotated[Principal, caller]) -> ModelList:
-        """All agents that the key may use, in the order of the configuration."""
+        """All agents that the key may use, in the order of the configuration, then all profiles."""
         listed = await targets.listed(principal)
         born = await births.of(target.model for target in listed)
         return ModelList(data=[_model(target, born[target.model]) for target in listed])
@@ -27,7 +27,7 @@ def models_router(gateway: Gateway) -> APIRouter:
     # Ids may hold slashes, which arrive here decoded in either spelling.
     @router.get("/{model:path}", response_model_exclude_none=True)
     async def get_model(model: str, principal: Annotated[Principal, caller]) -> ModelObject:
-        """One agent; its id may contain `/` and `:`."""
+        """One agent or profile; its id may contain `/` and `:`."""
         target = await targets.find(model, principal)
         born = await births.of([target.model])
         return _model(target, born[target.model])
@@ -36,4 +36,9 @@ def models_router(gateway: Gateway) -> APIRouter:
 
 
 def _model(target: Target, created: int) -> ModelObject:
-    return ModelObject(id=target.model, created=created, description=target.agent.description)
+    return ModelObject(
+        id=target.model,
+        created=created,
+        owned_by="openhands" if target.converses else "trunkline",
+        description=target.agent.description,
+    )

@@ -6,12 +6,12 @@ from pydantic import BaseModel
 
 
 class ModelObject(BaseModel):
-    """An agent, as a model. `description` is ours; clients pass it over."""
+    """An agent or a profile, as a model. `description` is ours; clients pass it over."""
 
     id: str
     object: Literal["model"] = "model"
     created: int
-    owned_by: str = "trunkline"
+    owned_by: Literal["trunkline", "openhands"]
     description: str | None = None
 
 

@@ -101,6 +101,8 @@ class ModelSettings(_Model):
     service_tier: str | None = None
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] | None = None
+    """Under which name the provider is told the limit of output; None: as it wants it."""
     extra_headers: dict[str, str] | None = None
     """Sent with every request to the provider."""
     extra_body: dict[str, Any] | None = None

@@ -19,10 +19,7 @@ class Readiness:
 
 def readiness(agent: AgentConfig, environ: Mapping[str, str]) -> Readiness:
     """What a worker with this environment could do with the agent. Connects to nothing."""
-    tools = dict.fromkeys(map(_named, agent.toolsets))  # each kind once
-    obstacles = [*(f"{tool} cannot run in this version" for tool in tools), *agent.lacks]
-    if agent.type not in ("chat", "echo"):
-        obstacles.insert(0, f"type {agent.type} cannot run in this version")
+    obstacles = _obstacles(agent)
     if agent.type != "chat":
         return Readiness(not obstacles, tuple(obstacles))
     try:
@@ -31,6 +28,26 @@ def readiness(agent: AgentConfig, environ: Mapping[str, str]) -> Readiness:
     except ValueError as error:
         return Readiness(False, (*obstacles, str(error)))
     return Readiness(bool(chain.upstreams) and not obstacles, (*obstacles, *chain.missing))
+
+
+def profile_readiness(agent: AgentConfig, environ: Mapping[str, str]) -> Readiness:
+    """The same for the agent that runs profiles, which bring its model along."""
+    obstacles = _obstacles(agent)
+    if agent.type != "chat":
+        obstacles = [f"profiles are run by agents of type chat, not {agent.type}"]
+    try:
+        resolve_settings(agent, environ)
+    except ValueError as error:
+        obstacles.append(str(error))
+    return Readiness(not obstacles, tuple(obstacles))
+
+
+def _obstacles(agent: AgentConfig) -> list[str]:
+    tools = dict.fromkeys(map(_named, agent.toolsets))  # each kind once
+    obstacles = [*(f"{tool} cannot run in this version" for tool in tools), *agent.lacks]
+    if agent.type not in ("chat", "echo"):
+        obstacles.insert(0, f"type {agent.type} cannot run in this version")
+    return obstacles
 
 
 def _named(toolset: Mapping[str, Any]) -> str:

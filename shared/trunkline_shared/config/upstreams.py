@@ -1,7 +1,9 @@
 """From an agent's models to the servers, names and keys that a worker would use for them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Final
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -18,8 +20,12 @@ from trunkline_shared.config.providers import (
     OTHER_PROVIDERS,
     PROVIDERS,
     Provider,
+    check_provider,
     split_model,
 )
+from trunkline_shared.llm import Llm
+
+_OPENAI: Final = "api.openai.com"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,22 +83,59 @@ def resolve_settings(agent: AgentConfig, environ: Mapping[str, str]) -> ModelSet
         raise ValueError(f"{where}.{key}: {wrong_value(first)}") from None
 
 
+def resolve_profile(llm: Llm, environ: Mapping[str, str]) -> Upstream:
+    """Where a profile's model is, as `environ` has it. Raises ValueError that says what it lacks.
+
+    At a URL of its own a profile gets no key of ours, which would else leave for wherever it says.
+    """
+    url = llm.url
+    name, model_name = split_model(llm.model if "/" in llm.model else f"openai/{llm.model}")
+    check_provider(name, url)
+    if name in OTHER_PROVIDERS and not url:
+        raise ValueError(
+            f"provider {name} has a wire format of its own, which profiles do not speak yet; "
+            "give the base_url of a server that speaks chat completions"
+        )
+    found = _located(_provider(name), model_name, url, llm.api_key, {} if url else environ)
+    if isinstance(found, str):
+        raise ValueError(found)
+    if llm.max_tokens_field:
+        return replace(
+            found, provider=replace(found.provider, max_tokens_field=llm.max_tokens_field)
+        )
+    if name == "openai" and url and urlsplit(url).hostname != "api.openai.com":
+        # A server that stands in for OpenAI's: most know only the older name.
+        return replace(found, provider=replace(found.provider, max_tokens_field="max_tokens"))
+    return found
+
+
 def _upstream(
     model: str, url: str | None, key: str | None, environ: Mapping[str, str]
 ) -> Upstream | str:
     name, model_name = split_model(model)
     if name in OTHER_PROVIDERS:
         return f"provider {name} needs the agent lane, which this version does not have"
-    provider = PROVIDERS.get(name) or Provider(name=name, needs_key=False)
+    return _located(_provider(name), model_name, url, key, environ)
+
+
+def _provider(name: str) -> Provider:
+    return PROVIDERS.get(name) or Provider(name=name, needs_key=False)
+
+
+def _located(
+    provider: Provider, name: str, url: str | None, key: str | None, environ: Mapping[str, str]
+) -> Upstream | str:
     given = url or environ.get(provider.base_url_variable or "")
     base_url = (given or provider.base_url or "").strip().rstrip("/")
     if not base_url:
         variable = provider.base_url_variable
-        return f"{variable} is not set" if variable else f"provider {name} needs a base_url"
+        return (
+            f"{variable} is not set" if variable else f"provider {provider.name} needs a base_url"
+        )
     if not base_url.endswith(provider.path):
         base_url += provider.path
     keys = (environ.get(variable, "").strip() for variable in provider.api_key_variables)
     key = key or next(filter(None, keys), None)
     if key is None and provider.needs_key and not given:
         return f"{provider.api_key_variables[0]} is not set"
-    return Upstream(provider, model_name, base_url, key)
+    return Upstream(provider, name, base_url, key)

@@ -33,7 +33,8 @@ def said(text: str, role: str = "user") -> Item:
 
 def request(text: str = "hello there", **fields: Any) -> RunRequest:
     fields.setdefault("transcript", [said(text)])
-    return RunRequest(run_id=new_run_id(), agent="test", **fields)
+    fields.setdefault("agent", "test")
+    return RunRequest(run_id=new_run_id(), **fields)
 
 
 async def events_of(backend: Backend, run: RunRequest) -> list[RunEvent]:

@@ -3,6 +3,8 @@ import pytest
 from tests.fakes.upstream import FakeUpstream, words
 from tests.worker.backends.driving import events_of, request, text_in
 from trunkline_shared.config.models import AgentConfig, Config
+from trunkline_shared.profile import PROFILE_AGENT
+from trunkline_worker.backends.base import Unavailable
 from trunkline_worker.backends.build import Backends
 from trunkline_worker.settings import WorkerSettings
 
@@ -23,13 +25,14 @@ async def test_agents_that_lack_something_do_not_stop_the_others(upstream: FakeU
         WorkerSettings(),
         {"WHERE": upstream.base_url},
     )
-    assert backends.runnable == ("echo", "chat")
+    assert backends.runnable == ("echo", "chat", PROFILE_AGENT)
     await backends.open()
     try:
-        assert text_in(await events_of(backends.get("chat"), request())) == words(3)
-        for missing in ("keyless", "coder", "tooled", "nobody"):
-            with pytest.raises(KeyError):
-                backends.get(missing)
+        run = request(agent="chat")
+        assert text_in(await events_of(backends.get(run), run)) == words(3)
+        for missing in ("keyless", "coder", "tooled", "nobody", PROFILE_AGENT):
+            with pytest.raises(Unavailable):
+                backends.get(request(agent=missing))
     finally:
         await backends.aclose()
 
@@ -37,7 +40,7 @@ async def test_agents_that_lack_something_do_not_stop_the_others(upstream: FakeU
 def test_an_agent_larger_than_the_worker_cannot_run_here() -> None:
     agents = [AgentConfig(name=f"of-{slots}", type="echo", slots=slots) for slots in (8, 9)]
     backends = Backends(config(*agents), WorkerSettings(slots=8), {})
-    assert backends.runnable == ("of-8",)
+    assert backends.runnable == ("of-8", PROFILE_AGENT)
     assert backends.lacking == {"of-9": ("it takes 9 slots, and this worker has 8",)}
 
 
@@ -48,7 +51,8 @@ async def test_all_agents_share_one_session(upstream: FakeUpstream) -> None:
     backends = Backends(config(*agents), WorkerSettings(), {})
     await backends.open()
     for name in "abab":
-        await events_of(backends.get(name), request())
+        run = request(agent=name)
+        await events_of(backends.get(run), run)
     await backends.aclose()
     assert upstream.connections == 1
 

@@ -4,8 +4,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from trunkline_shared.errors import TrunklineError
 from trunkline_shared.events import RunEvent
 from trunkline_shared.run import RunRequest
+
+
+class Unavailable(TrunklineError):
+    """This run has no backend here; `str()` is what its caller is told."""
 
 
 @dataclass(frozen=True, slots=True)

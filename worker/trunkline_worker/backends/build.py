@@ -3,12 +3,17 @@
 from collections.abc import Mapping
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 
 from trunkline_shared.config.models import AgentConfig, Config
-from trunkline_shared.config.readiness import Readiness, readiness
-from trunkline_worker.backends.base import Backend
+from trunkline_shared.config.readiness import Readiness, profile_readiness, readiness
+from trunkline_shared.profile import PROFILE_AGENT, profile_agent
+from trunkline_shared.run import RunRequest
+from trunkline_worker.backends.base import Backend, Unavailable
 from trunkline_worker.backends.chat import ChatBackend
 from trunkline_worker.backends.echo import EchoBackend
+from trunkline_worker.backends.profiles import ProfileBackends
+from trunkline_worker.backends.resolver import GuardedResolver
 from trunkline_worker.backends.retry import Retry
 from trunkline_worker.models import resolve_models
 from trunkline_worker.prices import Prices
@@ -46,17 +51,20 @@ def build_backend(
     raise ValueError(f"agents of type {agent.type} cannot run in this version")
 
 
-def _readiness(
-    agent: AgentConfig, settings: WorkerSettings, environ: Mapping[str, str]
-) -> Readiness:
-    if agent.slots > settings.slots:
-        lack = f"it takes {agent.slots} slots, and this worker has {settings.slots}"
-        return Readiness(False, (lack,))
-    return readiness(agent, environ)
+def _fitting(agent: AgentConfig, settings: WorkerSettings) -> Readiness | None:
+    """What is in the way if the agent does not fit into this worker."""
+    if agent.slots <= settings.slots:
+        return None
+    lack = f"it takes {agent.slots} slots, and this worker has {settings.slots}"
+    return Readiness(False, (lack,))
 
 
 class Backends:
-    """One backend for each runnable agent, and the one session that they share."""
+    """One backend for each runnable agent, and the one session that they share.
+
+    Profiles are run by an agent of their own, over a session of their own: where that connects to
+    is not the operator's choice.
+    """
 
     def __init__(
         self, config: Config, settings: WorkerSettings, environ: Mapping[str, str]
@@ -64,25 +72,35 @@ class Backends:
         self._settings = settings
         self._environ = environ
         ready = {
-            agent.name: _readiness(agent, settings, environ) for agent in config.agents.values()
+            agent.name: _fitting(agent, settings) or readiness(agent, environ)
+            for agent in config.agents.values()
         }
         self._agents = [agent for name, agent in config.agents.items() if ready[name].runnable]
         self.lacking = {name: each.missing for name, each in ready.items() if each.missing}
         """What agents, or parts of their fallback chains, miss to run here, in sentences."""
         self._timeouts_s = {agent.name: agent.limits.timeout_s for agent in self._agents}
-        self._session: aiohttp.ClientSession | None = None
+        self._profile_agent = profile_agent(config)
+        self._runs_profiles = self._ready_for_profiles()
+        self._sessions: list[aiohttp.ClientSession] = []
         self._prices = Prices()
         self._backends: dict[str, Backend] = {}
         self._withdrawn: set[Backend] = set()
+        self._profiles: ProfileBackends | None = None
 
     @property
     def runnable(self) -> tuple[str, ...]:
         """Names of the agents that can run here; known before `open`."""
-        return tuple(agent.name for agent in self._agents)
+        names = [agent.name for agent in self._agents]
+        return tuple([*names, PROFILE_AGENT] if self._runs_profiles else names)
 
-    def get(self, agent: str) -> Backend:
-        """The opened backend. Raises KeyError for an agent that cannot run here."""
-        return self._backends[agent]
+    def get(self, request: RunRequest) -> Backend:
+        """The opened backend. Raises Unavailable where the run cannot be executed here."""
+        if request.profile and self._profiles is not None:
+            return self._profiles.get(request.profile)
+        backend = self._backends.get(request.agent)
+        if backend is None or request.profile:
+            raise Unavailable("This worker cannot run the agent.")
+        return backend
 
     def timeout_s(self, agent: str) -> float:
         """The agent's `limits.timeout_s`. Raises KeyError for one that cannot run here."""
@@ -90,22 +108,25 @@ class Backends:
 
     async def open(self) -> None:
         """Opens every backend. May take seconds, for imports."""
-        # No limit: a worker's slots are one, and waiting here would look like a silent provider.
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S)
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            read_bufsize=_READ_BUFFER_BYTES,
-        )
+        self._open_session(None)
         for agent in self._agents:
-            await self._open(agent, self._session)
+            await self._open(agent)
+        if self._runs_profiles:
+            resolver = None if self._settings.allow_link_local else GuardedResolver()
+            self._profiles = ProfileBackends(
+                self._profile_agent,
+                self._environ,
+                self._settings,
+                self._open_session(resolver),
+                self._prices,
+            )
+            self._profiles.open()
 
     async def add(self, agent: AgentConfig) -> None:
         """Opens one more, after `open`; what it lacks is then in `lacking`."""
-        assert self._session is not None
-        ready = _readiness(agent, self._settings, self._environ)
+        ready = _fitting(agent, self._settings) or readiness(agent, self._environ)
         if ready.runnable:
-            await self._open(agent, self._session)
+            await self._open(agent)
             self._agents.append(agent)
             self._timeouts_s[agent.name] = agent.limits.timeout_s
         if ready.missing:
@@ -128,16 +149,39 @@ class Backends:
         await backend.aclose()
 
     async def aclose(self) -> None:
-        """Closes every backend, then their session."""
+        """Closes every backend, then their sessions."""
         for backend in {*self._backends.values(), *self._withdrawn}:
             await backend.aclose()
         self._backends.clear()
         self._withdrawn.clear()
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        self._profiles = None
+        while self._sessions:
+            await self._sessions.pop().close()
 
-    async def _open(self, agent: AgentConfig, session: aiohttp.ClientSession) -> None:
+    def _open_session(self, resolver: AbstractResolver | None) -> aiohttp.ClientSession:
+        # No limit: a worker's slots are one, and waiting here would look like a silent provider.
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, resolver=resolver)
+        session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=_READ_BUFFER_BYTES,
+        )
+        self._sessions.append(session)
+        return session
+
+    async def _open(self, agent: AgentConfig) -> None:
+        session, *_ = self._sessions
         backend = build_backend(agent, self._environ, self._settings, session, self._prices)
         await backend.open()
         self._backends[agent.name] = backend
+
+    def _ready_for_profiles(self) -> bool:
+        agent = self._profile_agent
+        if agent.pool not in self._settings.pool:
+            return False
+        ready = _fitting(agent, self._settings) or profile_readiness(agent, self._environ)
+        if ready.missing:
+            self.lacking[agent.name] = ready.missing
+        if ready.runnable:
+            self._timeouts_s[agent.name] = agent.limits.timeout_s
+        return ready.runnable

@@ -14,6 +14,7 @@ import orjson
 from trunkline_shared.errors import FailureCode
 from trunkline_shared.events import Failed
 from trunkline_worker.backends.redact import redacted
+from trunkline_worker.backends.resolver import LinkLocal
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,9 @@ def of_exception(error: BaseException) -> Fault:
 
 
 def _of_exception(error: BaseException) -> Fault:
+    if isinstance(getattr(error, "os_error", None), LinkLocal):
+        message = "The profile's base_url leads to a link-local address, which is not allowed."
+        return Fault(Failed("agent_unavailable", message), fallback=False)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         message = "The model provider could not be reached in time."
         return Fault(Failed("upstream_timeout", message), retry=True)

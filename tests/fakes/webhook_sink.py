@@ -1,0 +1,88 @@
+"""A real HTTP server that notes what webhooks are told: `async with WebhookSink() as sink`."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import orjson
+
+
+@dataclass(frozen=True)
+class Told:
+    path: str
+    headers: dict[str, str]
+    body: Any
+
+
+class WebhookSink:
+    """`answer` says which status a request gets, None for no answer at all; at first all get 200.
+
+    `asked` are all requests, `taken` those that got a 2xx.
+    """
+
+    def __init__(self, answer: Callable[[Told], int | None] = lambda told: 200) -> None:
+        self.answer = answer
+        self.asked: list[Told] = []
+        self.taken: list[Told] = []
+        self.most_at_once = 0
+        self._at_once = 0
+        self._port = 0
+        self._silent: set[asyncio.Task[Any]] = set()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}/hooks"
+
+    async def __aenter__(self) -> "WebhookSink":
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._server.close()
+        for task in self._silent:
+            task.cancel()
+        await asyncio.gather(*self._silent, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._silent.add(task)
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            await self._reply(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # whoever asked is gone
+        finally:
+            self._at_once -= 1
+            self._silent.discard(task)
+            writer.close()
+
+    async def _reply(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").splitlines()
+        headers = {
+            name.lower(): value for name, value in (line.split(": ", 1) for line in head[1:-1])
+        }
+        body = await reader.readexactly(int(headers["content-length"]))
+        told = Told(head[0].split()[1], headers, orjson.loads(body))
+        self.asked.append(told)
+        status = self.answer(told)
+        if status is None:
+            await reader.read()  # until whoever asked gives up
+            return
+        if status < 300:
+            self.taken.append(told)
+        location = "location: /elsewhere\r\n" if 300 <= status < 400 else ""
+        writer.write(
+            f"HTTP/1.1 {status} Told\r\n{location}connection: close\r\n"
+            "content-length: 0\r\n\r\n".encode()
+        )
+        await writer.drain()
