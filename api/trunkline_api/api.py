@@ -9,7 +9,7 @@ from dataclasses import replace
 from redis.asyncio import Redis
 
 from trunkline_api.answer import Answer
-from trunkline_api.app import CHAT_PATH, Application, create_app
+from trunkline_api.app import CHAT_PATH, RESPONSES_PATH, Application, create_app
 from trunkline_api.auth import ApiKeys
 from trunkline_api.births import Births
 from trunkline_api.conversations import Conversations
@@ -25,10 +25,12 @@ from trunkline_api.routes.conversation_changes import conversation_changes_route
 from trunkline_api.routes.conversation_events import conversation_events_router
 from trunkline_api.routes.conversations import conversations_router
 from trunkline_api.routes.profiles import profiles_router
+from trunkline_api.routes.responses import responses_question, responses_router
 from trunkline_api.runs import Runs
 from trunkline_api.server import bind, choose_host, serve_api
 from trunkline_api.settings import ApiSettings
 from trunkline_api.stored_keys import StoredKeys
+from trunkline_api.stored_responses import StoredResponses
 from trunkline_api.targets import Targets
 from trunkline_shared.channel import Channel
 from trunkline_shared.config.models import Config
@@ -100,7 +102,11 @@ def build_application(
     births = Births(lookup, keys.born)
     gateway = Gateway(settings, config, api_keys, hub, runs, targets, births, shutdown)
     follow = Follow(runs, hub, pipe, keys, reply=reply, shutdown=shutdown)
-    answers = {CHAT_PATH: Answer(gateway, follow, targets, chat_question)}
+    stored = StoredResponses(lookup, keys, vault)
+    answers = {
+        CHAT_PATH: Answer(gateway, follow, targets, chat_question),
+        RESPONSES_PATH: Answer(gateway, follow, targets, responses_question(stored)),
+    }
     conversations = Conversations(settings, keys, pipe, vault)
     resources: list[Resource] = [pipe, runs, hub]
     if settings.webhooks:
@@ -108,6 +114,7 @@ def build_application(
     resources.append(_Connected(pipe, hub, settings.redis_timeout_s))
     routers = (
         profiles_router(gateway, profiles, ProfileCheck(follow, runner)),
+        responses_router(gateway, stored),
         conversations_router(gateway, conversations),
         conversation_changes_router(gateway, conversations, runs),
         conversation_events_router(gateway, conversations),

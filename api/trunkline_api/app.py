@@ -20,6 +20,7 @@ from trunkline_api.routes.models import models_router
 from trunkline_api.routes.server_info import server_info_router
 
 CHAT_PATH: Final = "/v1/chat/completions"
+RESPONSES_PATH: Final = "/v1/responses"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def create_app(
         rest.router.routes.append(Route(path, answer, methods=["POST"]))
     if settings.docs:
         default_model = next(iter(gateway.config.agents), "assistant")
-        rest.include_router(docs_router(openapi_document(rest, default_model)))
+        rest.include_router(docs_router(openapi_document(rest, answers, default_model)))
     routes: ASGIApp = _Front(answers, rest)
     if settings.cors_origins:
         routes = Cors(routes, settings.cors_origins)

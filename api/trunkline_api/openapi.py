@@ -1,6 +1,7 @@
-"""The OpenAPI document: what FastAPI knows, and the chat route, which is outside of it."""
+"""The OpenAPI document: what FastAPI knows, and the routes that run agents, outside of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ from trunkline_api.wire.chat import ChatRequest
 from trunkline_api.wire.chat_reply import ChatCompletion, ChatCompletionChunk
 from trunkline_api.wire.models import ErrorReply
 from trunkline_api.wire.profiles import RenameProfile, SaveProfile, ValidateProfile
+from trunkline_api.wire.response_reply import ResponseEvent, ResponseObject
+from trunkline_api.wire.responses import ResponsesRequest
 
 _REF: Final = "#/components/schemas/{model}"
 _ERRORS: Final = (
@@ -27,10 +30,65 @@ _ERRORS: Final = (
     ("503", "No worker was free, or none can run this agent; `retry-after` says when to try."),
     ("504", "The run or its model provider took too long."),
 )
-_EXAMPLES: Final = (
-    ("plain", "One answer", False),
-    ("stream", "A stream with usage", True),
-)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """An endpoint that runs an agent."""
+
+    tag: str
+    summary: str
+    asked: str
+    operation_id: str
+    request: type[BaseModel]
+    reply: type[BaseModel]
+    event: type[BaseModel]
+    ending: str
+    examples: dict[str, tuple[str, dict[str, Any]]]
+
+
+_HELLO: Final = "Say hello to a stranger."
+_ASKS: Final = {
+    "/v1/chat/completions": _Ask(
+        "Chat",
+        "Ask an agent",
+        "on the messages",
+        "create_chat_completion",
+        ChatRequest,
+        ChatCompletion,
+        ChatCompletionChunk,
+        "each a chunk, the last one `[DONE]`. An error after the first byte is a chunk "
+        '`{"error": ...}`.',
+        {
+            "plain": ("One answer", {"messages": [{"role": "user", "content": _HELLO}]}),
+            "stream": (
+                "A stream with usage",
+                {
+                    "messages": [{"role": "user", "content": _HELLO}],
+                    "stream": True,
+                    "stream_options": {"include_usage": True},
+                },
+            ),
+        },
+    ),
+    "/v1/responses": _Ask(
+        "Responses",
+        "Ask an agent for a response",
+        "on the input and on what went before it",
+        "create_response",
+        ResponsesRequest,
+        ResponseObject,
+        ResponseEvent,
+        "from `response.created` on. An error after the first byte is `response.failed`.",
+        {
+            "plain": ("One answer", {"input": _HELLO}),
+            "stream": (
+                "A stream that is not stored",
+                {"instructions": "Be brief.", "input": _HELLO, "stream": True, "store": False},
+            ),
+        },
+    ),
+}
 
 # Of routes that read their bodies themselves.
 _BODIES: Final[Mapping[str, type[BaseModel]]] = {
@@ -48,15 +106,17 @@ def package_version() -> str:
         return "0+unknown"
 
 
-def openapi_document(app: FastAPI, default_model: str) -> dict[str, Any]:
-    """The whole document; `default_model` is what its examples ask."""
+def openapi_document(app: FastAPI, paths: Iterable[str], default_model: str) -> dict[str, Any]:
+    """The whole document; `paths` run agents, `default_model` is what their examples ask."""
+    asks = {path: _ASKS[path] for path in paths}
     document: dict[str, Any] = get_openapi(
         title=app.title, version=app.version, summary=app.summary, routes=app.routes
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    wanted: list[type[BaseModel]] = [ChatRequest, ChatCompletion, ChatCompletionChunk, ErrorReply]
     bodies = {path: model for path, model in _BODIES.items() if path in document["paths"]}
-    wanted += bodies.values()
+    wanted: list[type[BaseModel]] = [ErrorReply, *bodies.values()]
+    for ask in asks.values():
+        wanted += (ask.request, ask.reply, ask.event)
     _, definitions = models_json_schema(
         [(model, "validation") for model in wanted], ref_template=_REF
     )
@@ -73,8 +133,10 @@ def openapi_document(app: FastAPI, default_model: str) -> dict[str, Any]:
     for path, model in bodies.items():
         content = {"application/json": {"schema": _ref(model.__name__)}}
         document["paths"][path]["post"]["requestBody"] = {"required": True, "content": content}
-    chat = {"post": _chat_operation(default_model)}
-    document["paths"] = {"/v1/chat/completions": chat, **document["paths"]}
+    asking: dict[str, Any] = {}
+    for path, ask in asks.items():
+        asking[path] = {"post": _operation(ask, default_model)}
+    document["paths"] = asking | document["paths"]
     return document
 
 
@@ -93,41 +155,30 @@ def _correct(path: str, operation: dict[str, Any]) -> None:
         operation["responses"]["503"] = _error("Not now; `code` says why.")
 
 
-def _chat_operation(default_model: str) -> dict[str, Any]:
+def _operation(ask: _Ask, model: str) -> dict[str, Any]:
     examples = {
-        name: {"summary": summary, "value": _example(default_model, stream=stream)}
-        for name, summary, stream in _EXAMPLES
+        name: {"summary": summary, "value": {"model": model, **value}}
+        for name, (summary, value) in ask.examples.items()
     }
-    body = {"schema": _ref("ChatRequest"), "examples": examples}
+    body = {"schema": _ref(ask.request.__name__), "examples": examples}
     success = {
-        "description": "The answer: one object, or with `stream` server-sent events, each a chunk, "
-        'the last one `[DONE]`. An error after the first byte is a chunk `{"error": ...}`.',
+        "description": "The answer: one object, or with `stream` server-sent events, " + ask.ending,
         "content": {
-            "application/json": {"schema": _ref("ChatCompletion")},
-            "text/event-stream": {"schema": _ref("ChatCompletionChunk")},
+            "application/json": {"schema": _ref(ask.reply.__name__)},
+            "text/event-stream": {"schema": _ref(ask.event.__name__)},
         },
         "headers": {"x-request-id": {"schema": {"type": "string"}}},
     }
     return {
-        "tags": ["Chat"],
-        "summary": "Ask an agent",
-        "description": "Runs the agent that `model` names on the messages. Members that are not "
+        "tags": [ask.tag],
+        "summary": ask.summary,
+        "description": f"Runs the agent that `model` names {ask.asked}. Members that are not "
         "listed are ignored; listed ones are applied, or refused with 400.",
-        "operationId": "create_chat_completion",
+        "operationId": ask.operation_id,
         "security": [{"bearer": []}, {"session": []}, {}],
         "requestBody": {"required": True, "content": {"application/json": body}},
         "responses": {"200": success, **{status: _error(text) for status, text in _ERRORS}},
     }
-
-
-def _example(model: str, *, stream: bool) -> dict[str, Any]:
-    example: dict[str, Any] = {
-        "model": model,
-        "messages": [{"role": "user", "content": "Say hello to a stranger."}],
-    }
-    if stream:
-        example |= {"stream": True, "stream_options": {"include_usage": True}}
-    return example
 
 
 def _error(description: str) -> dict[str, Any]:

@@ -1,51 +1,90 @@
 """A run's events folded into its result, in neutral form: what is replied, and what is stored."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from trunkline_shared import events
-from trunkline_shared.events import (
-    Attempt,
-    Failed,
-    Finished,
-    ReasoningDelta,
-    RefusalDelta,
-    RunEvent,
-    Terminal,
-    TextDelta,
-    ToolArgsDelta,
-    ToolCallStart,
-    Usage,
+from trunkline_shared.events import Attempt, Failed, Finished, RunEvent, Terminal, TextDelta, Usage
+from trunkline_shared.output import Output, OutputItem, OutputPart
+from trunkline_shared.transcript import (
+    Item,
+    Message,
+    Part,
+    Reasoning,
+    RefusalPart,
+    TextPart,
+    ToolCall,
 )
-from trunkline_shared.transcript import Item, Message, Reasoning, TextPart, ToolCall
 
 FOLDED_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """What a run said. `terminal` is None while it has not ended; calls are in their order."""
+    """What a run said. `terminal` is None while it has not ended; `ended_ms` is Unix ms, 0 where
+    nobody looked at the clock.
+    """
 
-    text: str = ""
-    reasoning: str = ""
-    refusal: str = ""
-    tool_calls: tuple[ToolCall, ...] = ()
-    logprobs: tuple[dict[str, Any], ...] | None = None
+    items: tuple[OutputItem, ...] = ()
     terminal: Terminal | None = None
+    ended_ms: int = 0
 
     @property
     def usage(self) -> Usage | None:
         return None if self.terminal is None else self.terminal.usage
 
+    @property
+    def text(self) -> str:
+        return self._all("text")
+
+    @property
+    def reasoning(self) -> str:
+        return self._all("reasoning")
+
+    @property
+    def refusal(self) -> str:
+        return self._all("refusal")
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """In the order of their numbers."""
+        calls = (item for item in self.items if item.kind in ("function", "custom"))
+        return tuple(_tool_call(item) for item in sorted(calls, key=lambda call: call.number))
+
+    @property
+    def logprobs(self) -> tuple[dict[str, Any], ...] | None:
+        """The rows of all texts; None where there are none because nobody asked."""
+        known = [part.logprobs for part in self._parts() if part.logprobs is not None]
+        return tuple(row for rows in known for row in rows) if known else None
+
+    def _all(self, kind: str) -> str:
+        return "".join(part.text for part in self._parts() if part.kind == kind)
+
+    def _parts(self) -> Iterator[OutputPart]:
+        return (part for item in self.items for part in item.parts)
+
+
+def said(folded: Folded) -> list[Item]:
+    """What the answer adds to a history.
+
+    Of what is incomplete only a message at the very end counts: one before is what a lost worker
+    left, and was said anew; half a call cannot be answered, and half a thought leads nowhere.
+    """
+    last = folded.items[-1] if folded.items else None
+    return [_neutral(item) for item in folded.items if _counts(item, is_last=item is last)]
+
 
 class Fold:
     """Collects the events of one run, in order, and forgets what a new attempt drops."""
 
-    def __init__(self) -> None:
+    def __init__(self, now_s: Callable[[], float] = time.time) -> None:
         self._frames: list[tuple[int, Sequence[RunEvent]]] = []
+        self._now_s = now_s
+        self._ended_ms = 0
 
     def add(self, first_seq: int, batch: Sequence[RunEvent]) -> None:
         """Takes the next events; `first_seq` is the seq of the first of them."""
@@ -56,82 +95,45 @@ class Fold:
                 self.add(first_seq + offset + 1, batch[offset + 1 :])
                 return
         self._frames.append((first_seq, batch))
+        if batch and isinstance(batch[-1], Finished | Failed):
+            self._ended_ms = int(self._now_s() * 1000)
 
     def result(self) -> Folded:
         """What was said so far. Raises ValueError on arguments of a call that never began."""
-        return _folded([event for _, frame in self._frames for event in frame])
+        output = Output()
+        terminal: Terminal | None = None
+        for _, frame in self._frames:
+            for event in frame:
+                if type(event) is TextDelta and event.logprobs is None and output.in_text:
+                    output.grow(event.text)
+                    continue
+                output.add(event)
+                if isinstance(event, Finished | Failed):
+                    terminal = event
+        return Folded(output.items, terminal, self._ended_ms)
 
     def _drop(self, drop_from: int) -> None:
         kept = [(seq, frame[: max(0, drop_from - seq)]) for seq, frame in self._frames]
         self._frames = [(seq, frame) for seq, frame in kept if frame]
 
 
-def _folded(said: Sequence[RunEvent]) -> Folded:
-    texts = [event for event in said if isinstance(event, TextDelta)]
-    rows = [row for event in texts for row in event.logprobs or ()]
-    ends = [event for event in said if isinstance(event, Finished | Failed)]
-    return Folded(
-        text="".join(event.text for event in texts),
-        reasoning="".join(event.text for event in said if isinstance(event, ReasoningDelta)),
-        refusal="".join(event.text for event in said if isinstance(event, RefusalDelta)),
-        tool_calls=_tool_calls(said),
-        logprobs=tuple(rows) if any(event.logprobs is not None for event in texts) else None,
-        terminal=ends[-1] if ends else None,
-    )
-
-
-def _tool_calls(said: Sequence[RunEvent]) -> tuple[ToolCall, ...]:
-    starts = {event.index: event for event in said if isinstance(event, ToolCallStart)}
-    pieces: dict[int, list[str]] = {index: [] for index in starts}
-    for event in said:
-        if isinstance(event, ToolArgsDelta):
-            if event.index not in pieces:
-                raise ValueError(f"arguments of tool call {event.index}, which never began")
-            pieces[event.index].append(event.text)
-    return tuple(
-        ToolCall(
-            type="tool_call",
-            id=start.call_id,
-            name=start.name,
-            arguments="".join(pieces[index]),
-            kind=start.kind,
-        )
-        for index, start in sorted(starts.items())
-    )
-
-
-def said(folded: Folded) -> list[Item]:
-    """What the answer adds to a transcript."""
-    items: list[Item] = []
-    if folded.reasoning:
-        items.append(Reasoning(type="reasoning", text=folded.reasoning))
-    if folded.text:
-        part = TextPart(type="text", text=folded.text)
-        items.append(Message(type="message", role="assistant", content=[part]))
-    return [*items, *folded.tool_calls]
-
-
 def encode(folded: Folded) -> bytes:
     """The result as compact JSON with a version."""
-    terminal = None if folded.terminal is None else events.encode(folded.terminal)
-    calls = [
-        [call["id"], call["name"], call["arguments"], call["kind"]] for call in folded.tool_calls
-    ]
     return orjson.dumps(
         {
             "v": FOLDED_VERSION,
-            "text": folded.text,
-            "reasoning": folded.reasoning,
-            "refusal": folded.refusal,
-            "calls": calls,
-            "logprobs": folded.logprobs,
-            "end": terminal,
+            "items": [_row(item) for item in folded.items],
+            "end": None if folded.terminal is None else events.encode(folded.terminal),
+            "at": folded.ended_ms,
         }
     )
 
 
 def decode(stored: bytes) -> Folded:
-    """The result of `encode`. Raises ValueError when this version cannot read it."""
+    """The result of `encode`, or of a script, which knows `v` and `end` only.
+
+    Raises ValueError when this version cannot read it.
+    """
     try:
         values: dict[str, Any] = orjson.loads(stored)
         version = values["v"]
@@ -146,19 +148,53 @@ def decode(stored: bytes) -> Folded:
 
 
 def _decoded(values: dict[str, Any]) -> Folded:
-    calls = tuple(
-        ToolCall(type="tool_call", id=call_id, name=name, arguments=arguments, kind=kind)
-        for call_id, name, arguments, kind in values["calls"]
-    )
-    rows = values["logprobs"]
     end = None if values["end"] is None else events.decode(values["end"])
     if end is not None and not isinstance(end, Finished | Failed):
         raise ValueError("no terminal event")
-    return Folded(
-        text=values["text"],
-        reasoning=values["reasoning"],
-        refusal=values["refusal"],
-        tool_calls=calls,
-        logprobs=None if rows is None else tuple(rows),
-        terminal=end,
+    items = tuple(_item(*row) for row in values.get("items", ()))
+    return Folded(items, end, values.get("at", 0))
+
+
+def _row(item: OutputItem) -> list[Any]:
+    parts = [[part.kind, part.text, part.logprobs] for part in item.parts]
+    return [item.kind, item.status, parts, item.call_id, item.name, item.number]
+
+
+def _item(kind: Any, status: Any, parts: Any, *about: Any) -> OutputItem:
+    read = (
+        OutputPart(kind, text, None if rows is None else tuple(rows)) for kind, text, rows in parts
+    )
+    return OutputItem(kind, status, tuple(read), *about)
+
+
+def _counts(item: OutputItem, *, is_last: bool) -> bool:
+    if item.kind in ("function", "custom"):
+        return item.status == "completed"
+    if item.status != "completed" and not (is_last and item.kind == "message"):
+        return False
+    return item.text != ""
+
+
+def _neutral(item: OutputItem) -> Item:
+    if item.kind == "message":
+        content = [_part(part) for part in item.parts]
+        return Message(type="message", role="assistant", content=content)
+    if item.kind == "reasoning":
+        return Reasoning(type="reasoning", text=item.text)
+    return _tool_call(item)
+
+
+def _part(part: OutputPart) -> Part:
+    if part.kind == "refusal":
+        return RefusalPart(type="refusal", text=part.text)
+    return TextPart(type="text", text=part.text)
+
+
+def _tool_call(item: OutputItem) -> ToolCall:
+    return ToolCall(
+        type="tool_call",
+        id=item.call_id,
+        name=item.name,
+        arguments=item.text,
+        kind="custom" if item.kind == "custom" else "function",
     )

@@ -52,6 +52,7 @@ class RunRequest:
     profile: str = ""
     store: bool = False
     model: str = ""
+    instructions: str = ""
     v: int = REQUEST_VERSION
 
 

@@ -1,21 +1,23 @@
 """An endpoint that runs agents, without a queue: what its relay passes on is a script."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
 from tests.api.fake_gateway import CONFIG, FakeBirths, FakeHub, FakeRuns, fake_targets
-from trunkline_api.answer import Answer
+from trunkline_api.answer import Answer, Question
 from trunkline_api.auth import ApiKeys
 from trunkline_api.exchange import Exchanges
 from trunkline_api.gateway import Gateway
 from trunkline_api.relay import Batch
 from trunkline_api.routes.chat import chat_question
+from trunkline_api.runs import Admission
 from trunkline_api.settings import ApiSettings
 from trunkline_shared.events import Failed, Finished
+from trunkline_shared.run import RunRequest
 
 SOON_S = 0.05
 
@@ -50,9 +52,13 @@ class FakeFollow:
         self.relay = FakeRelay(script)
         self.refusal = refusal
         self.left_early: list[bool] = []
+        self.asked: list[tuple[RunRequest, Admission]] = []
 
     @asynccontextmanager
-    async def run(self, request: Any, agent: Any, receive: Any) -> AsyncIterator[FakeRelay]:
+    async def run(
+        self, request: RunRequest, admission: Admission, receive: Any
+    ) -> AsyncIterator[FakeRelay]:
+        self.asked.append((request, admission))
         if self.refusal is not None:
             raise self.refusal
         try:
@@ -62,10 +68,11 @@ class FakeFollow:
 
 
 class Reply:
-    """One request to the chat route, and all that was sent."""
+    """One request to the chat route, or another's, and all that was sent."""
 
     path = "/v1/chat/completions"
-    parse = staticmethod(chat_question)
+    parse: Callable[[bytes], Question] = staticmethod(chat_question)
+    question: ClassVar[dict[str, Any]] = {"messages": [{"role": "user", "content": "hi"}]}
 
     def __init__(self, *script: Any, refusal: Exception | None = None, **settings: Any) -> None:
         options = {"headers_after_s": SOON_S, "heartbeat_s": SOON_S} | settings
@@ -78,7 +85,7 @@ class Reply:
         self.sent_headers: list[tuple[bytes, bytes]] = []
 
     async def ask(self, *, stream: bool = True, body: bytes | None = None, **more: Any) -> "Reply":
-        values = {"model": "echo", "messages": [{"role": "user", "content": "hi"}]}
+        values = {"model": "echo", **self.question}
         body = orjson.dumps(values | {"stream": stream} | more) if body is None else body
         messages = [{"type": "http.request", "body": body, "more_body": False}]
         headers = [(b"content-type", b"application/json"), *self.sent_headers]

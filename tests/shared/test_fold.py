@@ -14,15 +14,15 @@ from trunkline_shared.events import (
     ToolCallStart,
     Usage,
 )
-from trunkline_shared.fold import Fold, Folded, decode, encode
+from trunkline_shared.fold import Fold, Folded, decode, encode, said
 
 USAGE = Usage(10, 20, 3, 0, 5, 0.01)
 ROW = {"token": "a", "logprob": -0.5, "bytes": None, "top_logprobs": []}
 
 
-def folded(*said: RunEvent) -> Folded:
-    fold = Fold()
-    fold.add(1, said)
+def folded(*events: RunEvent) -> Folded:
+    fold = Fold(lambda: 1.5)
+    fold.add(1, events)
     return fold.result()
 
 
@@ -132,7 +132,8 @@ def test_a_stored_result_comes_back_as_it_went(result: Folded) -> None:
         b"{}",
         b'{"v":2}',
         b"null",
-        orjson.dumps({"v": 1, "calls": [[1]], "logprobs": None, "end": None}),
+        b'{"v":1}',
+        orjson.dumps({"v": 1, "items": [[1]], "end": None}),
         orjson.dumps(orjson.loads(encode(Folded())) | {"end": ["t", "a"]}),
         orjson.dumps(orjson.loads(encode(Folded())) | {"end": ["hologram"]}),
     ],
@@ -140,3 +141,49 @@ def test_a_stored_result_comes_back_as_it_went(result: Folded) -> None:
 def test_what_is_no_stored_result_of_this_version_is_refused(stored: bytes) -> None:
     with pytest.raises(ValueError, match="stored result"):
         decode(stored)
+
+
+def test_a_result_that_a_script_wrote_says_only_how_it_ended() -> None:
+    result = decode(b'{"v":1,"end":["failed","worker_lost","It died."]}')
+    assert result == Folded(terminal=Failed("worker_lost", "It died."))
+
+
+def test_a_result_knows_when_it_ended() -> None:
+    assert folded(TextDelta("a"), Finished("stop")).ended_ms == 1500
+    assert folded(TextDelta("a")).ended_ms == 0
+
+
+def test_what_was_said_continues_a_history() -> None:
+    assert said(FULL) == [
+        {"type": "message", "role": "assistant", "content": [{"type": "text", "text": "a"}]},
+        {"type": "reasoning", "text": "r"},
+        {
+            "type": "message",
+            "role": "assistant",
+            "content": [{"type": "refusal", "text": "n"}],
+        },
+        {"type": "tool_call", "id": "id", "name": "f", "arguments": "{}", "kind": "function"},
+    ]
+    assert said(Folded()) == []
+
+
+def text_of(result: Folded) -> list[str]:
+    messages = [item for item in said(result) if item["type"] == "message"]
+    return [part["text"] for item in messages for part in item["content"] if "text" in part]
+
+
+def test_what_a_lost_worker_left_is_no_history_but_what_a_limit_cut_is() -> None:
+    lost = folded(TextDelta("Hel"), Attempt(2), TextDelta("Hello"), Finished("stop"))
+    assert text_of(lost) == ["Hello"]
+    assert text_of(folded(TextDelta("Hel"), Finished("length"))) == ["Hel"]
+
+
+def test_half_a_call_and_half_a_thought_are_no_history() -> None:
+    call = (ToolCallStart(0, "id", "f"), ToolArgsDelta(0, '{"a'))
+    assert said(folded(*call, Finished("length"))) == []
+    assert said(folded(ReasoningDelta("hm"), Finished("length"))) == []
+
+
+def test_a_call_without_arguments_and_no_empty_text_is_history() -> None:
+    result = folded(TextDelta(""), ToolCallStart(0, "id", "f"), Finished("tool_calls"))
+    assert [item["type"] for item in said(result)] == ["tool_call"]

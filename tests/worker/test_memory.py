@@ -121,3 +121,16 @@ async def test_a_conversation_sealed_with_another_key_fails_its_run_and_says_why
     assert code_of(writer) == "agent_unavailable"
     failed = writer.events[-1]
     assert isinstance(failed, Failed) and "TRUNKLINE_SECRET_KEY" in failed.message
+
+
+async def test_instructions_stand_before_the_history_and_are_no_part_of_the_turn() -> None:
+    before = Turn("r0", items=[says("user", "Hi")], said=[says("assistant", "Hello")])
+    asked = job(says("user", "More"), conversation="c", instructions="Shout.")
+    run, writer = execution(claimed(job=asked), pipe_with(before), VAULT)
+    backend = ScriptedBackend(END)
+    await run.run(backend)
+    (request,) = backend.requests
+    history = [*before.items, *before.said]
+    assert request.transcript == [says("system", "Shout."), *history, says("user", "More")]
+    assert writer.kept is not None
+    assert decode_turn(VAULT.open(writer.kept[1])).items == [says("user", "More")]

@@ -5,12 +5,13 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from trunkline_shared.events import Failed, Finished, RunEvent, Terminal
 from trunkline_shared.logs import log_event
 from trunkline_shared.run import RunRequest, created_ms, decode_job
+from trunkline_shared.transcript import Message, TextPart
 from trunkline_shared.vault import Unreadable
 from trunkline_worker.backends.base import Backend, RunContext, Unavailable
 from trunkline_worker.memory import Memory, Remembered
@@ -154,7 +155,7 @@ class Execution:
                 self._remembered = await self._memory.begin(self.claimed, request)
                 if self._remembered is not None:
                     request = self._remembered.request
-                return await self._relay(backend, request)
+                return await self._relay(backend, _instructed(request))
         except TimeoutError as error:
             if timer.expired():
                 return self._end(
@@ -225,3 +226,11 @@ class Execution:
             output_tokens=usage.output_tokens if usage else None,
             cost=usage.cost if usage else None,
         )
+
+
+def _instructed(request: RunRequest) -> RunRequest:
+    if not request.instructions:
+        return request
+    text = TextPart(type="text", text=request.instructions)
+    first = Message(type="message", role="system", content=[text])
+    return replace(request, transcript=[first, *request.transcript])

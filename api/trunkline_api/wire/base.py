@@ -1,6 +1,6 @@
 """What all wire models share."""
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -12,7 +12,8 @@ class Wire(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
 
 
-def _storable(value: dict[str, Any]) -> dict[str, Any]:
+def storable(value: dict[str, Any]) -> dict[str, Any]:
+    """The value, if it can be passed on. Raises ValueError."""
     try:
         orjson.dumps(value)
     except orjson.JSONEncodeError as error:
@@ -20,8 +21,28 @@ def _storable(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-FreeObject = Annotated[dict[str, Any], AfterValidator(_storable)]
+FreeObject = Annotated[dict[str, Any], AfterValidator(storable)]
 """An object whose members are not ours to judge, as long as it can be passed on."""
+
+
+def _metadata(values: dict[str, Any]) -> dict[str, str]:
+    pairs = values.items()
+    if len(values) > 16 or not all(
+        len(key) <= 64 and isinstance(value, str) and len(value) <= 512 for key, value in pairs
+    ):
+        raise ValueError("up to 16 pairs of strings, keys up to 64 and values up to 512 characters")
+    return values
+
+
+# Checked by hand, because pydantic would list each mistake of a map with millions.
+Metadata = Annotated[dict[str, Any], AfterValidator(_metadata)]
+
+Refused = Annotated[Any, Field(description="Refused with 400: this server has no such thing.")]
+
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+Penalty = Annotated[float, Field(ge=-2, le=2)]
+ServiceTier = Literal["auto", "default", "flex", "scale", "priority", "fast"]
+Verbosity = Literal["low", "medium", "high"]
 
 _T = TypeVar("_T")
 Many = Annotated[list[_T], Field(fail_fast=True)]

@@ -2,27 +2,26 @@
 
 from typing import Annotated, Any, Literal
 
-import orjson
-from pydantic import AfterValidator, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, Field, StringConstraints
 
-from trunkline_api.errors import invalid
-from trunkline_api.wire.base import FreeObject, Many, NonEmpty, Wire
+from trunkline_api.wire.base import (
+    Effort,
+    FreeObject,
+    Many,
+    Metadata,
+    NonEmpty,
+    Penalty,
+    Refused,
+    ServiceTier,
+    Verbosity,
+    Wire,
+)
 from trunkline_api.wire.chat_rules import check_chat
 from trunkline_api.wire.messages import Message
-from trunkline_api.wire.problems import from_validation
+from trunkline_api.wire.problems import parse
 from trunkline_api.wire.tools import ResponseFormat, Tool, ToolChoice
 
-_Penalty = Annotated[float, Field(ge=-2, le=2)]
 _Tokens = Annotated[int, Field(ge=1, lt=2**31)]
-
-
-def _metadata(values: dict[str, Any]) -> dict[str, str]:
-    pairs = values.items()
-    if len(values) > 16 or not all(
-        len(key) <= 64 and isinstance(value, str) and len(value) <= 512 for key, value in pairs
-    ):
-        raise ValueError("up to 16 pairs of strings, keys up to 64 and values up to 512 characters")
-    return values
 
 
 def _logit_bias(values: dict[str, Any]) -> dict[str, float]:
@@ -33,11 +32,7 @@ def _logit_bias(values: dict[str, Any]) -> dict[str, float]:
 
 
 # Checked by hand, because pydantic would list each mistake of a map with millions.
-_Metadata = Annotated[dict[str, Any], AfterValidator(_metadata)]
 _LogitBias = Annotated[dict[str, Any], AfterValidator(_logit_bias)]
-
-
-_Refused = Annotated[Any, Field(description="Refused with 400: this server has no such thing.")]
 
 
 class StreamOptions(Wire):
@@ -58,31 +53,29 @@ class ChatRequest(Wire):
 
     messages: Annotated[Many[Message], Field(min_length=1)]
     model: NonEmpty
-    audio: _Refused = None
-    frequency_penalty: _Penalty | None = None
-    function_call: _Refused = None
-    functions: _Refused = None
+    audio: Refused = None
+    frequency_penalty: Penalty | None = None
+    function_call: Refused = None
+    functions: Refused = None
     logit_bias: _LogitBias | None = None
     logprobs: bool | None = None
     max_completion_tokens: _Tokens | None = None
     max_tokens: _Tokens | None = None
-    metadata: _Metadata | None = None
+    metadata: Metadata | None = None
     modalities: Many[Literal["text", "audio"]] | None = None
-    moderation: _Refused = None
+    moderation: Refused = None
     n: Annotated[int, Field(ge=1, le=128, description="Only 1 is possible.")] | None = None
     parallel_tool_calls: bool | None = None
     prediction: Prediction | None = None
-    presence_penalty: _Penalty | None = None
+    presence_penalty: Penalty | None = None
     prompt_cache_key: str | None = None
     prompt_cache_options: FreeObject | None = None
     prompt_cache_retention: Annotated[str, StringConstraints(max_length=64)] | None = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = (
-        None
-    )
+    reasoning_effort: Effort | None = None
     response_format: ResponseFormat | None = None
     safety_identifier: str | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast"] | None = None
+    service_tier: ServiceTier | None = None
     stop: str | Annotated[Many[str], Field(min_length=1, max_length=4)] | None = None
     store: Annotated[bool, Field(description="Only false is possible.")] | None = None
     stream: bool | None = None
@@ -93,8 +86,8 @@ class ChatRequest(Wire):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     user: str | None = None
-    verbosity: Literal["low", "medium", "high"] | None = None
-    web_search_options: _Refused = None
+    verbosity: Verbosity | None = None
+    web_search_options: Refused = None
 
     @property
     def include_usage(self) -> bool:
@@ -103,15 +96,6 @@ class ChatRequest(Wire):
 
 def parse_chat(body: bytes) -> ChatRequest:
     """The request in `body`. Raises ApiError 400 that names the member and what it takes."""
-    try:
-        request = ChatRequest.model_validate_json(body)
-    except ValidationError as error:
-        raise from_validation(error, body) from None
-    # pydantic's parser reads JSON's popular extensions; only who may have used one pays for this.
-    if b"NaN" in body or b"Infinity" in body:
-        try:
-            orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            raise invalid(None, f"The body is not valid JSON: {error}.", "invalid_json") from None
+    request = parse(ChatRequest, body)
     check_chat(request)
     return request

@@ -1,13 +1,16 @@
 """Validation errors as OpenAI says them: which member, what is wrong, what it takes."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from trunkline_api.errors import ApiError, invalid
+from trunkline_api.wire.base import Wire
+
+WireT = TypeVar("WireT", bound=Wire)
 
 # What a member takes, by pydantic's name for the mistake and with the numbers it was told.
 _EXPECTED = {
@@ -34,6 +37,21 @@ _EXPECTED = {
     "union_tag_invalid": "an object whose {discriminator} is one of {expected_tags}",
 }
 _WRONG_TYPE = frozenset(name for name in _EXPECTED if name.endswith("_type"))
+
+
+def parse(model: type[WireT], body: bytes) -> WireT:
+    """The value in `body`. Raises ApiError 400 that names the member and what it takes."""
+    try:
+        value = model.model_validate_json(body)
+    except ValidationError as error:
+        raise from_validation(error, body) from None
+    # pydantic's parser reads JSON's popular extensions; only who may have used one pays for this.
+    if b"NaN" in body or b"Infinity" in body:
+        try:
+            orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise invalid(None, f"The body is not valid JSON: {error}.", "invalid_json") from None
+    return value
 
 
 def from_validation(error: ValidationError, body: bytes) -> ApiError:

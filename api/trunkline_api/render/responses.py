@@ -1,0 +1,194 @@
+"""Run events as the Responses API tells them: events of a stream, or one response.
+
+Text is rendered from bytes templates, as in `chat.py`: what stands around a delta is the same for
+all deltas of one part.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, assert_never
+
+import orjson
+
+from trunkline_api.errors import from_failure
+from trunkline_api.render.response import (
+    About,
+    empty_part,
+    finished,
+    item_id,
+    item_value,
+    part_value,
+    rows_value,
+    unfinished,
+)
+from trunkline_shared.events import (
+    Attempt,
+    Created,
+    Failed,
+    Finished,
+    RunEvent,
+    Terminal,
+    TextDelta,
+    ToolCallStart,
+)
+from trunkline_shared.fold import Folded
+from trunkline_shared.output import (
+    Change,
+    Closed,
+    Grew,
+    Opened,
+    Output,
+    OutputItem,
+    OutputPart,
+    PartClosed,
+    PartOpened,
+)
+
+_GROWS: Final = {
+    "text": "response.output_text",
+    "refusal": "response.refusal",
+    "reasoning": "response.reasoning_text",
+}
+
+
+class ResponsesRenderer:
+    """One run's events as server-sent events. Holds state: feed it every event once, in order.
+
+    The first bytes tell that the response exists, whatever they are rendered for.
+    """
+
+    heartbeat: Final = b": hb\n\n"
+
+    def __init__(self, about: About, now_s: Callable[[], float] = time.time) -> None:
+        self._about = about
+        self._now_s = now_s
+        self._output = Output()
+        self._opened: dict[int, OutputItem] = {}
+        self._sequence = 0
+        self._has_begun = self._is_running = False
+        self._text: tuple[bytes, bytes] = (b"", b"")  # around the number and the text of a delta
+
+    def render(self, events: Sequence[RunEvent]) -> bytes:
+        """The bytes for a batch, to be sent as they are; empty when nothing is to be shown."""
+        pieces: list[bytes] = []
+        if not self._has_begun:
+            self._has_begun = True
+            pieces.append(self._lifecycle("created", unfinished(self._about, "in_progress")))
+        for event in events:
+            if type(event) is TextDelta and event.logprobs is None and self._output.in_text:
+                self._output.grow(event.text)
+                head, tail = self._text
+                pieces += (head, b"%d" % self._sequence, tail, orjson.dumps(event.text), b"}\n\n")
+                self._sequence += 1
+            else:
+                pieces += self._render(event)
+        return b"".join(pieces)
+
+    @staticmethod
+    def shows_output(event: RunEvent) -> bool:
+        """Whether `render` shows output for this event, or the end of the run."""
+        return not isinstance(event, Created | Attempt | ToolCallStart)
+
+    def _render(self, event: RunEvent) -> Iterable[bytes]:
+        if not self._is_running and not isinstance(event, Created):
+            self._is_running = True
+            yield self._lifecycle("in_progress", unfinished(self._about, "in_progress"))
+        for change in self._output.add(event):
+            yield from self._change(change)
+        if isinstance(event, Finished | Failed):
+            yield self._end(event)
+
+    def _end(self, event: Terminal) -> bytes:
+        folded = Folded(self._output.items, event, int(self._now_s() * 1000))
+        response = finished(self._about, folded)
+        if isinstance(event, Failed):
+            return self._lifecycle("failed", response)
+        return self._lifecycle(response["status"], response)
+
+    def _change(self, change: Change) -> Iterable[bytes]:
+        match change:
+            case Opened(index, item):
+                self._opened[index] = item
+                yield self._item("added", index, item)
+            case PartOpened(index, part, kind):
+                if kind == "text":
+                    self._text = self._template(index, part)
+                yield self._part("response.content_part.added", index, part, part=empty_part(kind))
+            case Grew(index, part, kind, text, logprobs):
+                if kind == "arguments":
+                    yield self._of_item(f"{self._argued(index)}.delta", index, delta=text)
+                else:
+                    rows = {"logprobs": rows_value(logprobs)} if kind == "text" else {}
+                    yield self._part(f"{_GROWS[kind]}.delta", index, part, **rows, delta=text)
+            case PartClosed(index, part, whole):
+                yield from self._part_closed(index, part, whole)
+            case Closed(index, item):
+                yield from self._closed(index, item)
+            case _:
+                assert_never(change)
+
+    def _part_closed(self, index: int, part: int, whole: OutputPart) -> Iterable[bytes]:
+        if whole.kind == "arguments":
+            return  # told with the whole call
+        if whole.kind == "refusal":
+            yield self._part("response.refusal.done", index, part, refusal=whole.text)
+        else:
+            rows = {"logprobs": rows_value(whole.logprobs)} if whole.kind == "text" else {}
+            yield self._part(f"{_GROWS[whole.kind]}.done", index, part, text=whole.text, **rows)
+        yield self._part("response.content_part.done", index, part, part=part_value(whole))
+
+    def _closed(self, index: int, item: OutputItem) -> Iterable[bytes]:
+        # Who acts on a call as soon as its arguments are done must not hear it of half a call.
+        if item.status == "completed" and item.kind == "function":
+            about = {"name": item.name, "arguments": item.text}
+            yield self._of_item(f"{self._argued(index)}.done", index, **about)
+        elif item.status == "completed" and item.kind == "custom":
+            yield self._of_item(f"{self._argued(index)}.done", index, input=item.text)
+        yield self._item("done", index, item)
+
+    def _argued(self, index: int) -> str:
+        if self._opened[index].kind == "custom":
+            return "response.custom_tool_call_input"
+        return "response.function_call_arguments"
+
+    def _item(self, what: str, index: int, item: OutputItem) -> bytes:
+        value = item_value(self._about.run_id, index, item)
+        return self._event(f"response.output_item.{what}", output_index=index, item=value)
+
+    def _of_item(self, kind: str, index: int, **more: Any) -> bytes:
+        which = item_id(self._about.run_id, index, self._opened[index])
+        return self._event(kind, item_id=which, output_index=index, **more)
+
+    def _part(self, kind: str, index: int, part_index: int, **more: Any) -> bytes:
+        return self._of_item(kind, index, content_index=part_index, **more)
+
+    def _lifecycle(self, what: str, response: dict[str, Any]) -> bytes:
+        return self._event(f"response.{what}", response=response)
+
+    def _event(self, kind: str, **more: Any) -> bytes:
+        body = orjson.dumps({"type": kind, "sequence_number": self._sequence, **more})
+        self._sequence += 1
+        return b"event: " + kind.encode() + b"\ndata: " + body + b"\n\n"
+
+    def _template(self, index: int, part: int) -> tuple[bytes, bytes]:
+        kind = "response.output_text.delta"
+        about = orjson.dumps(
+            {
+                "item_id": item_id(self._about.run_id, index, self._opened[index]),
+                "output_index": index,
+                "content_index": part,
+                "logprobs": [],
+            }
+        )
+        head = f'event: {kind}\ndata: {{"type":"{kind}","sequence_number":'.encode()
+        return head, b"," + about[1:-1] + b',"delta":'
+
+
+def render_response(about: About, folded: Folded) -> bytes:
+    """The body of a reply that is not streamed. Raises ApiError when the run failed.
+
+    Raises ValueError when it has not ended.
+    """
+    if isinstance(folded.terminal, Failed):
+        raise from_failure(folded.terminal)
+    return orjson.dumps(finished(about, folded))

@@ -1,0 +1,219 @@
+"""A Responses request as a run, and what its replies echo of it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from trunkline_api.errors import invalid
+from trunkline_api.wire import response_items as wire
+from trunkline_api.wire.response_tools import (
+    AllowedToolsChoice,
+    CustomToolChoice,
+    FlatCustomTool,
+    FlatFunctionTool,
+    FlatJsonSchemaFormat,
+    FunctionToolChoice,
+)
+from trunkline_api.wire.responses import ResponsesRequest
+from trunkline_shared.run import RunRequest
+from trunkline_shared.transcript import (
+    AudioPart,
+    FilePart,
+    Format,
+    ImagePart,
+    Item,
+    Message,
+    Opaque,
+    Options,
+    Part,
+    Reasoning,
+    RefusalPart,
+    TextPart,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
+
+ORIGIN = "responses"
+"""Of opaque items that came in through this API."""
+
+# Options that are called the same on both sides.
+_SAME_NAME = (
+    "temperature",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "max_output_tokens",
+    "service_tier",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "prompt_cache_options",
+    "user",
+    "safety_identifier",
+    "metadata",
+)
+
+
+def to_run(request: ResponsesRequest, run: RunRequest, before: Sequence[Item]) -> RunRequest:
+    """`run` with all that the request says, after the items `before` of the responses it follows.
+
+    Raises ApiError 400 for what does not go together with a conversation.
+    """
+    own = input_items(request)
+    if run.conversation:
+        _check_turn(request, own)
+    tools = [
+        _tool(tool)
+        for tool in request.tools or ()
+        if isinstance(tool, FlatFunctionTool | FlatCustomTool)
+    ]
+    return replace(
+        run,
+        stream=bool(request.stream),
+        on_lost="continue",
+        transcript=[*before, *own],
+        instructions=request.instructions or "",
+        options=_options(request, has_tools=bool(tools)),
+        tools=tools,
+        tool_choice=_choice(request) if tools else None,
+        format=_format(request),
+        store=request.is_stored,
+    )
+
+
+def input_items(request: ResponsesRequest) -> list[Item]:
+    """The request's own items, which are what is stored of it."""
+    if isinstance(request.input, str):
+        return [Message(type="message", role="user", content=_parts(request.input))]
+    return [_item(item) for item in request.input]
+
+
+def _check_turn(request: ResponsesRequest, own: Sequence[Item]) -> None:
+    if request.previous_response_id is not None:
+        raise invalid(
+            "previous_response_id",
+            "A run is part of a conversation or follows a response, not both: "
+            "leave out 'previous_response_id' or the conversation's header.",
+        )
+    last = own[-1]
+    if last["type"] in ("reasoning", "tool_call") or (
+        last["type"] == "message" and last["role"] == "assistant"
+    ):
+        raise invalid(
+            "input", "In a conversation the last of 'input' is what the user or a tool says next."
+        )
+
+
+def _item(item: Any) -> Item:
+    match item:
+        case wire.InputMessage() | wire.OutputMessage():
+            return Message(type="message", role=item.role, content=_parts(item.content))
+        case wire.FunctionCallItem():
+            return _call(item, item.arguments)
+        case wire.CustomToolCall():
+            return _call(item, item.input)
+        case wire.FunctionCallOutput() | wire.CustomToolCallOutput():
+            return ToolResult(type="tool_result", id=item.call_id, content=_parts(item.output))
+        case wire.ReasoningItem():
+            return _reasoning(item)
+        case _:
+            return Opaque(type="opaque", origin=ORIGIN, value=item)
+
+
+def _call(item: wire.FunctionCallItem | wire.CustomToolCall, arguments: str) -> ToolCall:
+    return ToolCall(
+        type="tool_call",
+        id=item.call_id,
+        name=item.name,
+        arguments=arguments,
+        kind="function" if isinstance(item, wire.FunctionCallItem) else "custom",
+    )
+
+
+def _reasoning(item: wire.ReasoningItem) -> Item:
+    text = "".join(each.text for each in item.content or item.summary or ())
+    if text or item.encrypted_content is None:
+        return Reasoning(type="reasoning", text=text)
+    return Opaque(type="opaque", origin=ORIGIN, value=item.model_dump())
+
+
+def _parts(content: str | Sequence[wire.AnyPart]) -> list[Part]:
+    if isinstance(content, str):
+        return [TextPart(type="text", text=content)]
+    return [_part(part) for part in content]
+
+
+def _part(part: wire.AnyPart) -> Part:
+    match part:
+        case wire.InputText() | wire.OutputText():
+            return TextPart(type="text", text=part.text)
+        case wire.InputImage():
+            image = ImagePart(type="image", url=part.image_url or "")
+            if part.detail is not None:
+                image["detail"] = part.detail
+            return image
+        case wire.AudioInput():
+            source = part.input_audio
+            return AudioPart(type="audio", data=source.data, format=source.format)
+        case wire.Refusal():
+            return RefusalPart(type="refusal", text=part.refusal)
+        case wire.InputFile():
+            names = {"file_id": part.file_id, "filename": part.filename, "data": part.file_data}
+            given = {name: value for name, value in names.items() if value is not None}
+            return cast(FilePart, {"type": "file", **given})
+
+
+def _options(request: ResponsesRequest, *, has_tools: bool) -> Options:
+    options: dict[str, Any] = {name: getattr(request, name) for name in _SAME_NAME}
+    if request.reasoning is not None:
+        options["reasoning_effort"] = request.reasoning.effort
+    if request.text is not None:
+        options["verbosity"] = request.text.verbosity
+    if request.wants_logprobs:
+        options |= {"logprobs": True, "top_logprobs": request.top_logprobs}
+    if has_tools:  # some upstreams refuse it without
+        options["parallel_tool_calls"] = request.parallel_tool_calls
+    return cast(Options, {name: value for name, value in options.items() if value is not None})
+
+
+def _tool(tool: FlatFunctionTool | FlatCustomTool) -> Tool:
+    neutral = Tool(type=tool.type, name=tool.name)
+    spec = tool.parameters if isinstance(tool, FlatFunctionTool) else tool.format
+    if tool.description is not None:
+        neutral["description"] = tool.description
+    if spec is not None:
+        neutral["spec"] = spec
+    if isinstance(tool, FlatFunctionTool) and tool.strict is not None:
+        neutral["strict"] = tool.strict
+    return neutral
+
+
+def _choice(request: ResponsesRequest) -> ToolChoice | None:
+    match request.tool_choice:
+        case None:
+            return None
+        case AllowedToolsChoice(mode=mode, tools=allowed):
+            return ToolChoice(
+                mode="allowed" if mode == "auto" else "allowed_required",
+                tools=[Tool(type=tool.type, name=tool.name) for tool in allowed],
+            )
+        case FunctionToolChoice() | CustomToolChoice() as tool:
+            return ToolChoice(mode="named", tools=[Tool(type=tool.type, name=tool.name)])
+        case mode:
+            return ToolChoice(mode=mode)
+
+
+def _format(request: ResponsesRequest) -> Format | None:
+    wanted = None if request.text is None else request.text.format
+    if wanted is None:
+        return None
+    neutral = Format(type=wanted.type)
+    if isinstance(wanted, FlatJsonSchemaFormat):
+        neutral["name"] = wanted.name
+        neutral["schema"] = wanted.schema_
+        if wanted.description is not None:
+            neutral["description"] = wanted.description
+        if wanted.strict is not None:
+            neutral["strict"] = wanted.strict
+    return neutral

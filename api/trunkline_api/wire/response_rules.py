@@ -1,0 +1,114 @@
+"""What a Responses request may not say although each member is well formed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from trunkline_api.errors import ApiError, invalid
+from trunkline_api.wire.response_items import InputFile, InputImage, InputItem, ItemReference
+from trunkline_api.wire.response_tools import (
+    AllowedToolsChoice,
+    CustomToolChoice,
+    FlatCustomTool,
+    FlatFunctionTool,
+    FunctionToolChoice,
+)
+
+if TYPE_CHECKING:
+    from trunkline_api.wire.responses import ResponsesRequest
+
+_REFUSED = (
+    ("access_programs", "Leave it out."),
+    ("background_options", "Responses in the background are not possible here; leave it out."),
+    ("context_management", "Nothing is compacted here; leave it out."),
+    ("conversation", "Send the header X-Conversation-ID instead, or 'previous_response_id'."),
+    ("image", "Leave it out."),
+    ("moderation", "This server does not moderate; leave it out."),
+    ("prompt", "Prompts are not stored here; send 'instructions' and 'input' instead."),
+)
+
+
+def check_responses(request: ResponsesRequest) -> None:
+    """Raises ApiError 400 for the first rule that the request breaks."""
+    _check_supported(request)
+    _check_tools(request)
+    if request.stream_options is not None and not request.stream:
+        raise invalid("stream_options", "'stream_options' needs 'stream': true.")
+    if request.input == [] and request.previous_response_id is None:
+        raise invalid("input", "'input' is empty: send at least one item.")
+    if not isinstance(request.input, str):
+        for index, item in enumerate(request.input):
+            _check_item(f"input[{index}]", item)
+
+
+def _unsupported(param: str, message: str) -> ApiError:
+    return invalid(param, f"Unsupported parameter: '{param}'. {message}", "unsupported_parameter")
+
+
+def _check_supported(request: ResponsesRequest) -> None:
+    for param, message in _REFUSED:
+        if getattr(request, param) is not None:
+            raise _unsupported(param, message)
+    if request.background:
+        raise _unsupported("background", "Nothing runs in the background here: send false.")
+    if request.truncation == "auto":
+        raise _unsupported("truncation", 'Nothing is cut here: send "disabled" or leave it out.')
+
+
+def _check_tools(request: ResponsesRequest) -> None:
+    known: set[tuple[str, str]] = set()
+    for index, tool in enumerate(request.tools or ()):
+        if not isinstance(tool, FlatFunctionTool | FlatCustomTool):
+            continue
+        if tool.name in {name for _, name in known}:
+            param = f"tools[{index}].name"
+            raise invalid(param, f"Two tools have the name '{tool.name}': give each its own.")
+        known.add((tool.type, tool.name))
+    if request.tool_choice in (None, "none", "auto"):
+        return
+    if not known:
+        raise invalid("tool_choice", "'tool_choice' needs 'tools': add them or leave it out.")
+    for param, choice in _choices(request):
+        if (choice.type, choice.name) not in known:
+            raise invalid(
+                param,
+                f"'{param}' names the {choice.type} tool '{choice.name}', which is not in 'tools'.",
+            )
+
+
+def _choices(
+    request: ResponsesRequest,
+) -> Iterator[tuple[str, FunctionToolChoice | CustomToolChoice]]:
+    choice = request.tool_choice
+    if isinstance(choice, AllowedToolsChoice):
+        for index, tool in enumerate(choice.tools):
+            yield f"tool_choice.tools[{index}]", tool
+    elif isinstance(choice, FunctionToolChoice | CustomToolChoice):
+        yield "tool_choice", choice
+
+
+def _check_item(param: str, item: InputItem) -> None:
+    if isinstance(item, ItemReference):
+        raise invalid(
+            param,
+            f"'{param}' is an item_reference, and items cannot be found by their id here: "
+            "send the whole item, or 'previous_response_id'.",
+            "unsupported_value",
+        )
+    for name in ("content", "output"):
+        parts = getattr(item, name, None)
+        for index, part in enumerate(parts if isinstance(parts, list) else ()):
+            _check_source(f"{param}.{name}[{index}]", part)
+
+
+def _check_source(param: str, part: object) -> None:
+    if isinstance(part, InputImage) and not part.image_url:
+        message = f"'{param}' needs 'image_url': a URL or the image itself as a data: URL."
+        raise invalid(f"{param}.image_url", message)
+    if isinstance(part, InputFile):
+        if part.file_url:
+            message = "Files are not fetched here: send 'file_data' or 'file_id' instead."
+            raise _unsupported(f"{param}.file_url", message)
+        if not (part.file_data or part.file_id):
+            raise invalid(param, f"'{param}' needs 'file_data' or 'file_id'.")

@@ -1,0 +1,269 @@
+"""Events as output items: what of a run's output opened, grew and closed. Pure.
+
+One machine for both replies: a stream tells its changes, a whole reply its items, so that they are
+the same items at the same places.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias, assert_never
+
+from trunkline_shared.events import (
+    Attempt,
+    Created,
+    Failed,
+    Finished,
+    ReasoningDelta,
+    RefusalDelta,
+    RunEvent,
+    TextDelta,
+    ToolArgsDelta,
+    ToolCallStart,
+)
+
+ItemKind: TypeAlias = Literal["message", "reasoning", "function", "custom"]
+PartKind: TypeAlias = Literal["text", "refusal", "reasoning", "arguments"]
+Status: TypeAlias = Literal["in_progress", "completed", "incomplete"]
+
+_PART_OF: Mapping[type, PartKind] = MappingProxyType(
+    {TextDelta: "text", RefusalDelta: "refusal", ReasoningDelta: "reasoning"}
+)
+_WHOLE = ("stop", "tool_calls")  # reasons to finish that cut nothing short
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPart:
+    """A stretch of one kind. `logprobs` None: nobody asked for them."""
+
+    kind: PartKind
+    text: str = ""
+    logprobs: tuple[dict[str, Any], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutputItem:
+    """One item of what a run says. Calls of a tool, `function` or `custom`, also have a name, the
+    id that their result is to name, and `number`, which counts the calls of one attempt.
+    """
+
+    kind: ItemKind
+    status: Status = "in_progress"
+    parts: tuple[OutputPart, ...] = ()
+    call_id: str = ""
+    name: str = ""
+    number: int = 0
+
+    @property
+    def text(self) -> str:
+        return "".join(part.text for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """`item` is empty still. `index` counts the items of a run; none is opened twice."""
+
+    index: int
+    item: OutputItem
+
+
+@dataclass(frozen=True, slots=True)
+class PartOpened:
+    index: int
+    part: int
+    kind: PartKind
+
+
+@dataclass(frozen=True, slots=True)
+class Grew:
+    """The last part of an item goes on."""
+
+    index: int
+    part: int
+    kind: PartKind
+    text: str
+    logprobs: list[dict[str, Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PartClosed:
+    index: int
+    part: int
+    whole: OutputPart
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    index: int
+    item: OutputItem
+
+
+Change: TypeAlias = Opened | PartOpened | Grew | PartClosed | Closed
+
+
+@dataclass(slots=True, eq=False)
+class _Growing:
+    """An item that is open, with its last part in pieces."""
+
+    index: int
+    empty: OutputItem
+    parts: list[OutputPart] = field(default_factory=list)
+    kind: PartKind | None = None
+    pieces: list[str] = field(default_factory=list)
+    logprobs: list[dict[str, Any]] | None = None
+
+    def part(self) -> OutputPart:
+        assert self.kind is not None
+        rows = None if self.logprobs is None else tuple(self.logprobs)
+        return OutputPart(self.kind, "".join(self.pieces), rows)
+
+    def item(self, status: Status) -> OutputItem:
+        last = [] if self.kind is None else [self.part()]
+        empty = self.empty
+        return OutputItem(
+            empty.kind, status, (*self.parts, *last), empty.call_id, empty.name, empty.number
+        )
+
+
+class Output:
+    """What one run says, as far as it got. Feed it every event once, in order.
+
+    A message or reasoning is open until something else begins, calls are until the end, because
+    their arguments may come interleaved. A call opens with the first delta after its start: until
+    then a new attempt may begin it anew. A new attempt closes as incomplete whatever is open, and
+    goes on with new items.
+    """
+
+    def __init__(self) -> None:
+        self._items: list[OutputItem | _Growing] = []
+        self._speaking: _Growing | None = None
+        self._starting: dict[int, ToolCallStart] = {}
+        self._calls: dict[int, _Growing] = {}
+        self._call_ids: set[str] = set()
+        self._grown: _Growing | None = None
+
+    @property
+    def items(self) -> tuple[OutputItem, ...]:
+        return tuple(
+            item.item("in_progress") if isinstance(item, _Growing) else item for item in self._items
+        )
+
+    @property
+    def in_text(self) -> bool:
+        """Whether a plain TextDelta would only make the text grow that is open now."""
+        speaking = self._speaking
+        return speaking is not None and speaking.kind == "text" and not self._starting
+
+    def grow(self, text: str) -> None:
+        """A plain TextDelta while `in_text`, for those who know what changes by it."""
+        assert self._speaking is not None
+        self._grown = self._speaking
+        self._speaking.pieces.append(text)
+
+    def add(self, event: RunEvent) -> list[Change]:
+        """What changes by the event. Raises ValueError on arguments of a call that never began."""
+        return list(self._changes(event))
+
+    def _changes(self, event: RunEvent) -> Iterator[Change]:
+        match event:
+            case TextDelta() | RefusalDelta() | ReasoningDelta():
+                yield from self._speak(event, _PART_OF[type(event)])
+            case ToolCallStart(index):
+                self._starting[index] = event
+            case ToolArgsDelta(index, text):
+                yield from self._open_calls()
+                if index not in self._calls:
+                    raise ValueError(f"arguments of tool call {index}, which never began")
+                yield self._grow(self._calls[index], text)
+            case Finished():
+                yield from self._open_calls()
+                # What the model was saying when it was cut off is incomplete, and nothing else.
+                yield from self._close_all([] if event.reason in _WHOLE else [self._grown])
+            case Created() | Attempt() | Failed():
+                self._starting.clear()
+                yield from self._close_all(self._open_items())
+            case _:
+                assert_never(event)
+
+    def _speak(
+        self, event: TextDelta | RefusalDelta | ReasoningDelta, part: PartKind
+    ) -> Iterator[Change]:
+        yield from self._open_calls()
+        kind: ItemKind = "reasoning" if part == "reasoning" else "message"
+        if self._speaking is not None and self._speaking.empty.kind != kind:
+            yield from self._end_speech()
+        if self._speaking is None:
+            self._speaking = self._open(OutputItem(kind))
+            yield Opened(self._speaking.index, self._speaking.empty)
+        item = self._speaking
+        if item.kind != part:
+            yield from _close_part(item)
+            item.kind = part
+            yield PartOpened(item.index, len(item.parts), part)
+        yield self._grow(item, event.text, getattr(event, "logprobs", None))
+
+    def _open_calls(self) -> Iterator[Change]:
+        starting, self._starting = self._starting, {}
+        for start in starting.values():
+            yield from self._end_speech()
+            call_id = self._unused(start.call_id)
+            call = self._open(
+                OutputItem(start.kind, call_id=call_id, name=start.name, number=start.index)
+            )
+            call.kind = "arguments"
+            self._calls[start.index] = call
+            yield Opened(call.index, call.empty)
+
+    def _unused(self, call_id: str) -> str:
+        # Some models count their calls from 0 in every attempt, and clients know calls by their id.
+        number, unused = 1, call_id
+        while unused in self._call_ids:
+            number += 1
+            unused = f"{call_id}_{number}"
+        self._call_ids.add(unused)
+        return unused
+
+    def _open(self, empty: OutputItem) -> _Growing:
+        item = _Growing(len(self._items), empty)
+        self._items.append(item)
+        return item
+
+    def _grow(
+        self, item: _Growing, text: str, logprobs: list[dict[str, Any]] | None = None
+    ) -> Grew:
+        self._grown = item
+        item.pieces.append(text)
+        if logprobs is not None:
+            item.logprobs = item.logprobs or []
+            item.logprobs.extend(logprobs)
+        assert item.kind is not None
+        return Grew(item.index, len(item.parts), item.kind, text, logprobs)
+
+    def _end_speech(self) -> Iterator[Change]:
+        if self._speaking is not None:
+            yield from self._close(self._speaking, "completed")
+
+    def _close_all(self, cut: Sequence[_Growing | None]) -> Iterator[Change]:
+        for item in self._open_items():
+            yield from self._close(item, "incomplete" if item in cut else "completed")
+        self._calls.clear()
+
+    def _open_items(self) -> list[_Growing]:
+        return [item for item in self._items if isinstance(item, _Growing)]
+
+    def _close(self, item: _Growing, status: Status) -> Iterator[Change]:
+        whole = item.item(status)
+        yield from _close_part(item)
+        if item is self._speaking:
+            self._speaking = None
+        self._items[item.index] = whole
+        yield Closed(item.index, whole)
+
+
+def _close_part(item: _Growing) -> Iterator[Change]:
+    if item.kind is None:
+        return
+    part = item.part()
+    yield PartClosed(item.index, len(item.parts), part)
+    item.parts.append(part)
+    item.kind, item.pieces, item.logprobs = None, [], None

@@ -1,0 +1,169 @@
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.api.fake_store import KEYS, FakeStore
+from trunkline_api.errors import ApiError
+from trunkline_api.stored_responses import Record
+from trunkline_shared.events import Failed, Finished, RunEvent, TextDelta
+from trunkline_shared.run import new_run_id
+from trunkline_shared.transcript import Item
+
+ANSWER: tuple[RunEvent, ...] = (TextDelta("hello"), Finished("stop"))
+
+
+def message(role: Any, text: str) -> Item:
+    return {"type": "message", "role": role, "content": [{"type": "text", "text": text}]}
+
+
+def record(text: str = "hi", previous: str | None = None, principal: str = "ana") -> Record:
+    return Record(principal, "echo", {"user": "u"}, [message("user", text)], previous, 1)
+
+
+async def test_what_was_stored_is_found_with_its_result() -> None:
+    store = FakeStore()
+    run_id = await store.respond(record(), *ANSWER)
+    found = await store.stored.find(f"resp_{run_id}", "ana")
+    assert found is not None and found.folded is not None
+    assert (found.run_id, found.record) == (run_id, record())
+    assert found.folded.text == "hello"
+    assert (found.about.model, found.about.echo) == ("echo", {"user": "u"})
+
+
+async def test_content_is_sealed() -> None:
+    store = FakeStore()
+    await store.respond(record("my secret"), TextDelta("another secret"), Finished("stop"))
+    assert b"secret" not in b"".join(v for v in store.pipe.values.values() if isinstance(v, bytes))
+    clear = FakeStore(secret_key=None)
+    run_id = await clear.respond(record(), *ANSWER)
+    assert await clear.stored.find(f"resp_{run_id}", "ana") is not None
+
+
+@pytest.mark.parametrize("response", ["", "resp_", "resp_x", f"resp_{new_run_id()}", "chatcmpl-1"])
+async def test_what_does_not_exist_is_not_found(response: str) -> None:
+    store = FakeStore()
+    assert await store.stored.find(response, "ana") is None
+    assert not await store.stored.delete(response, "ana")
+
+
+async def test_what_is_somebody_elses_is_neither_found_nor_deleted() -> None:
+    store = FakeStore()
+    response = f"resp_{await store.respond(record(), *ANSWER)}"
+    assert await store.stored.find(response, "bob") is None
+    assert not await store.stored.delete(response, "bob")
+    assert await store.stored.find(response, "ana") is not None
+
+
+async def test_what_was_deleted_is_gone_with_its_result() -> None:
+    store = FakeStore()
+    run_id = await store.respond(record(), *ANSWER)
+    assert await store.stored.delete(f"resp_{run_id}", "ana")
+    assert await store.stored.find(f"resp_{run_id}", "ana") is None
+    assert not {KEYS.record(run_id), KEYS.result(run_id)} & store.pipe.values.keys()
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [(b"queued", "queued"), (b"waiting", "queued"), (b"running", "in_progress")],
+)
+async def test_without_a_result_the_runs_state_says_how_far_it_got(
+    state: bytes, status: str
+) -> None:
+    store = FakeStore()
+    run_id = await store.respond(record())
+    store.state(run_id, state)
+    found = await store.stored.find(f"resp_{run_id}", "ana")
+    assert found is not None
+    assert (found.folded, found.status) == (None, status)
+
+
+@pytest.mark.parametrize("state", [None, b"done"])
+async def test_without_result_and_run_a_response_has_failed(state: bytes | None) -> None:
+    store = FakeStore()
+    run_id = await store.respond(record())
+    store.state(run_id, state)
+    found = await store.stored.find(f"resp_{run_id}", "ana")
+    assert found is not None and found.folded is not None
+    assert isinstance(found.folded.terminal, Failed)
+    assert found.folded.terminal.code == "server_error"
+
+
+async def test_a_result_that_a_script_wrote_in_clear_is_read() -> None:
+    store = FakeStore()
+    run_id = await store.respond(record())
+    store.pipe.values[KEYS.result(run_id)] = b'{"v":1,"end":["failed","worker_lost","It died."]}'
+    found = await store.stored.find(f"resp_{run_id}", "ana")
+    assert found is not None and found.folded is not None
+    assert found.folded.terminal == Failed("worker_lost", "It died.")
+
+
+@pytest.mark.parametrize("damage", ["record", "result", "version", "key"])
+async def test_what_cannot_be_read_is_an_error_of_the_server(damage: str) -> None:
+    store = FakeStore()
+    run_id = await store.respond(record(), *ANSWER)
+    values = store.pipe.values
+    if damage == "result":
+        values[KEYS.result(run_id)] = b"{}"
+    elif damage == "key":
+        values[KEYS.record(run_id)] = await FakeStore("other").stored.seal(record())
+    else:
+        broken = {"v": 99} if damage == "version" else {"v": 1, "unheard": "of"}
+        values[KEYS.record(run_id)] = store.vault.seal(orjson.dumps(broken))
+    with pytest.raises(ApiError) as caught:
+        await store.stored.find(f"resp_{run_id}", "ana")
+    assert (caught.value.status, caught.value.code) == (500, "server_error")
+
+
+@pytest.mark.parametrize("trouble", ["silent", "broken"])
+async def test_a_store_that_is_away_is_503(trouble: str) -> None:
+    store = FakeStore()
+    response = f"resp_{await store.respond(record(), *ANSWER)}"
+    setattr(store.pipe, trouble, True)
+    for asking in (store.stored.find, store.stored.delete, store.stored.history):
+        with pytest.raises(ApiError) as caught:
+            await asking(response, "ana")
+        assert (caught.value.status, caught.value.code) == (503, "redis_unavailable")
+
+
+async def test_a_chain_is_all_that_was_asked_and_said_in_order() -> None:
+    store = FakeStore()
+    previous = None
+    for turn in ("one", "two", "three"):
+        answer = (TextDelta(f"said {turn}"), Finished("stop"))
+        previous = f"resp_{await store.respond(record(turn, previous), *answer)}"
+    assert previous is not None
+    assert await store.stored.history(previous, "ana") == [
+        each
+        for turn in ("one", "two", "three")
+        for each in (message("user", turn), message("assistant", f"said {turn}"))
+    ]
+
+
+async def test_a_chain_with_a_gap_is_refused_with_its_name() -> None:
+    store = FakeStore()
+    first = f"resp_{await store.respond(record(), *ANSWER)}"
+    second = f"resp_{await store.respond(record('more', first), *ANSWER)}"
+    await store.stored.delete(first, "ana")
+    for asked in (first, second):
+        with pytest.raises(ApiError, match=first) as caught:
+            await store.stored.history(asked, "ana")
+        error = caught.value
+        assert (error.status, error.code) == (400, "previous_response_not_found")
+        assert error.param == "previous_response_id"
+    with pytest.raises(ApiError, match="not found"):
+        await store.stored.history(second, "bob")
+
+
+async def test_a_response_that_has_not_ended_cannot_be_followed() -> None:
+    store = FakeStore()
+    with pytest.raises(ApiError, match="has not ended") as caught:
+        await store.stored.history(f"resp_{await store.respond(record())}", "ana")
+    assert (caught.value.status, caught.value.param) == (400, "previous_response_id")
+
+
+async def test_what_is_large_comes_back_whole_too() -> None:
+    store, text = FakeStore(), "word " * 50_000
+    run_id = await store.respond(record(text), TextDelta(text), Finished("stop"))
+    history = await store.stored.history(f"resp_{run_id}", "ana")
+    assert history == [message("user", text), message("assistant", text)]

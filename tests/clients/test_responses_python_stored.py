@@ -1,0 +1,89 @@
+"""openai-python on stored responses: found again, followed, forgotten."""
+
+import json
+from typing import Any
+
+import openai
+import pytest
+
+from tests.clients.test_responses_python import HELLO, SHELL, WEATHER, last, streamed
+from tests.fakes.upstream import words
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_response_is_found_as_it_was_replied(client: openai.OpenAI, stream: bool) -> None:
+    about: Any = {"model": "words-3", "metadata": {"a": "b"}, "instructions": "Shout."}
+    if stream:
+        replied = last(streamed(client, **about))
+    else:
+        replied = client.responses.create(input=HELLO, **about)
+    found = client.responses.retrieve(replied.id)
+    assert found.output_text == words(3)
+    # Who replied and who stored it looked at different clocks.
+    assert {**found.to_dict(), "completed_at": 0} == {**replied.to_dict(), "completed_at": 0}
+
+
+def test_an_incomplete_response_is_found_incomplete(client: openai.OpenAI) -> None:
+    found = client.responses.retrieve(client.responses.create(model="length", input=HELLO).id)
+    assert found.status == "incomplete"
+
+
+def test_a_failed_response_is_found_failed(client: openai.OpenAI) -> None:
+    found = client.responses.retrieve(last(streamed(client, model="error-chunk")).id)
+    assert found.status == "failed" and found.error is not None
+
+
+def test_a_response_is_found_while_it_runs(client: openai.OpenAI) -> None:
+    request: Any = {"model": "slow-1000x20", "input": HELLO, "stream": True}
+    with client.responses.create(**request) as stream:
+        first = next(iter(stream))
+        assert first.type == "response.created"
+        found = client.responses.retrieve(first.response.id)
+    assert (found.status, found.output) == ("in_progress", [])
+
+
+def test_what_is_not_stored_or_was_deleted_is_not_found(client: openai.OpenAI) -> None:
+    unstored = client.responses.create(model="words-3", input=HELLO, store=False)
+    deleted = client.responses.create(model="words-3", input=HELLO)
+    client.responses.delete(deleted.id)
+    for response in (unstored.id, deleted.id, "resp_unknown"):
+        with pytest.raises(openai.NotFoundError):
+            client.responses.retrieve(response)
+        with pytest.raises(openai.NotFoundError):
+            client.responses.delete(response)
+        with pytest.raises(openai.BadRequestError) as caught:
+            client.responses.create(model="words-3", input=HELLO, previous_response_id=response)
+        assert caught.value.code == "previous_response_not_found"
+
+
+def test_a_chain_is_the_context_and_instructions_are_not_carried_over(
+    client: openai.OpenAI,
+) -> None:
+    first = client.responses.create(model="words-3", input="one", instructions="Shout.")
+    second = client.responses.create(
+        model="reasoning", input="two", previous_response_id=first.id, instructions="Whisper."
+    )
+    third = client.responses.create(
+        model="echo-request", input="three", previous_response_id=second.id
+    )
+    assert third.previous_response_id == second.id
+    sent = json.loads(third.output_text)["messages"]
+    assert [(message["role"], message["content"]) for message in sent] == [
+        ("user", "one"),
+        ("assistant", words(3)),
+        ("user", "two"),
+        ("assistant", "Done thinking"),
+        ("user", "three"),
+    ]
+
+
+def test_a_call_is_answered_by_following_its_response(client: openai.OpenAI) -> None:
+    tools: Any = [WEATHER, SHELL]
+    reply = client.responses.create(model="tools", input=HELLO, tools=tools)
+    [call] = reply.output
+    assert call.type == "function_call"
+    done: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}
+    final = client.responses.create(
+        model="tools", input=[done], tools=tools, previous_response_id=reply.id
+    )
+    assert final.output_text == "The tool said: sunny"
