@@ -100,6 +100,14 @@ async def test_the_port_answers_when_started_is_set_and_no_longer_than_the_block
             await asyncio.open_connection("127.0.0.1", int(client.base_url.port or 0))
 
 
+async def test_what_is_stored_can_be_asked_for_without_any_setting() -> None:
+    async with serving(AgentPool({"agents": {"a": ECHO}})) as client:
+        made = (await client.post("/v1/responses", json={"model": "a", "input": "x"})).json()
+        found = (await client.get(f"/v1/responses/{made['id']}")).json()
+        assert found["output"] == made["output"]
+        assert found["output"][0]["content"][0]["text"] == "x"
+
+
 async def test_docs_and_cors_are_as_one_says() -> None:
     async with serving(AgentPool(), docs=False, cors=["https://a.example"]) as client:
         assert (await client.get("/docs")).status_code == 404
