@@ -170,7 +170,7 @@ def examples(language: str) -> list[tuple[str, str]]:
     for page in PAGES:
         shown = blocks(page, language, "")
         for program, output in pairwise(shown):
-            if program.language == language:
+            if (program.language, output.language) == (language, ""):
                 found.append((program.text, output.text))
     return found
 

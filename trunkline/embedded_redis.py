@@ -32,7 +32,7 @@ class EmbeddedRedis:
     this process, and then keeps the data directory to itself.
     """
 
-    def __init__(self, data: DataDir, binary: RedisBinary) -> None:
+    def __init__(self, data: DataDir, binary: RedisBinary, *, keep: bool = True) -> None:
         self._data = data
         self._binary = binary
         self._log = data.redis / "redis.log"
@@ -43,18 +43,21 @@ class EmbeddedRedis:
         with open(self._log, "wb", opener=_open_private) as output:
             self.child = Child(
                 "redis",
-                (*_tethered(), *_command(binary.path, socket, data.redis)),
+                (*_tethered(), *_command(binary.path, socket, data.redis, keep)),
                 # A Redis that outlives us must keep the directory from the next one.
                 pass_fds=(data.lock,),
                 output=output,
             )
 
     @classmethod
-    async def start(cls, data_dir: Path, search_path: str) -> Self:
-        """Return when it takes commands. Raises StartError, one line, when it cannot."""
+    async def start(cls, data_dir: Path, search_path: str, *, keep: bool = True) -> Self:
+        """Return when it takes commands. Without `keep` it writes no data to the directory.
+
+        Raises StartError, one line, when it cannot.
+        """
         data = await DataDir.open(data_dir)
         try:
-            started = cls(data, _fitting_binary(data, search_path))
+            started = cls(data, _fitting_binary(data, search_path), keep=keep)
         except BaseException:
             data.close()
             raise
@@ -128,13 +131,13 @@ def _tethered() -> tuple[str, ...]:
     return (sys.executable, "-I", "-S", str(_EXEC_TETHERED), str(os.getpid()))
 
 
-def _command(binary: Path, socket: Path, directory: Path) -> list[str]:
+def _command(binary: Path, socket: Path, directory: Path, keep: bool) -> list[str]:
     options = {
         "port": "0",
         "unixsocket": str(socket),
         "unixsocketperm": "700",
         "dir": str(directory),
-        "appendonly": "yes",
+        "appendonly": "yes" if keep else "no",
         "appendfsync": "everysec",
         "save": "",
         "maxmemory-policy": "noeviction",

@@ -28,6 +28,8 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, *args: Any, write_timeout_s: float, **more: Any) -> None:
         super().__init__(*args, **more)
+        # `Exchanges` logs requests. uvicorn's own option for it silences all servers of a process.
+        self.access_log = False
         self._write_timeout_s = write_timeout_s
         self._waiting = 0
         self._head: int | None = 0  # bytes of a head that is not whole; None in a body

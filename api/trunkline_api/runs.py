@@ -57,7 +57,7 @@ class Runs:
 
     def __init__(self, settings: ApiSettings, config: Config, keys: Keys, pipe: Pipe) -> None:
         self._settings = settings
-        self._pools = config.pools
+        self._config = config
         self._keys = keys
         self._pipe = pipe
         self._full = False
@@ -148,7 +148,7 @@ class Runs:
                 since = int(seconds) * 1000 + int(micros) // 1000 - SEEN_MS
                 counts = [
                     self._pipe.send("ZCOUNT", self._keys.workers(pool), since, "+inf")
-                    for pool in self._pools
+                    for pool in self._config.pools
                 ]
                 return any(await asyncio.gather(*counts))
         except (TimeoutError, RedisUnavailable, RedisError):

@@ -77,29 +77,43 @@ async def serve_api(
 ) -> None:
     """Serves until SIGTERM or SIGINT, or until `stop` is set where the caller has the signals.
 
-    Sets `started` when the port answers. Then: readiness goes off, streams go on for `grace_s`,
-    what is left is told so and cut. A second signal skips the grace. Raises StartError.
+    Sets `started` when the port answers. Raises StartError.
     """
     gateway = application.gateway
     settings = gateway.settings
     if sockets is None:
         host = choose_host(settings, has_keys=bool(gateway.keys), host_explicit=host_explicit)
         sockets = bind(host, settings.port)
-    server = _Server(_uvicorn_config(application), started)
     stopping = asyncio.Event() if stop is None else stop
     try:
         async with application.running():
-            for address in (listener.getsockname() for listener in sockets):
-                log_event(logger, "listening", host=address[0], port=address[1])
             with _signals(stopping, application) if stop is None else nullcontext():
-                closer = asyncio.create_task(_close(server, stopping, application), name="closer")
-                try:
-                    await server.serve(sockets=sockets)
-                finally:
-                    closer.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await closer
+                await serve_running(application, sockets, started, stopping)
     finally:
+        _close_all(sockets)
+
+
+async def serve_running(
+    application: Application,
+    sockets: list[socket.socket],
+    started: asyncio.Event | None,
+    stop: asyncio.Event,
+) -> None:
+    """Serves an application whose resources have started, until `stop` is set; closes `sockets`.
+
+    Then: readiness goes off, streams go on for `grace_s`, what is left is told so and cut. A second
+    signal, or whoever sets `closing`, skips the grace.
+    """
+    server = _Server(_uvicorn_config(application), started)
+    for address in (listener.getsockname() for listener in sockets):
+        log_event(logger, "listening", host=address[0], port=address[1])
+    closer = asyncio.create_task(_close(server, stop, application), name="closer")
+    try:
+        await server.serve(sockets=sockets)
+    finally:
+        closer.cancel()
+        with suppress(asyncio.CancelledError):
+            await closer
         _close_all(sockets)
 
 
@@ -130,7 +144,6 @@ def _uvicorn_config(application: Application) -> uvicorn.Config:
         ws="none",
         lifespan="off",  # `running` does it, and its errors stay what they are
         log_config=None,
-        access_log=False,
         server_header=False,
         proxy_headers=False,
         backlog=_BACKLOG,

@@ -4,6 +4,7 @@ TrunklineError
 ├── ConfigError        the operator's file or settings are wrong; exit code 2
 ├── StartError         the process cannot start here (port, Redis, data directory); exit code 2
 ├── RedisUnavailable   Redis did not answer in time; the caller may retry
+├── ServerBroken       a server inside somebody's program cannot go on; the program can
 └── Refused            `submit` did not admit a run; carries code and measured wait
 """
 
@@ -48,6 +49,10 @@ class StartError(TrunklineError):
 
 class RedisUnavailable(TrunklineError):
     """Redis did not answer within its time-out, or refused for want of memory."""
+
+
+class ServerBroken(TrunklineError):
+    """Something that the server cannot do without ended by itself; `__cause__` says more."""
 
 
 class Refused(TrunklineError):

@@ -4,19 +4,26 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeAlias
 
 logger = logging.getLogger("trunkline.process")
 
 FATAL = "trunkline_fatal"
+
+OnDeath: TypeAlias = Callable[[str, BaseException], None]
+# Inherited by every task: several of us may live in one loop, whose handler is somebody else's.
+_on_death: ContextVar[OnDeath | None] = ContextVar("trunkline_on_death", default=None)
 
 
 def start_owned(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
     """A task for its owner to cancel and await in the end.
 
     If it dies of an error before, nothing of its owner works any more although the process lives:
-    the loop's exception handler is told, with `trunkline_fatal` in its context.
+    `telling` says who is told, else the loop's exception handler is, with `trunkline_fatal` in its
+    context.
     """
     task = asyncio.create_task(work, name=name)
     task.add_done_callback(_look)
@@ -42,6 +49,16 @@ def heed_cancellation() -> None:
         raise asyncio.CancelledError
 
 
+@contextmanager
+def telling(on_death: OnDeath) -> Iterator[None]:
+    """What is started inside, and by what was started inside, tells `on_death(name, error)`."""
+    token = _on_death.set(on_death)
+    try:
+        yield
+    finally:
+        _on_death.reset(token)
+
+
 def end_process_when_broken(loop: asyncio.AbstractEventLoop) -> None:
     """For processes of our own: a broken one ends in order, and whoever started it sees that."""
 
@@ -56,7 +73,11 @@ def end_process_when_broken(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def report_death(loop: asyncio.AbstractEventLoop, name: str, error: BaseException) -> None:
-    """Tells the loop's exception handler of the end of what the process cannot do without."""
+    """Tells whom `telling` named, else the loop's exception handler, of the end of what the process
+    cannot do without."""
+    if on_death := _on_death.get():
+        on_death(name, error)
+        return
     message = f"{name} died, the process cannot go on"
     loop.call_exception_handler({"message": message, "exception": error, FATAL: True})
 

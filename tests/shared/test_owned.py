@@ -10,6 +10,7 @@ from trunkline_shared.owned import (
     end_process_when_broken,
     heed_cancellation,
     start_owned,
+    telling,
 )
 
 
@@ -67,3 +68,18 @@ async def test_a_cancellation_that_was_swallowed_is_heeded_later() -> None:
 
 async def test_a_task_that_nobody_cancelled_goes_on() -> None:
     heed_cancellation()
+
+
+async def test_whoever_embeds_us_is_told_instead_of_the_loop() -> None:
+    heard: asyncio.Queue[tuple[str, BaseException]] = asyncio.Queue()
+    asyncio.get_running_loop().set_exception_handler(lambda *told: heard.put_nowait(told[1]))  # type: ignore[arg-type]
+
+    async def parent() -> None:
+        await asyncio.wait({start_owned(_break(), "the grandchild")})
+
+    with telling(lambda name, error: heard.put_nowait((name, error))):
+        task = start_owned(parent(), "the child")
+    name, error = await heard.get()
+    assert (name, str(error)) == ("the grandchild", "a bug")
+    await task
+    assert heard.empty()

@@ -79,6 +79,8 @@ class Execution:
         self._gate = gate
         self._task: asyncio.Task[Any] | None = None
         self.failure: Failed | None = None  # how the run ended, if it failed
+        self.agent: str | None = None  # known when the run begins
+        self.ended = asyncio.Event()  # set by whoever awaits `run`, when all is done
         self._stopped_by: Failed | None = None
         self._dropped = False
         self._over = False
@@ -119,6 +121,7 @@ class Execution:
         try:
             await asyncio.sleep(0)  # where a run that was stopped before it began ends
             request = decode_job(self.claimed.run_id, self.claimed.job)
+            self.agent = request.agent
             terminal = await self._execute(request, backends)
         except asyncio.CancelledError as error:
             if self._stopped_by is not None or self._dropped:

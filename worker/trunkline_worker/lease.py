@@ -5,6 +5,7 @@ without a renewal the worker must not act for its runs: `valid` is false and `ga
 """
 
 import asyncio
+import contextvars
 import logging
 import threading
 import time
@@ -60,12 +61,14 @@ class LeaseKeeper:
         self._client = client
         self._scripts = scripts
         self._worker_id = worker_id
-        self._tail: list[str | int] = [len(pools), *pools, len(agents), *agents]
+        self._pools = tuple(pools)
+        self.announce(agents)
         self._valid_s = ttl_ms / 1000 * VALID_SHARE
         self._every_s = ttl_ms / 1000 / 3
         self._known = known
         self._on_renewal = on_renewal
         self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()  # a thread has one of its own
         self._runs: list[tuple[str, int]] = []
         self._valid_until = 0.0
         self._ticked = time.monotonic()
@@ -77,6 +80,10 @@ class LeaseKeeper:
     @property
     def valid(self) -> bool:
         return time.monotonic() < self._valid_until
+
+    def announce(self, agents: Sequence[str]) -> None:
+        """What the worker can run, for whenever all of it has to be announced anew."""
+        self._tail: list[str | int] = [len(self._pools), *self._pools, len(agents), *agents]
 
     async def gate(self) -> None:
         """Returns while the lease is surely held; otherwise waits until it is again."""
@@ -119,7 +126,9 @@ class LeaseKeeper:
             except (RedisError, OSError) as error:
                 logger.warning("the lease was not renewed: %s", error)
             except Exception as error:  # noqa: BLE001  # a thread's end is seen by nobody
-                self._loop.call_soon_threadsafe(report_death, self._loop, "the lease", error)
+                self._loop.call_soon_threadsafe(
+                    report_death, self._loop, "the lease", error, context=self._context
+                )
                 return
 
     def _tick(self) -> None:

@@ -7,8 +7,8 @@ used: a run is held by a lease and ends through the scripts.
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from signal import Signals
 from typing import Any, Protocol
 
@@ -55,6 +55,23 @@ async def run_worker(settings: WorkerSettings, config: Config, environ: Mapping[
 
     Raises StartError or ConfigError when it cannot begin.
     """
+    async with open_worker(settings, config, environ) as (worker, _):
+        try:
+            await worker.async_run()
+        except asyncio.CancelledError:
+            if not worker.hurried:
+                raise
+
+
+@asynccontextmanager
+async def open_worker(
+    settings: WorkerSettings,
+    config: Config,
+    environ: Mapping[str, str],
+    *,
+    handle_signals: bool = True,
+) -> "AsyncIterator[tuple[Worker, Backends]]":
+    """A worker to run, and its backends, open. Raises StartError or ConfigError."""
     async with AsyncExitStack() as stack:
         probe = make_redis(settings)
         stack.push_async_callback(probe.aclose)
@@ -67,12 +84,7 @@ async def run_worker(settings: WorkerSettings, config: Config, environ: Mapping[
         # No socket time-outs: a pipe watches its own answers, a BLPOP may be long.
         client = make_redis(settings, socket_timeout=None, health_check_interval=0)
         stack.push_async_callback(client.aclose)
-        worker = Worker(settings, client, backends)
-        try:
-            await worker.async_run()
-        except asyncio.CancelledError:
-            if not worker.hurried:
-                raise
+        yield Worker(settings, client, backends, handle_signals=handle_signals), backends
 
 
 async def run(_: dict[Any, Any], **request: Any) -> None:
@@ -98,6 +110,9 @@ class Worker(arq_worker.Worker):
         self._scripts = Scripts.build(self._keys, settings)
         self._vault = Vault(settings.secret_key, settings.previous_secret_keys)
         self._stopping = asyncio.Event()
+        self.ready = asyncio.Event()  # it is announced, and claims
+        self.calls: Pipe
+        self.dispatch: Dispatch
         self.hurried = False  # a second signal ended the drain
         self.worker_id = secrets.token_hex(8)
         super().__init__(
@@ -116,6 +131,10 @@ class Worker(arq_worker.Worker):
             self.hurried = True
             self.main_task.cancel()
         log_event(logger, "draining", signal=Signals(signum).name, worker=self.worker_id)
+        self.stop()
+
+    def stop(self) -> None:
+        """Begins the drain; `main` returns at its end."""
         self._stopping.set()
 
     async def main(self) -> None:
@@ -135,6 +154,7 @@ class Worker(arq_worker.Worker):
                 memory=Memory(calls, self._keys, self._vault),
             )
             await self._assemble(stack, dispatch, calls, frames)
+            self.calls, self.dispatch = calls, dispatch
             await self._serve(dispatch, calls)
             await self._leave(calls)
 
@@ -213,6 +233,7 @@ class Worker(arq_worker.Worker):
                 tasks.create_task(self._refresh_forever(dispatch, calls), name="refresh"),
             ]
             claiming = tasks.create_task(dispatch.run(), name="dispatch")
+            self.ready.set()
             await self._stopping.wait()
             dispatch.lease.drain()
             await dispatch.drain(self._settings.drain_s)

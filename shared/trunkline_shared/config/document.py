@@ -1,6 +1,6 @@
-"""A YAML file as plain values, with the line that each of them stands on."""
+"""A YAML file as plain values, with the line that each of them stands on; or values without one."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -50,16 +50,25 @@ class _Loader(yaml.SafeLoader):
 
 
 class Document:
-    """The values of one YAML file. Raises ConfigError where the file cannot be read."""
+    """The values of one YAML file, or such values themselves, which then stand on no line.
 
-    def __init__(self, path: Path) -> None:
-        self.path = str(path)
+    Raises ConfigError where the file cannot be read, or a given text cannot be written.
+    """
+
+    def __init__(self, source: Path | Mapping[str, Any]) -> None:
+        self._root: yaml.Node | None = None
+        self.path = str(source) if isinstance(source, Path) else ""
+        self.values: Any = (
+            self._read(source) if isinstance(source, Path) else self._plain(source, ())
+        )
+
+    def _read(self, path: Path) -> Any:
         loader = _Loader(self._text(path))
         try:
             self._root = loader.get_single_node()
             if self._root is not None:
                 loader.check(self._root)
-            self.values: Any = loader.construct_document(self._root) if self._root else None
+            return loader.construct_document(self._root) if self._root else None
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark else 1
@@ -88,6 +97,21 @@ class Document:
             raise ConfigError(f"{self.path}:{line}: a character that YAML forbids") from None
         return text
 
+    def _plain(self, value: Any, where: tuple[Any, ...]) -> Any:
+        """What YAML would have made of the same, as far as lists, mappings and texts go."""
+        if isinstance(value, Mapping):
+            for key in value:
+                self._check_writable(key, (*where, key))
+            return {key: self._plain(item, (*where, key)) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._plain(item, (*where, i)) for i, item in enumerate(value)]
+        self._check_writable(value, where)
+        return value
+
+    def _check_writable(self, value: Any, where: Where) -> None:
+        if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise self.error(where, "half of a surrogate pair")
+
     def line(self, where: Where) -> int:
         """The line of the key or item `where`, or of the nearest thing around it."""
         node, line = self._root, 1
@@ -113,7 +137,8 @@ class Document:
         """The error, one line, of the value `where`; `named` is what to call it if not that."""
         dotted = self.dotted(where if named is None else named)
         prefix = f"{dotted}: " if dotted else ""
-        return ConfigError(f"{self.path}:{self.line(where)}: {prefix}{reason}")
+        place = f"{self.path}:{self.line(where)}: " if self.path else ""
+        return ConfigError(f"{place}{prefix}{reason}")
 
 
 def _check_text(node: yaml.ScalarNode) -> None:

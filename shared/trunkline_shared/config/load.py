@@ -38,12 +38,14 @@ _KEYS: dict[str, type[BaseModel]] = {
 }
 
 
-def load_config(path: Path, environ: Mapping[str, str]) -> Config:
-    """The agents of a file. Raises ConfigError, one line, for the first thing that is wrong.
+def load_config(given: Path | Mapping[str, Any], environ: Mapping[str, str]) -> Config:
+    """The agents of a file, or of values of the same shape.
+
+    Raises ConfigError, one line, for the first thing that is wrong.
 
     Variables are replaced, except in `RESOLVED_IN_WORKERS`.
     """
-    source = Source(path)
+    source = Source(given)
     if source.values is not None and not isinstance(source.values, dict):
         raise source.error((), "expected a mapping with the key 'agents'")
     values: dict[Any, Any] = source.values or {}

@@ -230,7 +230,9 @@ class Config(_Model):
 
     @property
     def pools(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(agent.pool for agent in self.agents.values()))
+        """Those that the agents name; without any agent the default one."""
+        named = dict.fromkeys(agent.pool for agent in self.agents.values())
+        return tuple(named) or (DEFAULT_POOL,)
 
 
 def split_chain(models: str) -> tuple[str, ...]:

@@ -15,16 +15,20 @@ _Place = tuple[Document, tuple[str | int, ...]]
 
 
 class Source:
-    """The values of a file. Raises ConfigError where it, or what it inherits, cannot be read."""
+    """The values of a file, or given ones, over those of the files that they inherit.
 
-    def __init__(self, path: Path, heirs: tuple[Path, ...] = ()) -> None:
-        document = Document(path)
+    Raises ConfigError where one of them cannot be read.
+    """
+
+    def __init__(self, given: Path | Mapping[str, Any], heirs: tuple[Path, ...] = ()) -> None:
+        document = Document(given)
         self.path = document.path
         self.values: Any = document.values
         self._written: dict[tuple[str | int, ...], _Place] = {(): (document, ())}
         if isinstance(self.values, dict) and "INHERIT" in self.values:
             parents = _parents(document, self.values.pop("INHERIT"))
-            heirs = (*heirs, path.resolve())
+            if isinstance(given, Path):
+                heirs = (*heirs, given.resolve())
             for parent in reversed(parents):
                 below = Source(_checked(document, parent, heirs), heirs)
                 self.values = self._over(below, below.values, self.values, ())

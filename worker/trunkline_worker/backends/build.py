@@ -82,7 +82,9 @@ class Backends:
         self._profile_agent = profile_agent(config)
         self._runs_profiles = self._ready_for_profiles()
         self._sessions: list[aiohttp.ClientSession] = []
+        self._prices = Prices()
         self._backends: dict[str, Backend] = {}
+        self._withdrawn: set[Backend] = set()
         self._profiles: ProfileBackends | None = None
 
     @property
@@ -106,12 +108,9 @@ class Backends:
 
     async def open(self) -> None:
         """Opens every backend. May take seconds, for imports."""
-        session = self._open_session(None)
-        prices = Prices()
+        self._open_session(None)
         for agent in self._agents:
-            backend = build_backend(agent, self._environ, self._settings, session, prices)
-            await backend.open()
-            self._backends[agent.name] = backend
+            await self._open(agent)
         if self._runs_profiles:
             resolver = None if self._settings.allow_link_local else GuardedResolver()
             self._profiles = ProfileBackends(
@@ -119,15 +118,42 @@ class Backends:
                 self._environ,
                 self._settings,
                 self._open_session(resolver),
-                prices,
+                self._prices,
             )
             self._profiles.open()
 
+    async def add(self, agent: AgentConfig) -> None:
+        """Opens one more, after `open`; what it lacks is then in `lacking`."""
+        ready = _fitting(agent, self._settings) or readiness(agent, self._environ)
+        if ready.runnable:
+            await self._open(agent)
+            self._agents.append(agent)
+            self._timeouts_s[agent.name] = agent.limits.timeout_s
+        if ready.missing:
+            self.lacking[agent.name] = ready.missing
+
+    def withdraw(self, name: str) -> Backend | None:
+        """Takes an agent out of `runnable`. Until `close` its runs still find its backend."""
+        self._agents = [agent for agent in self._agents if agent.name != name]
+        self.lacking.pop(name, None)
+        backend = self._backends.get(name)
+        if backend is not None:
+            self._withdrawn.add(backend)
+        return backend
+
+    async def close(self, name: str, backend: Backend) -> None:
+        """Closes what was withdrawn, when no run of it is left."""
+        if self._backends.get(name) is backend:  # not, where one of that name was added since
+            del self._backends[name]
+        self._withdrawn.discard(backend)
+        await backend.aclose()
+
     async def aclose(self) -> None:
         """Closes every backend, then their sessions."""
-        for backend in self._backends.values():
+        for backend in {*self._backends.values(), *self._withdrawn}:
             await backend.aclose()
         self._backends.clear()
+        self._withdrawn.clear()
         self._profiles = None
         while self._sessions:
             await self._sessions.pop().close()
@@ -142,6 +168,12 @@ class Backends:
         )
         self._sessions.append(session)
         return session
+
+    async def _open(self, agent: AgentConfig) -> None:
+        session, *_ = self._sessions
+        backend = build_backend(agent, self._environ, self._settings, session, self._prices)
+        await backend.open()
+        self._backends[agent.name] = backend
 
     def _ready_for_profiles(self) -> bool:
         agent = self._profile_agent
