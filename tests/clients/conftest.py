@@ -20,6 +20,7 @@ UPSTREAM_MODELS = (
         "slow-1000x20",
         "slow-1001x20",
         "slow-1002x20",
+        "slow-1003x20",
         "split-20",
         "eager",
     ),
