@@ -120,6 +120,9 @@ def test_secrets_leave_only_as_the_header_asks(system: System, http: httpx.Clien
     assert token.startswith("gAAAA") and PROVIDER_KEY not in token
     save(http, "copy", llm(system, api_key=token))
     assert shown("copy", **{"X-Expose-Secrets": "plaintext"}) == PROVIDER_KEY
+    http.post("/api/profiles/bare", json={"llm": llm(system), "include_secrets": False})
+    assert shown("bare", **{"X-Expose-Secrets": "plaintext"}) is None
+    assert http.get("/api/profiles/bare").json()["api_key_set"] is False
     other = http.get("/api/profiles/demo", headers={"X-Expose-Secrets": "all"})
     is_a(shapes.NATIVE_ERROR, other, 400)
 
