@@ -9,6 +9,8 @@ import pytest
 from tests.fakes.system import System, upstream_agent
 
 API_KEY = "client-secret"
+SESSION_KEY = "session-secret"
+PROVIDER_KEY = "sk-provider-secret"
 UPSTREAM_MODELS = (
     *(
         "words-1",
@@ -18,6 +20,7 @@ UPSTREAM_MODELS = (
         "slow-1000x20",
         "slow-1001x20",
         "slow-1002x20",
+        "slow-1003x20",
         "split-20",
         "eager",
     ),
@@ -46,6 +49,35 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield system
         broken = [p.log.name for p in (*system.apis, *system.workers) if "Traceback" in p.logged()]
         assert not broken, f"a traceback in {broken}"
+
+
+@pytest.fixture(scope="session")
+def session_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """For what those who come from AgentPool and OpenHands call: a session key and profiles.
+
+    The second API process is for browsers.
+    """
+    agents: dict[str, Any] = {
+        "assistant": upstream_agent("words-500"),
+        "coder": upstream_agent("echo-request"),
+        "gpt-4-custom": upstream_agent(
+            "echo-request", system_prompt="You are a helpful assistant."
+        ),
+        "my-agent": upstream_agent("words-3"),
+    }
+    settings = {
+        "session_api_key": SESSION_KEY,
+        "secret_key": "a secret key of thirty-two bytes",
+        "upstream_retries": 0,
+    }
+    directory = tmp_path_factory.mktemp("session")
+    with System(directory, {"agents": agents}, settings=settings) as system:
+        system.start_api("--cors")
+        system.wait_ready()
+        yield system
+        logged = "".join(p.logged() for p in (*system.apis, *system.workers))
+        assert "Traceback" not in logged
+        assert PROVIDER_KEY not in logged and SESSION_KEY not in logged
 
 
 @pytest.fixture(autouse=True)

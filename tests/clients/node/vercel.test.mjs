@@ -18,7 +18,13 @@ const compatible = createOpenAICompatible({
   supportsStructuredOutputs: true,
 });
 const official = createOpenAI({ baseURL, apiKey });
-const providers = { compatible: (id) => compatible(id), openai: (id) => official.chat(id) };
+const providers = {
+  compatible: (id) => compatible(id),
+  openai: (id) => official.chat(id),
+  responses: (id) => official.responses(id),
+};
+// A model of its own for each, so that one's aborted stream is not taken for another's.
+const endless = { compatible: "slow-1002x20", openai: "slow-1001x20", responses: "slow-1003x20" };
 const prompt = "Say hello please";
 
 const tools = {
@@ -94,7 +100,7 @@ for (const [name, provider] of Object.entries(providers)) {
 
   test(`${name}: aborting closes the upstream's socket`, { timeout: 60_000 }, async () => {
     const controller = new AbortController();
-    const id = name === "openai" ? "slow-1001x20" : "slow-1002x20";
+    const id = endless[name];
     const reply = stream(id, { abortSignal: controller.signal });
     for await (const part of reply.fullStream) if (part.type === "text-delta") break;
     controller.abort();
@@ -115,4 +121,27 @@ test("compatible: reasoning is told apart from text, in both modes", async () =>
 test("openai: what it allows to retry succeeds", async () => {
   const reply = await generateText({ model: official.chat("busy-2"), prompt, maxRetries: 2 });
   assert.equal(reply.text, words(3));
+});
+
+test("responses: reasoning is told apart from text, in both modes", async () => {
+  const whole = await generateText({ model: official.responses("reasoning"), prompt });
+  assert.equal(whole.text, "Done thinking");
+  assert.equal(whole.usage.inputTokenDetails.cacheReadTokens, 1);
+  assert.equal(whole.usage.outputTokenDetails.reasoningTokens, 2);
+  const streamed = streamText({ model: official.responses("reasoning"), prompt });
+  assert.equal(await streamed.text, "Done thinking");
+});
+
+test("responses: a stored response is followed by its id", async () => {
+  const first = await generateText({ model: official.responses("words-3"), prompt: "one" });
+  const previousResponseId = first.providerMetadata.openai.responseId;
+  const { text } = await generateText({
+    model: official.responses("echo-request"),
+    prompt: "two",
+    providerOptions: { openai: { previousResponseId } },
+  });
+  assert.deepEqual(
+    JSON.parse(text).messages.map((message) => message.role),
+    ["user", "assistant", "user"],
+  );
 });
