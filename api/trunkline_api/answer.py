@@ -95,9 +95,9 @@ class Answer:
             await send_error(send, error)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
+        exchange.conversation = named_conversation(scope["headers"])  # a 401 tells it too
         principal = await self._gateway.keys.authenticate(scope["headers"])
         exchange.principal = principal.name
-        exchange.conversation = named_conversation(scope["headers"])
         exchange.span = span_name(scope["headers"])
         body = await read_body(
             receive,

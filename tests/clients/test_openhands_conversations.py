@@ -269,3 +269,10 @@ def test_requests_at_once_each_get_their_own_answer(system: System, http: httpx.
     assert sorted(map(len, sent)) == [1, 3, 5, 7]
     rows = told(http, conversation)["stats"]["usage_to_metrics"]["default"]["token_usages"]
     assert {row["response_id"] for row in rows} == {reply["id"] for reply in replies}
+
+
+def test_a_refused_key_is_told_the_conversation_that_it_named(http: httpx.Client) -> None:
+    conversation = str(uuid4())
+    http.headers["X-Session-API-Key"] = "wrong"
+    reply = ask(http, "one", conversation)
+    assert (reply.status_code, reply.headers[HEADER]) == (401, conversation)
