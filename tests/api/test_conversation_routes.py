@@ -76,7 +76,12 @@ async def test_what_is_not_the_callers_does_not_exist(
     await bed.write(principal="key-2", turns=[turn(1)])
     for id in (CONVERSATION, NOBODYS):
         reply = await http.request(method, f"/{id}{path}")
-        assert (reply.status_code, reply.json()["detail"]) == (404, "Not Found")
+        missing = "Not Found"
+        if "/events" in path:
+            missing = f"Conversation not found: {id}"
+        elif path == "/fork":
+            missing = "Source conversation not found"
+        assert (reply.status_code, reply.json()["detail"]) == (404, missing)
         assert reply.json()["error"]["code"] == "conversation_not_found"
     async with bed.http("theirs") as theirs:
         assert (await theirs.get(PATH)).status_code == 200

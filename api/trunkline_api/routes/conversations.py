@@ -87,12 +87,15 @@ def conversations_router(gateway: Gateway, conversations: Conversations) -> APIR
 
 
 async def existing(
-    conversations: Conversations, conversation_id: UUID, principal: Principal
+    conversations: Conversations,
+    conversation_id: UUID,
+    principal: Principal,
+    detail: str = "Not Found",
 ) -> Conversation:
     """Raises ApiError 404 for what does not exist, or is not this principal's."""
     found = await conversations.find(str(conversation_id), principal.name)
     if found is None:
-        raise not_found()
+        raise not_found(detail)
     return found
 
 
@@ -101,9 +104,9 @@ async def told(conversation: Conversation) -> ConversationInfo:
     return await asyncio.to_thread(info_of, conversation)
 
 
-def not_found() -> ApiError:
+def not_found(detail: str = "Not Found") -> ApiError:
     message = "There is no such conversation."
-    return ApiError(404, message, code="conversation_not_found", detail="Not Found")
+    return ApiError(404, message, code="conversation_not_found", detail=detail)
 
 
 def _with_status(heads: list[Head], status: ExecutionStatus | None) -> list[Head]:
