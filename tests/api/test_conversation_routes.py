@@ -5,6 +5,7 @@ import httpx
 import pytest
 
 from tests.api.conversation_bed import CONVERSATION, DAY_MS, ROOT, ConversationBed, turn
+from trunkline_shared.vault import Vault
 
 pytestmark = pytest.mark.redis
 
@@ -210,3 +211,22 @@ async def test_nothing_that_was_said_lies_in_redis_in_clear(
     about = await bed.redis.hgetall(bed.keys.about(CONVERSATION))  # type: ignore[misc]
     assert about[b"title"] and b"plans" not in about[b"title"]
     assert b"secret" not in about[b"tags"]
+
+
+async def test_what_another_key_sealed_is_409_and_hides_nothing_else(
+    bed: ConversationBed, http: httpx.AsyncClient
+) -> None:
+    await bed.write(turns=[turn(1)])
+    await bed.write(NOBODYS)
+    sealed = Vault("another").seal(b"{}")
+    await bed.redis.rpush(bed.keys.turns(NOBODYS), sealed)  # type: ignore[misc]
+    for path in ("", "/events/search", "/agent_final_response"):
+        reply = await http.get(f"/{NOBODYS}{path}")
+        assert (reply.status_code, reply.json()["error"]["code"]) == (
+            409,
+            "conversation_unreadable",
+        )
+    page = (await http.get("/search")).json()
+    assert [item["id"] for item in page["items"]] == [CONVERSATION]
+    some = await http.get(ROOT, params={"ids": [NOBODYS, CONVERSATION]})
+    assert [each and each["id"] for each in some.json()] == [None, CONVERSATION]
