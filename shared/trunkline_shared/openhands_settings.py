@@ -6,19 +6,20 @@ from collections.abc import Iterator, Mapping
 import orjson
 
 
-def from_openhands(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` as our own variables, as far as it has them under OpenHands' names.
+def from_openhands(environ: Mapping[str, str]) -> dict[str, str | list[str]]:
+    """`environ` as our own variables, as far as it has them under OpenHands' names; what are
+    comma lists with us as lists, since a key may have a comma there.
 
     As there, indexed session keys win over the single one, and the first session key is the
     secret key where no other is given.
     """
     session_keys = session_api_keys(environ)
     secret_key = environ.get("OH_SECRET_KEY") or next(iter(session_keys), "")
-    found = {
-        "TRUNKLINE_SESSION_API_KEY": ",".join(session_keys),
+    found: dict[str, str | list[str]] = {
+        "TRUNKLINE_SESSION_API_KEY": session_keys,
         "TRUNKLINE_SECRET_KEY": secret_key,
-        "TRUNKLINE_PREVIOUS_SECRET_KEYS": ",".join(_many(environ, "OH_PREVIOUS_SECRET_KEYS")),
-        "TRUNKLINE_CORS_ORIGINS": ",".join(_many(environ, "OH_ALLOW_CORS_ORIGINS")),
+        "TRUNKLINE_PREVIOUS_SECRET_KEYS": _many(environ, "OH_PREVIOUS_SECRET_KEYS"),
+        "TRUNKLINE_CORS_ORIGINS": _many(environ, "OH_ALLOW_CORS_ORIGINS"),
         "TRUNKLINE_WEBHOOKS": environ.get("OH_WEBHOOKS", ""),
     }
     return {name: value for name, value in found.items() if value}

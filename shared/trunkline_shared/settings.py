@@ -59,15 +59,17 @@ class CommonSettings:
             variable = VARIABLE_PREFIX + each.name.upper()
             value = options.get(each.name)
             if value is None:
-                value = environ.get(variable) or openhands.get(variable)
+                value = environ.get(variable) or None
+            if value is None:
+                value = openhands.get(variable)
+            elif ... in get_args(hints[each.name]):
+                value = _parts(value)
             if value is None:
                 continue
             option = "--" + each.name.replace("_", "-")
-            if ... in get_args(hints[each.name]):
-                value = _parts(value)
-                if not value and not each.metadata.get("may_be_empty"):
-                    # No keys would be an open door, which nobody means who names some.
-                    raise ConfigError(f"{option} ({variable}): expected at least one, got none")
+            if value == [] and not each.metadata.get("may_be_empty"):
+                # No keys would be an open door, which nobody means who names some.
+                raise ConfigError(f"{option} ({variable}): expected at least one, got none")
             try:
                 values[each.name] = TypeAdapter(hints[each.name]).validate_python(value)
             except ValidationError as error:

@@ -44,6 +44,13 @@ def test_previous_secret_keys_may_be_said_in_several_ways(environ: dict[str, str
     assert CommonSettings.from_environ(environ).previous_secret_keys == ("one", "two")
 
 
+def test_a_key_may_have_a_comma() -> None:
+    environ = {"SESSION_API_KEY": "a,b", "OH_PREVIOUS_SECRET_KEYS_0": "one, two"}
+    settings = ApiSettings.from_environ(environ)
+    assert settings.session_api_key == ("a,b",)
+    assert settings.previous_secret_keys == ("one, two",)
+
+
 def test_keys_never_show_in_what_settings_print() -> None:
     environ = {"SESSION_API_KEY": "planted", "OH_PREVIOUS_SECRET_KEYS": "planted"}
     assert "planted" not in repr(ApiSettings.from_environ(environ))
