@@ -22,7 +22,8 @@ from trunkline_shared.vault import Unreadable
 
 logger = logging.getLogger("trunkline.webhooks")
 
-WINDOW: Final = 1000  # entries in hand
+WINDOW: Final = 10_000  # entries in hand; those that are refused again and again stay there
+AT_A_LOOK: Final = 1000  # entries in one reply of Redis
 AT_ONCE: Final = 16  # requests, and conversations in memory
 LAST_DELAY_S: Final = 60.0
 
@@ -79,7 +80,7 @@ class Delivery:
     async def _entries(self, last: bytes, count: int) -> list[Entry]:
         if count <= 0:
             return []
-        command = ("XRANGE", self.stream, b"(" + last, "+", "COUNT", count)
+        command = ("XRANGE", self.stream, b"(" + last, "+", "COUNT", min(count, AT_A_LOOK))
         return [_entry(id, fields) for id, fields in await self._pipe.send(*command)]
 
     async def _empty(self, conversation: str, lane: deque[Entry], client: WebhookClient) -> None:

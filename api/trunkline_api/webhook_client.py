@@ -8,7 +8,7 @@ import httpx
 
 from trunkline_api.webhooks import Webhook
 
-_PASSING: Final = frozenset({408, 429})
+_PASSING: Final = frozenset({401, 403, 408, 429})  # a key can be put right
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,20 @@ async def test_one_that_hangs_takes_no_room_of_another(redis_url: str, sink: Web
         assert other.most_at_once == AT_ONCE
 
 
+@pytest.mark.parametrize("status", [401, 403, 500])
+async def test_what_may_be_taken_later_is_told_again(
+    redis_url: str, sink: WebhookSink, status: int
+) -> None:
+    answers = [status, status]
+    sink.answer = lambda told: answers.pop() if answers else 200
+    async with bed(redis_url, sink.url) as outbox:
+        await outbox.write(turns=[turn(1)])
+        await outbox.end("run-1")
+        async with outbox.delivering():
+            await outbox.emptied()
+    assert runs(sink.taken) == ["run-1"]
+
+
 @pytest.mark.parametrize("status", [400, 404, 307])
 async def test_what_a_webhook_refuses_is_dropped_with_an_error(
     redis_url: str, sink: WebhookSink, status: int, caplog: pytest.LogCaptureFixture
