@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import orjson
 
@@ -20,7 +21,7 @@ def from_openhands(environ: Mapping[str, str]) -> dict[str, str | list[str]]:
         "TRUNKLINE_SECRET_KEY": secret_key,
         "TRUNKLINE_PREVIOUS_SECRET_KEYS": _many(environ, "OH_PREVIOUS_SECRET_KEYS"),
         "TRUNKLINE_CORS_ORIGINS": _many(environ, "OH_ALLOW_CORS_ORIGINS"),
-        "TRUNKLINE_WEBHOOKS": environ.get("OH_WEBHOOKS", ""),
+        "TRUNKLINE_WEBHOOKS": environ.get("OH_WEBHOOKS") or _webhooks(environ),
     }
     return {name: value for name, value in found.items() if value}
 
@@ -35,6 +36,24 @@ def is_openhands_key(name: str) -> bool:
     return (
         name == "SESSION_API_KEY" or re.fullmatch(r"OH_SESSION_API_KEYS(_\d+)?", name) is not None
     )
+
+
+def _webhooks(environ: Mapping[str, str]) -> str:
+    """`OH_WEBHOOKS_<n>_<FIELD>` as the list that `OH_WEBHOOKS` would be."""
+    specs: dict[int, dict[str, Any]] = {}
+    for variable, value in environ.items():
+        if match := re.fullmatch(r"OH_WEBHOOKS_(\d+)_([A-Z_]+)", variable):
+            field = match[2].lower()
+            spec = specs.setdefault(int(match[1]), {})
+            spec[field] = _parsed(value) if field == "headers" else value
+    return orjson.dumps([spec for _, spec in sorted(specs.items())]).decode() if specs else ""
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text  # for whoever checks it to refuse
 
 
 def _many(environ: Mapping[str, str], name: str) -> list[str]:
