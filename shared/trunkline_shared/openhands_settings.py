@@ -63,10 +63,11 @@ def _many(environ: Mapping[str, str], name: str) -> list[str]:
         if (match := re.fullmatch(rf"{name}_(\d+)", variable))
     )
     values = [*_filled(value for _, value in indexed)]
-    return values or [*_filled(_listed(environ.get(name, "")))]
+    return values or [*_filled(listed(environ.get(name, "")))]
 
 
-def _listed(text: str) -> list[str]:
+def listed(text: str) -> list[str]:
+    """The members of a JSON list, or of a comma list."""
     try:
         values = orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
 from pydantic import Field, TypeAdapter, ValidationError
 
 from trunkline_shared.errors import ConfigError
-from trunkline_shared.openhands_settings import from_openhands
+from trunkline_shared.openhands_settings import from_openhands, listed
 
 VARIABLE_PREFIX = "TRUNKLINE_"
 
@@ -49,8 +49,8 @@ class CommonSettings:
         variables count after ours, else the default.
 
         Raises ConfigError that names the variable or option and what it takes. Fields that are
-        tuples take comma lists, which must hold something unless the field's metadata says that it
-        may be empty; an empty variable counts as unset.
+        tuples take comma lists, or JSON lists, which must hold something unless the field's
+        metadata says that it may be empty; an empty variable counts as unset.
         """
         hints = get_type_hints(cls, include_extras=True)
         openhands = from_openhands(environ)
@@ -82,4 +82,4 @@ class CommonSettings:
 def _parts(given: str | Iterable[str]) -> list[str]:
     """An option that was given again adds to the list, as one with commas does."""
     lists = [given] if isinstance(given, str) else given
-    return [part.strip() for text in lists for part in text.split(",") if part.strip()]
+    return [part.strip() for text in lists for part in listed(text) if part.strip()]

@@ -37,6 +37,7 @@ def test_the_secret_key_is_ours_or_theirs_or_the_first_session_key(
         {"OH_PREVIOUS_SECRET_KEYS": '["one", "two"]'},
         {"OH_PREVIOUS_SECRET_KEYS": "one, two"},
         {"OH_PREVIOUS_SECRET_KEYS_0": "one", "OH_PREVIOUS_SECRET_KEYS_1": "two"},
+        {"TRUNKLINE_PREVIOUS_SECRET_KEYS": '["one","two"]'},
         {"TRUNKLINE_PREVIOUS_SECRET_KEYS": "one,two", "OH_PREVIOUS_SECRET_KEYS": "other"},
     ],
 )
