@@ -37,7 +37,9 @@ class Plan:
     search_path: str
     stop_timeout_s: float  # from the first signal until children are killed
     api_environ: Mapping[str, str] = field(repr=False)  # without any provider's key
-    worker_environ: Mapping[str, str] = field(repr=False)  # without the keys of our callers
+    worker_environ: Mapping[str, str] = field(
+        repr=False
+    )  # without the keys of callers and webhooks
     api_command: tuple[str, ...]
     worker_command: tuple[str, ...]
 
@@ -64,7 +66,7 @@ def make_plan(
         search_path=environ.get("PATH", ""),
         stop_timeout_s=max(worker.drain_s, api.grace_s) + CLOSING_S,
         api_environ=_without(children, _provider_keys(config)),
-        worker_environ=_without(children, filter(is_callers_key, children)),
+        worker_environ=_without(children, filter(_is_of_the_api, children)),
         # -P: a file of the user's directory must not stand in for a module of ours.
         api_command=(sys.executable, "-P", "-m", "trunkline", "api", str(path)),
         worker_command=(sys.executable, "-P", "-m", "trunkline", "worker", str(path)),
@@ -74,6 +76,11 @@ def make_plan(
 def is_callers_key(name: str) -> bool:
     """Whether a variable of this name holds keys of our callers, or says where they are."""
     return name in CALLERS_KEYS or is_openhands_key(name)
+
+
+def _is_of_the_api(name: str) -> bool:
+    """Webhooks have secrets in their headers."""
+    return is_callers_key(name) or name.startswith(("TRUNKLINE_WEBHOOKS", "OH_WEBHOOKS"))
 
 
 def _without(environ: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import orjson
+
 from trunkline.announcement import Announcements
 from trunkline.banner import banner, key_variable
 from trunkline.child import Child
@@ -109,7 +111,7 @@ class Supervisor:
             "TRUNKLINE_REDIS_URL": self._redis_url,
             "TRUNKLINE_PORT": str(self._port),
             "TRUNKLINE_SECRET_KEY": secret_key,
-            "TRUNKLINE_PREVIOUS_SECRET_KEYS": ",".join(previous),
+            "TRUNKLINE_PREVIOUS_SECRET_KEYS": orjson.dumps(previous).decode() if previous else "",
         }
 
     def _keep_worker(self, name: str) -> None:

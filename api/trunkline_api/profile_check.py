@@ -27,8 +27,10 @@ _TYPES: Final[Mapping[str, str]] = {
     "agent_unavailable": "LLMBadRequestError",
     "context_length_exceeded": "LLMContextWindowExceedError",
     "upstream_error": "LLMServiceUnavailableError",
+    "upstream_rate_limited": "LLMRateLimitError",
 }
 _NO_ROOM: Final = "output limit was reached"  # a model that thinks first does not get to a token
+_SPENT: Final = "quota is used up"  # which only passes when somebody pays
 _PASSING: Final = frozenset({"upstream_rate_limited", "upstream_timeout"})
 
 
@@ -82,7 +84,9 @@ class ProfileCheck:
 
 def verdict(end: RunEvent) -> ProfileValidated:
     """What the end of the run says about the profile. Raises ApiError if it says nothing."""
-    if not isinstance(end, Failed) or end.code in _PASSING or _NO_ROOM in end.message:
+    if not isinstance(end, Failed) or _NO_ROOM in end.message:
+        return VALID
+    if end.code in _PASSING and _SPENT not in end.message:
         return VALID
     if end.code not in _TYPES:
         raise from_failure(end)

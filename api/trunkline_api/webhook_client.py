@@ -8,7 +8,7 @@ import httpx
 
 from trunkline_api.webhooks import Webhook
 
-_PASSING: Final = frozenset({408, 429})
+_PASSING: Final = frozenset({401, 403, 408, 429})  # a key can be put right
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,10 @@ class WebhookClient:
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(timeout_s), follow_redirects=False, trust_env=False
+            timeout=httpx.Timeout(timeout_s),
+            limits=httpx.Limits(max_connections=None),  # each webhook's own room bounds them
+            follow_redirects=False,
+            trust_env=False,
         )
 
     async def post(self, webhook: Webhook, path: str, body: bytes) -> Problem | None:

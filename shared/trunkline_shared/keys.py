@@ -35,6 +35,7 @@ _STEMS = {
     "profiles": "profiles",  # hash, name -> sealed LLM; stays until it is deleted
     "active_profile": "profiles:active",  # string, the name of the one last activated
     "outbox": "outbox",  # stream of ended turns that webhooks are to hear of
+    "outbox_of": "outbox:of:",  # + webhook: the same, of one webhook; lives `retention`
     "api_keys": "api_keys",  # hash: a key's SHA-256, hex -> its record; kept for ever
     "born": "born",  # hash: model -> Unix s when it was first listed; kept for ever
     "outbox_lease": "outbox:lease",  # string that expires: which process delivers
@@ -104,6 +105,9 @@ class Keys:
     @property
     def outbox(self) -> str:
         return self._stem("outbox")
+
+    def outbox_of(self, webhook: str) -> str:
+        return self._stem("outbox_of") + webhook
 
     @property
     def outbox_lease(self) -> str:

@@ -66,7 +66,7 @@ class Llm(BaseModel):
     retry_min_wait: _Whole = 8
     retry_max_wait: _Whole = 64
     timeout: _Whole | None = 300
-    stream_idle_timeout: _Whole | None = 300
+    stream_idle_timeout: _Number | None = 300
     max_message_chars: _AtLeast1 = 30_000
     temperature: _Number | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None

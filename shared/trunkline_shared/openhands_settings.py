@@ -2,24 +2,26 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import orjson
 
 
-def from_openhands(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` as our own variables, as far as it has them under OpenHands' names.
+def from_openhands(environ: Mapping[str, str]) -> dict[str, str | list[str]]:
+    """`environ` as our own variables, as far as it has them under OpenHands' names; what are
+    comma lists with us as lists, since a key may have a comma there.
 
     As there, indexed session keys win over the single one, and the first session key is the
     secret key where no other is given.
     """
     session_keys = session_api_keys(environ)
     secret_key = environ.get("OH_SECRET_KEY") or next(iter(session_keys), "")
-    found = {
-        "TRUNKLINE_SESSION_API_KEY": ",".join(session_keys),
+    found: dict[str, str | list[str]] = {
+        "TRUNKLINE_SESSION_API_KEY": session_keys,
         "TRUNKLINE_SECRET_KEY": secret_key,
-        "TRUNKLINE_PREVIOUS_SECRET_KEYS": ",".join(_many(environ, "OH_PREVIOUS_SECRET_KEYS")),
-        "TRUNKLINE_CORS_ORIGINS": ",".join(_many(environ, "OH_ALLOW_CORS_ORIGINS")),
-        "TRUNKLINE_WEBHOOKS": environ.get("OH_WEBHOOKS", ""),
+        "TRUNKLINE_PREVIOUS_SECRET_KEYS": _many(environ, "OH_PREVIOUS_SECRET_KEYS"),
+        "TRUNKLINE_CORS_ORIGINS": _many(environ, "OH_ALLOW_CORS_ORIGINS"),
+        "TRUNKLINE_WEBHOOKS": environ.get("OH_WEBHOOKS") or _webhooks(environ),
     }
     return {name: value for name, value in found.items() if value}
 
@@ -36,6 +38,24 @@ def is_openhands_key(name: str) -> bool:
     )
 
 
+def _webhooks(environ: Mapping[str, str]) -> str:
+    """`OH_WEBHOOKS_<n>_<FIELD>` as the list that `OH_WEBHOOKS` would be."""
+    specs: dict[int, dict[str, Any]] = {}
+    for variable, value in environ.items():
+        if match := re.fullmatch(r"OH_WEBHOOKS_(\d+)_([A-Z_]+)", variable):
+            field = match[2].lower()
+            spec = specs.setdefault(int(match[1]), {})
+            spec[field] = _parsed(value) if field == "headers" else value
+    return orjson.dumps([spec for _, spec in sorted(specs.items())]).decode() if specs else ""
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text  # for whoever checks it to refuse
+
+
 def _many(environ: Mapping[str, str], name: str) -> list[str]:
     indexed = sorted(
         (int(match[1]), value)
@@ -43,10 +63,11 @@ def _many(environ: Mapping[str, str], name: str) -> list[str]:
         if (match := re.fullmatch(rf"{name}_(\d+)", variable))
     )
     values = [*_filled(value for _, value in indexed)]
-    return values or [*_filled(_listed(environ.get(name, "")))]
+    return values or [*_filled(listed(environ.get(name, "")))]
 
 
-def _listed(text: str) -> list[str]:
+def listed(text: str) -> list[str]:
+    """The members of a JSON list, or of a comma list."""
     try:
         values = orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
 from pydantic import Field, TypeAdapter, ValidationError
 
 from trunkline_shared.errors import ConfigError
-from trunkline_shared.openhands_settings import from_openhands
+from trunkline_shared.openhands_settings import from_openhands, listed
 
 VARIABLE_PREFIX = "TRUNKLINE_"
 
@@ -49,8 +49,8 @@ class CommonSettings:
         variables count after ours, else the default.
 
         Raises ConfigError that names the variable or option and what it takes. Fields that are
-        tuples take comma lists, which must hold something unless the field's metadata says that it
-        may be empty; an empty variable counts as unset.
+        tuples take comma lists, or JSON lists, which must hold something unless the field's
+        metadata says that it may be empty; an empty variable counts as unset.
         """
         hints = get_type_hints(cls, include_extras=True)
         openhands = from_openhands(environ)
@@ -59,15 +59,17 @@ class CommonSettings:
             variable = VARIABLE_PREFIX + each.name.upper()
             value = options.get(each.name)
             if value is None:
-                value = environ.get(variable) or openhands.get(variable)
+                value = environ.get(variable) or None
+            if value is None:
+                value = openhands.get(variable)
+            elif ... in get_args(hints[each.name]):
+                value = _parts(value)
             if value is None:
                 continue
             option = "--" + each.name.replace("_", "-")
-            if ... in get_args(hints[each.name]):
-                value = _parts(value)
-                if not value and not each.metadata.get("may_be_empty"):
-                    # No keys would be an open door, which nobody means who names some.
-                    raise ConfigError(f"{option} ({variable}): expected at least one, got none")
+            if value == [] and not each.metadata.get("may_be_empty"):
+                # No keys would be an open door, which nobody means who names some.
+                raise ConfigError(f"{option} ({variable}): expected at least one, got none")
             try:
                 values[each.name] = TypeAdapter(hints[each.name]).validate_python(value)
             except ValidationError as error:
@@ -80,4 +82,4 @@ class CommonSettings:
 def _parts(given: str | Iterable[str]) -> list[str]:
     """An option that was given again adds to the list, as one with commas does."""
     lists = [given] if isinstance(given, str) else given
-    return [part.strip() for text in lists for part in text.split(",") if part.strip()]
+    return [part.strip() for text in lists for part in listed(text) if part.strip()]

@@ -126,6 +126,8 @@ async def test_health_tells_what_is_missing_without_a_key(
     for name, status in expected.items():
         reply = await ask(app, "GET", f"/{name}")
         assert reply.status_code == status
+        if status == 200:
+            assert reply.json() == {"status": "ready" if name == "ready" else "ok"}
         assert (await ask(app, "HEAD", f"/{name}")).status_code == status
         if status == 503:
             assert error(reply)["code"]

@@ -143,6 +143,6 @@ async def test_a_client_that_waits_between_requests_is_kept() -> None:
             writer.write(head)
             async with asyncio.timeout(20):
                 assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-                await reader.readuntil(b'{"status":"alive"}')
+                await reader.readuntil(b'{"status":"ok"}')
             await asyncio.sleep(0.5)  # longer than four looks
         writer.close()

@@ -28,7 +28,7 @@ async def test_title_and_tags_stay_until_they_are_set_again(
     bed: ConversationBed, http: httpx.AsyncClient
 ) -> None:
     await bed.write()
-    reply = await http.patch(PATH, json={"title": "A", "tags": {"a": "1", "b": "2"}})
+    reply = await http.patch(PATH, json={"title": " A ", "tags": {"a": "1", "b": "2"}})
     assert reply.json() == {"success": True}
     await http.patch(PATH, json={"tags": {"c": "3"}})
     assert (await http.patch(PATH, json={})).json() == {"success": True}
@@ -50,6 +50,7 @@ async def test_a_change_prolongs_the_life_of_all_there_is(
     ("body", "param"),
     [
         ({"title": ""}, "title"),
+        ({"title": " "}, "title"),
         ({"title": "x" * 201}, "title"),
         ({"tags": {"Upper": "x"}}, "tags"),
         ({"tags": {"a": "x" * 257}}, "tags"),

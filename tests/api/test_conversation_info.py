@@ -33,6 +33,8 @@ def test_every_member_of_theirs_is_there() -> None:
         "openai/fake",
     )
     assert told["last_user_message_id"] != told["leaf_event_id"]
+    # Their model of it takes no null.
+    assert told["runtime_info"]["runtime_status"] == "available"
 
 
 def test_stats_are_the_sum_of_all_turns_and_a_row_of_each() -> None:

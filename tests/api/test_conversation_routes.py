@@ -5,6 +5,7 @@ import httpx
 import pytest
 
 from tests.api.conversation_bed import CONVERSATION, DAY_MS, ROOT, ConversationBed, turn
+from trunkline_shared.vault import Vault
 
 pytestmark = pytest.mark.redis
 
@@ -76,7 +77,12 @@ async def test_what_is_not_the_callers_does_not_exist(
     await bed.write(principal="key-2", turns=[turn(1)])
     for id in (CONVERSATION, NOBODYS):
         reply = await http.request(method, f"/{id}{path}")
-        assert (reply.status_code, reply.json()["detail"]) == (404, "Not Found")
+        missing = "Not Found"
+        if "/events" in path:
+            missing = f"Conversation not found: {id}"
+        elif path == "/fork":
+            missing = "Source conversation not found"
+        assert (reply.status_code, reply.json()["detail"]) == (404, missing)
         assert reply.json()["error"]["code"] == "conversation_not_found"
     async with bed.http("theirs") as theirs:
         assert (await theirs.get(PATH)).status_code == 200
@@ -205,3 +211,22 @@ async def test_nothing_that_was_said_lies_in_redis_in_clear(
     about = await bed.redis.hgetall(bed.keys.about(CONVERSATION))  # type: ignore[misc]
     assert about[b"title"] and b"plans" not in about[b"title"]
     assert b"secret" not in about[b"tags"]
+
+
+async def test_what_another_key_sealed_is_409_and_hides_nothing_else(
+    bed: ConversationBed, http: httpx.AsyncClient
+) -> None:
+    await bed.write(turns=[turn(1)])
+    await bed.write(NOBODYS)
+    sealed = Vault("another").seal(b"{}")
+    await bed.redis.rpush(bed.keys.turns(NOBODYS), sealed)  # type: ignore[misc]
+    for path in ("", "/events/search", "/agent_final_response"):
+        reply = await http.get(f"/{NOBODYS}{path}")
+        assert (reply.status_code, reply.json()["error"]["code"]) == (
+            409,
+            "conversation_unreadable",
+        )
+    page = (await http.get("/search")).json()
+    assert [item["id"] for item in page["items"]] == [CONVERSATION]
+    some = await http.get(ROOT, params={"ids": [NOBODYS, CONVERSATION]})
+    assert [each and each["id"] for each in some.json()] == [None, CONVERSATION]

@@ -42,3 +42,27 @@ def test_a_mistake_is_named_and_no_secret_shown(text: str, said: str) -> None:
 def test_headers_are_shown_nowhere() -> None:
     webhook = Webhook(base_url="http://x", headers={"X-Key": "word"})
     assert "word" not in f"{webhook!r} {webhook} {ApiSettings(webhooks=(webhook,))!r}"
+
+
+def test_openhands_indexed_variables_say_the_same() -> None:
+    environ = {
+        "OH_WEBHOOKS_1_BASE_URL": "http://b",
+        "OH_WEBHOOKS_0_BASE_URL": "http://a/",
+        "OH_WEBHOOKS_0_HEADERS": '{"X-Key": "k"}',
+        "OH_WEBHOOKS_0_EVENT_BUFFER_SIZE": "2",
+    }
+    first, second = ApiSettings.from_environ(environ).webhooks
+    assert (first.base_url, first.headers, first.event_buffer_size) == (
+        "http://a",
+        {"X-Key": "k"},
+        2,
+    )
+    assert second.base_url == "http://b"
+    assert ApiSettings.from_environ({**environ, "OH_WEBHOOKS": "[]"}).webhooks == ()
+
+
+def test_indexed_headers_that_are_none_are_refused_without_showing_them() -> None:
+    environ = {"OH_WEBHOOKS_0_BASE_URL": "http://a", "OH_WEBHOOKS_0_HEADERS": "X-Key: planted"}
+    with pytest.raises(ConfigError) as error:
+        ApiSettings.from_environ(environ)
+    assert "headers" in str(error.value) and "planted" not in str(error.value)

@@ -83,6 +83,15 @@ def test_session_keys_reach_no_worker(name: str) -> None:
     assert "a-session-key" not in plan.worker_environ.values()
 
 
+@pytest.mark.parametrize("name", ["TRUNKLINE_WEBHOOKS", "OH_WEBHOOKS"])
+def test_secrets_of_webhooks_reach_no_worker(name: str) -> None:
+    webhooks = '[{"base_url": "http://x", "headers": {"X-Key": "word"}}]'
+    environ = {name: webhooks, "OH_WEBHOOKS_0_HEADERS": '{"X-Key": "word"}'}
+    plan = make_plan(None, {}, environ)
+    assert plan.api_environ[name] == webhooks
+    assert "word" not in str(plan.worker_environ)
+
+
 def test_a_misspelt_variable_is_told_and_others_are_left_alone() -> None:
     environ = {
         "TRUNKLINE_API_KEYS": "k",

@@ -175,9 +175,9 @@ def test_all_tiers_get_the_key_that_is_kept_with_the_data(start: Start) -> None:
 
 def test_a_configured_key_comes_first_and_opens_what_the_kept_one_sealed(start: Start) -> None:
     kept, _ = keys_of_tiers(start())
-    assert keys_of_tiers(start(OH_SECRET_KEY="theirs")) == ("theirs", kept)
-    given = {"SESSION_API_KEY": "session", "OH_PREVIOUS_SECRET_KEYS_0": "older"}
-    assert keys_of_tiers(start(**given)) == ("session", f"older,{kept}")
+    assert keys_of_tiers(start(OH_SECRET_KEY="theirs")) == ("theirs", f'["{kept}"]')
+    given = {"SESSION_API_KEY": "session", "OH_PREVIOUS_SECRET_KEYS_0": "o,lder"}
+    assert keys_of_tiers(start(**given)) == ("session", f'["o,lder","{kept}"]')
     assert keys_of_tiers(start()) == (kept, "")
 
 

@@ -53,6 +53,8 @@ def _failure(
         return _error(500, "The server had an error")
     if name == "busy" and call <= int(argument):
         return _error(429, "Rate limit reached", retry_after_ms="20")
+    if model == "no-quota":
+        return _error(429, "You exceeded your current quota.", code="insufficient_quota")
     if model == "context-length":
         message = "This model's maximum context length is 8 tokens."
         return _error(400, message, code="context_length_exceeded", param="messages")

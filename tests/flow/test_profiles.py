@@ -63,6 +63,7 @@ async def test_a_profile_that_works_is_valid_and_nothing_is_saved(
         ({"model": "openai/status-400"}, "LLMBadRequestError"),
         ({"model": "openai/context-length"}, "LLMContextWindowExceedError"),
         ({"model": "openai/status-503"}, "LLMServiceUnavailableError"),
+        ({"model": "openai/no-quota"}, "LLMRateLimitError"),
         ({"model": "openai/x", "base_url": "http://127.0.0.1:9/v1"}, "LLMServiceUnavailableError"),
         ({"model": "anthropic/x", "base_url": None}, "LLMBadRequestError"),
         ({"model": "nobody/x", "base_url": None}, "LLMBadRequestError"),
@@ -89,6 +90,15 @@ async def test_what_passes_by_itself_does_not_count_against_a_profile(
         for model in ("openai/status-429", "openai/hang"):
             reply = await validate(http, upstream, model=model)
             assert reply.json() == {"valid": True, "error": None}
+
+
+async def test_a_check_is_made_once_whatever_the_profile_says_of_retries(
+    upstream: FakeUpstream, redis_url: str
+) -> None:
+    async with profile_stage(redis_url) as http:
+        reply = await validate(http, upstream, model="openai/status-503", num_retries=3)
+    assert reply.json()["valid"] is False
+    assert len(upstream.requests) == 1
 
 
 async def test_without_a_worker_nothing_is_said_about_the_profile(

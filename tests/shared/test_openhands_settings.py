@@ -37,11 +37,19 @@ def test_the_secret_key_is_ours_or_theirs_or_the_first_session_key(
         {"OH_PREVIOUS_SECRET_KEYS": '["one", "two"]'},
         {"OH_PREVIOUS_SECRET_KEYS": "one, two"},
         {"OH_PREVIOUS_SECRET_KEYS_0": "one", "OH_PREVIOUS_SECRET_KEYS_1": "two"},
+        {"TRUNKLINE_PREVIOUS_SECRET_KEYS": '["one","two"]'},
         {"TRUNKLINE_PREVIOUS_SECRET_KEYS": "one,two", "OH_PREVIOUS_SECRET_KEYS": "other"},
     ],
 )
 def test_previous_secret_keys_may_be_said_in_several_ways(environ: dict[str, str]) -> None:
     assert CommonSettings.from_environ(environ).previous_secret_keys == ("one", "two")
+
+
+def test_a_key_may_have_a_comma() -> None:
+    environ = {"SESSION_API_KEY": "a,b", "OH_PREVIOUS_SECRET_KEYS_0": "one, two"}
+    settings = ApiSettings.from_environ(environ)
+    assert settings.session_api_key == ("a,b",)
+    assert settings.previous_secret_keys == ("one, two",)
 
 
 def test_keys_never_show_in_what_settings_print() -> None:

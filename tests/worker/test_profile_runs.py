@@ -1,5 +1,6 @@
 """What a saved profile's run asks of its upstream."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -199,3 +200,15 @@ async def test_retries_are_the_profiles_when_it_has_them(
     else:
         assert failed(events).code == "upstream_rate_limited"
     assert len(upstream.requests) == (2 if retries else 1)
+
+
+@pytest.mark.parametrize(
+    "patience",
+    [{"stream_idle_timeout": 0.3}, {"timeout": 1}, {"timeout": 9, "stream_idle_timeout": 0.3}],
+)
+async def test_a_silent_upstream_is_given_up_when_the_profile_says_so(
+    patience: dict[str, float], upstream: FakeUpstream
+) -> None:
+    async with worker(upstream_retries=0) as backends, asyncio.timeout(5):
+        run = run_of(sealed(model="hang", base_url=upstream.base_url, **patience))
+        assert failed(await events_of(backends.get(run), run)).code == "upstream_timeout"

@@ -56,7 +56,8 @@ def conversation_changes_router(
         principal: Annotated[Principal, caller],
     ) -> ConversationInfo:
         """A copy that goes its own way, whole or up to the last event of a turn."""
-        source = await existing(conversations, conversation_id, principal)
+        missing = "Source conversation not found"
+        source = await existing(conversations, conversation_id, principal, missing)
         copy = _fork(source, wish)
         if not await conversations.fork(source, copy):
             message = f"Conversation with id {copy.id} already exists"

@@ -47,7 +47,8 @@ def conversation_events_router(gateway: Gateway, conversations: Conversations) -
     async def all_events(
         conversation_id: UUID, principal: Annotated[Principal, caller]
     ) -> list[EventJson]:
-        found = await existing(conversations, conversation_id, principal)
+        missing = f"Conversation not found: {conversation_id}"
+        found = await existing(conversations, conversation_id, principal, missing)
         # In a thread, as in `told`.
         by_turn = await asyncio.to_thread(events_of, found.turns)
         return [event for turn in by_turn for event in turn]

@@ -5,6 +5,7 @@ They begin with a request to `/v1`; there is nothing to create here. What change
 """
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from typing import Annotated
 from uuid import UUID
@@ -25,6 +26,9 @@ from trunkline_api.wire.conversations import (
     ExecutionStatus,
     FinalResponse,
 )
+from trunkline_shared.vault import Unreadable
+
+logger = logging.getLogger("trunkline.conversations")
 
 
 def conversations_router(gateway: Gateway, conversations: Conversations) -> APIRouter:
@@ -35,7 +39,7 @@ def conversations_router(gateway: Gateway, conversations: Conversations) -> APIR
         # One after the other: together they may be more than this process can hold.
         found = []
         for id in ids:
-            each = await conversations.find(id, principal.name)
+            each = await _readable(conversations, id, principal)
             found.append(None if each is None else await told(each))
         return found
 
@@ -86,13 +90,31 @@ def conversations_router(gateway: Gateway, conversations: Conversations) -> APIR
     return router
 
 
+async def _readable(
+    conversations: Conversations, id: str, principal: Principal
+) -> Conversation | None:
+    try:
+        return await conversations.find(id, principal.name)
+    except (Unreadable, ValueError) as error:  # which must not hide all others
+        logger.warning("conversation %s: %s", id, error)
+        return None
+
+
 async def existing(
-    conversations: Conversations, conversation_id: UUID, principal: Principal
+    conversations: Conversations,
+    conversation_id: UUID,
+    principal: Principal,
+    detail: str = "Not Found",
 ) -> Conversation:
-    """Raises ApiError 404 for what does not exist, or is not this principal's."""
-    found = await conversations.find(str(conversation_id), principal.name)
+    """Raises ApiError 404 for what does not exist, or is not this principal's, and 409 for what
+    another key sealed, or another version wrote."""
+    try:
+        found = await conversations.find(str(conversation_id), principal.name)
+    except (Unreadable, ValueError) as error:
+        message = f"The conversation cannot be read: {error}."
+        raise ApiError(409, message, code="conversation_unreadable") from None
     if found is None:
-        raise not_found()
+        raise not_found(detail)
     return found
 
 
@@ -101,9 +123,9 @@ async def told(conversation: Conversation) -> ConversationInfo:
     return await asyncio.to_thread(info_of, conversation)
 
 
-def not_found() -> ApiError:
+def not_found(detail: str = "Not Found") -> ApiError:
     message = "There is no such conversation."
-    return ApiError(404, message, code="conversation_not_found", detail="Not Found")
+    return ApiError(404, message, code="conversation_not_found", detail=detail)
 
 
 def _with_status(heads: list[Head], status: ExecutionStatus | None) -> list[Head]:

@@ -15,7 +15,7 @@ def health_router(gateway: Gateway) -> APIRouter:
     @router.get("/alive")
     async def alive() -> Health:
         """200 as long as the process answers at all."""
-        return Health(status="alive")
+        return Health(status="ok")
 
     @router.head("/health", include_in_schema=False)
     @router.get("/health")

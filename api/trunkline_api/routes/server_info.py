@@ -12,12 +12,21 @@ from trunkline_api.openapi import package_version
 
 
 class ServerInfo(BaseModel):
-    """`uptime` in seconds of this process."""
+    """`uptime` in seconds of this process; what is OpenHands' own is unknown, and of tools none."""
 
     uptime: int
     title: str = "Trunkline"
     version: str
+    sdk_version: str = "unknown"
+    tools_version: str = "unknown"
+    workspace_version: str = "unknown"
+    build_git_sha: str = "unknown"
+    build_git_ref: str = "unknown"
     python_version: str = sys.version
+    usable_tools: list[str] = []
+    conversation_runtime: str = "local"
+    available_conversation_runtimes: list[str] = []
+    capabilities: list[str] = []
     docs: str | None
     redoc: str | None
 

@@ -41,10 +41,16 @@ def _check_tags(tags: dict[str, str]) -> dict[str, str]:
 Tags = Annotated[dict[str, str], Field(max_length=100), AfterValidator(_check_tags)]
 
 
+def _check_title(title: str) -> str:
+    if not title.strip():
+        raise ValueError("a title is not blank")
+    return title.strip()
+
+
 class UpdateConversation(BaseModel):
     """Members that are absent or null stay as they are; tags replace all there were."""
 
-    title: Annotated[str | None, Field(min_length=1, max_length=200)] = None
+    title: Annotated[str, Field(max_length=200), AfterValidator(_check_title)] | None = None
     tags: Tags | None = None
 
 
@@ -143,7 +149,11 @@ class ConversationInfo(BaseModel):
     agent: JsonObject
     client_tools: list[JsonObject] = []
     tool_module_qualnames: dict[str, str] = {}
-    runtime_info: JsonObject = {"runtime_status": None, "can_resume": True, "runtime_error": None}
+    runtime_info: JsonObject = {
+        "runtime_status": "available",
+        "can_resume": True,
+        "runtime_error": None,
+    }
 
 
 class ConversationPage(BaseModel):

@@ -21,7 +21,7 @@ class ModelList(BaseModel):
 
 
 class Health(BaseModel):
-    status: Literal["alive", "ok", "ready"]
+    status: Literal["ok", "ready"]
 
 
 class ErrorObject(BaseModel):

@@ -73,6 +73,7 @@ class ProfileBackends:
         self._check(URL(spec.base_url).host or "")
         self._prices.load(spec)
         chosen = llm.chosen
+        silence = (llm.stream_idle_timeout, "stream_idle_timeout"), (llm.timeout, "timeout")
         return ChatBackend(
             self._agent,
             [spec],
@@ -82,8 +83,10 @@ class ProfileBackends:
                 llm.num_retries if "num_retries" in chosen else self._settings.upstream_retries
             ),
             connect_timeout_s=self._settings.connect_timeout_s,
-            silence_timeout_s=(llm.timeout if "timeout" in chosen else None)
-            or self._settings.silence_timeout_s,
+            silence_timeout_s=next(
+                (seconds for seconds, name in silence if seconds and name in chosen),
+                self._settings.silence_timeout_s,
+            ),
         )
 
     def _check(self, host: str) -> None:

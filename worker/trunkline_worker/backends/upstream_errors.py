@@ -114,14 +114,15 @@ def _fault(
     retry_after: float | None = None,
 ) -> Fault:
     code = _code(status, error)
+    quota = error.get("code") in _QUOTA
+    lead = _SPENT if quota else _LEADS.get(code, _LEADS["upstream_error"])
     param = error.get("param")
     failed = Failed(
         code,
-        _message(code, how, redacted(error.get("message"), secrets)),
+        _message(code, lead, how, redacted(error.get("message"), secrets)),
         param if isinstance(param, str) and code in _CALLERS else None,
         retry_after if code == "upstream_rate_limited" or status >= 500 else None,
     )
-    quota = error.get("code") in _QUOTA
     retry = status in (408, 409, 429) or status >= 500
     return Fault(failed, retry=retry and not quota, fallback=code not in _CALLERS, cause=how)
 
@@ -143,14 +144,18 @@ def _code(status: int, error: dict[str, Any]) -> FailureCode:
     return "upstream_rejected_us"
 
 
-def _message(code: FailureCode, how: str, said: str) -> str:
+_SPENT: Final = "The model provider's quota is used up"
+_LEADS: Final[Mapping[str, str]] = {
+    "upstream_rejected_us": "The model provider refuses this server's key, model or URL",
+    "upstream_rate_limited": "The model provider's rate limit is reached",
+    "upstream_timeout": "The model provider took too long",
+    "upstream_error": "The model provider failed",
+}
+
+
+def _message(code: FailureCode, lead: str, how: str, said: str) -> str:
     if code in _CALLERS:
         return said or "The model provider does not take this request."
-    lead = {
-        "upstream_rejected_us": "The model provider refuses this server's key, model or URL",
-        "upstream_rate_limited": "The model provider's rate limit is reached",
-        "upstream_timeout": "The model provider took too long",
-    }.get(code, "The model provider failed")
     return f"{lead} ({how}): {said}" if said else f"{lead} ({how})."
 
 
