@@ -1,6 +1,7 @@
 """One API process, put together: Redis, hub, runs, routes, server."""
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -41,6 +42,8 @@ from trunkline_shared.pipe import Pipe
 from trunkline_shared.profile import profile_agent
 from trunkline_shared.scripts import Scripts
 from trunkline_shared.vault import Vault
+
+logger = logging.getLogger(__name__)
 
 
 async def run_api(settings: ApiSettings, config: Config, *, host_explicit: bool = False) -> None:
@@ -93,7 +96,7 @@ def build_application(
         cancel=runs.cancel_soon,
         closing=shutdown.closing,
     )
-    vault = Vault(settings.secret_key, settings.previous_secret_keys)
+    vault = vault_of(settings)
     lookup = Lookup(pipe, patience_s=settings.submit_retry_s)
     api_keys = replace(api_keys, stored=StoredKeys(lookup, keys.api_keys))
     profiles = Profiles(pipe, keys, vault, timeout_s=settings.submit_retry_s)
@@ -120,6 +123,16 @@ def build_application(
         conversation_events_router(gateway, conversations),
     )
     return create_app(gateway, answers, resources, routers)
+
+
+def vault_of(settings: ApiSettings) -> Vault:
+    """What seals and opens for this process; a warning where it has nothing to seal with."""
+    if settings.secret_key is None:
+        logger.warning(
+            "TRUNKLINE_SECRET_KEY is not set: responses and conversations are stored in clear, "
+            "and profiles with secrets are refused"
+        )
+    return Vault(settings.secret_key, settings.previous_secret_keys)
 
 
 class _Connected:
