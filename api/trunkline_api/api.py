@@ -58,11 +58,12 @@ async def run_api(settings: ApiSettings, config: Config, *, host_explicit: bool 
         await check_redis(probe)
         keys.closed = bool(await probe.exists(Keys(settings.prefix).api_keys))
         host = choose_host(settings, has_keys=bool(keys), host_explicit=host_explicit)
+        sockets = bind(host, settings.port)
         # No socket time-outs: a pipe watches its own answers, a subscription its echo.
         client = make_redis(settings, socket_timeout=None, health_check_interval=0)
         stack.push_async_callback(client.aclose)
         application = build_application(settings, config, client, keys)
-        await serve_api(application, sockets=bind(host, settings.port))
+        await serve_api(application, sockets=sockets)
 
 
 def build_application(
