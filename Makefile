@@ -18,7 +18,7 @@ setup: .venv/installed ## .venv from the hash-locked requirements; PYTHON= names
 	@touch $@
 
 # `exec`, so that Ctrl-C reaches the server and its exit code is ours.
-serve: setup ## serve CONFIG= on HOST= and PORT= with an embedded Redis
+serve: setup ## serve CONFIG= on HOST= and PORT= with a Redis of its own
 	@exec $(BIN)/trunkline serve $(CONFIG) $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
 
 test: setup check ## check, the suite, and its Redis part again on the wheel's Redis 6.2

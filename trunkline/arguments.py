@@ -50,12 +50,13 @@ WORKER = (
     Option("--drain-s", "what runs may go on so long after a stop (30)", "SECONDS"),
 )
 SERVE = (
-    Option("--data-dir", "where the embedded Redis keeps its data", "DIR"),
+    Option("--data-dir", "where `serve` keeps its data", "DIR"),
     Option("--workers", "worker processes (1)", "N"),
 )
 KEYS = (*COMMON[:2], SERVE[0])
 EPILOG = """Every option is also a variable: --redis-url is TRUNKLINE_REDIS_URL; an option wins.
 Settings that are variables only stand in docs/configuration.md."""
+COMMANDS_EPILOG = "`trunkline COMMAND --help` lists what a command takes."
 KEYS_EPILOG = """Without --redis-url (TRUNKLINE_REDIS_URL) it is the Redis of the `trunkline serve`
 that runs on --data-dir (TRUNKLINE_DATA_DIR). --prefix is TRUNKLINE_PREFIX."""
 
@@ -81,13 +82,16 @@ def parse(argv: Sequence[str] | None) -> Arguments:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="trunkline", description="Every agent a model on an OpenAI-compatible server."
+        prog="trunkline",
+        description="Every agent a model on an OpenAI-compatible server.",
+        epilog=COMMANDS_EPILOG,
     )
     parser.add_argument("--version", action="version", version=f"trunkline {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, help: str, *options: Option, **more: Any) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=help, description=help, epilog=EPILOG, **more)
+        epilog = EPILOG if options else None
+        made = commands.add_parser(name, help=help, description=help, epilog=epilog, **more)
         for option in options:
             _add(made, option)
         return made

@@ -23,16 +23,14 @@ def key_variable(api: ApiSettings, environ: Mapping[str, str]) -> str | None:
 
 
 def banner(url: str, models: Mapping[str, Readiness], variable: str | None) -> str:
-    """Base URL, models with what they lack, and a curl line to paste for one that can run.
+    """Base URL, models, what those lack that cannot run, and a curl line to paste for one that can.
 
     With `variable` the line needs a key in it.
     """
-    shown = [
-        name if readiness.runnable else f"{name} ({readiness.missing[0]})"
-        for name, readiness in models.items()
-    ]
-    lines = [f"Trunkline serves {url}/v1", f"models: {', '.join(shown)}"]
     runnable = [name for name, readiness in models.items() if readiness.runnable]
+    lines = [f"Trunkline serves {url}/v1", f"models: {', '.join(runnable) or 'none can run here'}"]
+    lacking = [(name, each.missing[0]) for name, each in models.items() if not each.runnable]
+    lines += [f"  {name} cannot run here: {reason}" for name, reason in lacking]
     if runnable:
         lines.append(f"try it, with one of your keys in {variable}:" if variable else "try it:")
         lines.append(f"  {curl(url, runnable[0], variable)}")

@@ -1,6 +1,7 @@
 """The secret key that `serve` makes for itself where none is configured."""
 
 import contextlib
+import logging
 import os
 import secrets
 import stat
@@ -8,6 +9,8 @@ import tempfile
 from pathlib import Path
 
 from trunkline_shared.errors import StartError
+
+logger = logging.getLogger(__name__)
 
 
 def kept_key(data_path: Path) -> str | None:
@@ -44,6 +47,7 @@ def keep_key(data_path: Path) -> str:
         try:
             data_path.mkdir(mode=0o700, parents=True, exist_ok=True)
             _make(path)
+            logger.info("made %s, which opens what is stored here: keep it with the data", path)
         except OSError as error:
             fix = "give another --data-dir, or set TRUNKLINE_SECRET_KEY"
             raise StartError(f"cannot keep a key in {path}: {error.strerror}; {fix}") from error

@@ -1,6 +1,7 @@
 """One API process, put together: Redis, hub, runs, routes, server."""
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -42,6 +43,8 @@ from trunkline_shared.profile import profile_agent
 from trunkline_shared.scripts import Scripts
 from trunkline_shared.vault import Vault
 
+logger = logging.getLogger(__name__)
+
 
 async def run_api(settings: ApiSettings, config: Config, *, host_explicit: bool = False) -> None:
     """Serves until SIGTERM or SIGINT and the end of the grace.
@@ -55,11 +58,12 @@ async def run_api(settings: ApiSettings, config: Config, *, host_explicit: bool 
         await check_redis(probe)
         keys.closed = bool(await probe.exists(Keys(settings.prefix).api_keys))
         host = choose_host(settings, has_keys=bool(keys), host_explicit=host_explicit)
+        sockets = bind(host, settings.port)
         # No socket time-outs: a pipe watches its own answers, a subscription its echo.
         client = make_redis(settings, socket_timeout=None, health_check_interval=0)
         stack.push_async_callback(client.aclose)
         application = build_application(settings, config, client, keys)
-        await serve_api(application, sockets=bind(host, settings.port))
+        await serve_api(application, sockets=sockets)
 
 
 def build_application(
@@ -93,7 +97,7 @@ def build_application(
         cancel=runs.cancel_soon,
         closing=shutdown.closing,
     )
-    vault = Vault(settings.secret_key, settings.previous_secret_keys)
+    vault = vault_of(settings)
     lookup = Lookup(pipe, patience_s=settings.submit_retry_s)
     api_keys = replace(api_keys, stored=StoredKeys(lookup, keys.api_keys))
     profiles = Profiles(pipe, keys, vault, timeout_s=settings.submit_retry_s)
@@ -120,6 +124,16 @@ def build_application(
         conversation_events_router(gateway, conversations),
     )
     return create_app(gateway, answers, resources, routers)
+
+
+def vault_of(settings: ApiSettings) -> Vault:
+    """What seals and opens for this process; a warning where it has nothing to seal with."""
+    if settings.secret_key is None:
+        logger.warning(
+            "TRUNKLINE_SECRET_KEY is not set: responses and conversations are stored in clear, "
+            "and profiles with secrets are refused"
+        )
+    return Vault(settings.secret_key, settings.previous_secret_keys)
 
 
 class _Connected:

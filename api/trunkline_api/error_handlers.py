@@ -3,6 +3,7 @@
 Paths under /api are OpenHands' first: there `detail` stands beside the envelope.
 """
 
+import logging
 from typing import Any
 
 import orjson
@@ -21,8 +22,11 @@ from trunkline_api.errors import (
     unprocessable,
 )
 from trunkline_shared.errors import RedisUnavailable, Refused
+from trunkline_shared.vault import Unreadable
 
 _API = "/api/"
+
+logger = logging.getLogger(__name__)
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -30,6 +34,7 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(RedisUnavailable, _redis_unavailable)
+    app.add_exception_handler(Unreadable, _unreadable)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(RequestValidationError, _validation)
     # FastAPI raises the exception again after this reply, so that it gets logged.
@@ -62,6 +67,13 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _redis_unavailable(request: Request, error: Exception) -> Response:
     return reply(redis_away(), _path(request))
+
+
+async def _unreadable(request: Request, error: Exception) -> Response:
+    logger.error("what is stored cannot be read: %s", error)
+    message = f"What is stored cannot be read here: {error}."
+    failure = ApiError(500, message, SERVER_ERROR, "server_error", should_retry=False)
+    return reply(failure, _path(request))
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:

@@ -63,7 +63,8 @@ async def check_redis(client: redis.asyncio.Redis) -> None:
 def without_password(url: str) -> str:
     """`url` as it may be shown: without user and password, and without its query."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    scheme = f"{parts.scheme}://" if parts.scheme else ""
+    return f"{scheme}{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _client(
@@ -87,8 +88,8 @@ def _client(
     except (ValueError, TypeError, redis.RedisError) as error:
         # TypeError: redis-py hands an unknown name in the query to a constructor.
         raise ConfigError(
-            f"--redis-url (TRUNKLINE_REDIS_URL): {without_password(url)!r} is not a URL of "
-            f"Redis ({error}); expected redis://host:port/0, rediss://… or unix:///path"
+            f"--redis-url (TRUNKLINE_REDIS_URL): expected redis://host:port/0, rediss://… or "
+            f"unix:///path, got {without_password(url)!r}: {error}"
         ) from error
     return client
 

@@ -48,17 +48,18 @@ class CommonSettings:
         """Values from `options` that are not None, else from the environment, where OpenHands'
         variables count after ours, else the default.
 
-        Raises ConfigError that names the variable or option and what it takes. Fields that are
-        tuples take comma lists, or JSON lists, which must hold something unless the field's
-        metadata says that it may be empty; an empty variable counts as unset.
+        Raises ConfigError that names what was given, the variable or the option, and what it
+        takes. Fields that are tuples take comma lists, or JSON lists, which must hold something
+        unless the field's metadata says that it may be empty; an empty variable counts as unset.
         """
         hints = get_type_hints(cls, include_extras=True)
         openhands = from_openhands(environ)
         values: dict[str, Any] = {}
         for each in fields(cls):
             variable = VARIABLE_PREFIX + each.name.upper()
-            value = options.get(each.name)
+            value, given = options.get(each.name), _option(each.name, variable)
             if value is None:
+                given = variable
                 value = environ.get(variable) or None
             if value is None:
                 value = openhands.get(variable)
@@ -66,17 +67,20 @@ class CommonSettings:
                 value = _parts(value)
             if value is None:
                 continue
-            option = "--" + each.name.replace("_", "-")
             if value == [] and not each.metadata.get("may_be_empty"):
                 # No keys would be an open door, which nobody means who names some.
-                raise ConfigError(f"{option} ({variable}): expected at least one, got none")
+                raise ConfigError(f"{given}: expected at least one, got none")
             try:
                 values[each.name] = TypeAdapter(hints[each.name]).validate_python(value)
             except ValidationError as error:
                 reason = error.errors()[0]["msg"].removeprefix("Value error, ")
                 got = f", got {value!r}" if each.repr else ""  # what has no repr is a secret
-                raise ConfigError(f"{option} ({variable}): {reason}{got}") from None
+                raise ConfigError(f"{given}: {reason}{got}") from None
         return cls(**values)
+
+
+def _option(name: str, variable: str) -> str:
+    return f"--{name.replace('_', '-')} ({variable})"
 
 
 def _parts(given: str | Iterable[str]) -> list[str]:

@@ -10,6 +10,7 @@ from trunkline_api.app import Application
 from trunkline_api.errors import ApiError, from_failure
 from trunkline_shared.errors import RedisUnavailable, Refused
 from trunkline_shared.events import Failed
+from trunkline_shared.vault import Unreadable
 
 ENVELOPE = {"message", "type", "param", "code"}
 BROKEN: dict[str, Exception] = {
@@ -17,6 +18,7 @@ BROKEN: dict[str, Exception] = {
     "failed": from_failure(Failed("upstream_error", "It failed.")),
     "refused": Refused("queue_full", "Full.", 3.0),
     "redis": RedisUnavailable("no answer"),
+    "sealed": Unreadable("TRUNKLINE_SECRET_KEY is not the key"),
     "bug": RuntimeError("with a secret"),
 }
 
@@ -52,6 +54,13 @@ async def ask(method: str, path: str, app: Application | None = None) -> Any:
         ("GET", "/api/things/gone", 404, "profile_not_found", "Profile 'x' not found"),
         ("GET", "/api/things/failed", 502, "upstream_error", "It failed."),
         ("GET", "/api/things/refused", 429, "queue_full", "Full."),
+        (
+            "GET",
+            "/api/things/sealed",
+            500,
+            "server_error",
+            "What is stored cannot be read here: TRUNKLINE_SECRET_KEY is not the key.",
+        ),
         ("GET", "/api/things/bug", 500, "server_error", "Internal Server Error"),
     ],
 )

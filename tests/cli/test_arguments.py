@@ -76,6 +76,18 @@ def test_other_commands_need_a_config(command: str, capsys: pytest.CaptureFixtur
     assert "CONFIG" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("command", "variables"),
+    [(["serve"], True), (["worker"], True), (["check"], False), (["keys"], False)],
+)
+def test_help_speaks_of_variables_only_where_there_are_options(
+    command: list[str], variables: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse([*command, "--help"])
+    assert ("TRUNKLINE_" in capsys.readouterr().out) is variables
+
+
 def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         parse(["--version"])

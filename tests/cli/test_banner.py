@@ -21,9 +21,10 @@ def test_the_key_is_named_only_where_one_is_needed() -> None:
     lacking = Readiness(False, ("A_KEY is not set",))
     shown = banner("http://h:1", {"a": lacking, "b": READY}, None)
     assert "Authorization" not in shown
-    assert shown.splitlines()[:2] == [
+    assert shown.splitlines()[:3] == [
         "Trunkline serves http://h:1/v1",
-        "models: a (A_KEY is not set), b",
+        "models: b",
+        "  a cannot run here: A_KEY is not set",
     ]
     assert '"model": "b"' in shown
 

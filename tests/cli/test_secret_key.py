@@ -1,3 +1,4 @@
+import logging
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,10 @@ from trunkline.secret_key import keep_key, kept_key
 from trunkline_shared.errors import StartError
 
 
-def test_a_key_is_made_once_and_is_nobody_elses_to_read(tmp_path: Path) -> None:
+def test_a_key_is_made_once_and_is_nobody_elses_to_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     data = tmp_path / "state" / "data"
     assert kept_key(data) is None
     key = keep_key(data)
@@ -18,6 +22,9 @@ def test_a_key_is_made_once_and_is_nobody_elses_to_read(tmp_path: Path) -> None:
     assert os.listdir(data) == ["secret.key"]
     assert stat.S_IMODE((data / "secret.key").stat().st_mode) == 0o600
     assert stat.S_IMODE(data.stat().st_mode) == 0o700
+    (told,) = caplog.messages
+    assert str(data / "secret.key") in told
+    assert key not in told
 
 
 def test_all_who_start_at_once_get_the_same_key(tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def test_a_start_that_takes_too_long_leaves_nothing(launch: Launch) -> None:
 def test_a_server_that_cannot_start_says_why(launch: Launch) -> None:
     with launch("pass", extra_env={"TRUNKLINE_SLOTS": "many"}) as program:
         assert program.end() == 1
-    assert "StartError: the server ended (exit code 2): trunkline: --slots" in program.err[-1]
+    assert "the server ended (exit code 2): trunkline: TRUNKLINE_SLOTS" in program.err[-1]
     assert launch.left() == []
 
 

@@ -125,4 +125,5 @@ def test_options_of_the_caller_win() -> None:
 
 def test_a_shown_url_has_no_user_password_or_query() -> None:
     assert without_password("rediss://a:b@h:1/2?password=x") == "rediss://h:1/2"
+    assert without_password("nonsense") == "nonsense"
     assert without_password("unix:///tmp/r.sock?db=1") == "unix:///tmp/r.sock"

@@ -99,7 +99,7 @@ def test_settings_are_resolved_typed_and_named_as_the_callers_options() -> None:
         ({"model": "openai:x", "api_key": "${K}"}, "agent a: K is not set"),
         ({"model": "ollama:x", "settings": {"seed": "${S}"}}, "agent a: S is not set"),
         ({"model": "${M}"}, "agent a: M is not set"),
-        ({"model": "anthropic:x"}, "agent a: provider anthropic needs the agent lane"),
+        ({"model": "anthropic:x"}, "agent a: provider anthropic cannot run in this version"),
     ],
 )
 def test_what_is_missing_is_named(values: dict[str, Any], message: str) -> None:

@@ -114,7 +114,7 @@ def _upstream(
 ) -> Upstream | str:
     name, model_name = split_model(model)
     if name in OTHER_PROVIDERS:
-        return f"provider {name} needs the agent lane, which this version does not have"
+        return f"provider {name} cannot run in this version"
     return _located(_provider(name), model_name, url, key, environ)
 
 
