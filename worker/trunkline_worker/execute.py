@@ -192,14 +192,19 @@ class Execution:
         return self._end(Failed("server_error", "The agent failed unexpectedly."))
 
     def _end(self, failure: Failed) -> Failed:
-        self._emit([failure])
+        try:
+            self._emit([failure])
+        except (TypeError, ValueError):
+            # What was said cannot be stored, for example half of a surrogate pair; its end can.
+            self._remembered = None
+            self._emit([failure])
         return failure
 
     def _emit(self, events: Sequence[RunEvent]) -> None:
         if self._remembered is not None and not self.writer.complete and events:
             self._remembered.add(events)
             if isinstance(events[-1], Finished | Failed):
-                self.writer.keep(self._remembered.result(), self._remembered.turn())
+                self.writer.keep(*self._remembered.kept())
         self.writer.emit(events)
 
     def _cancel(self) -> None:

@@ -92,15 +92,16 @@ class Remembered:
         self._fold.add(self._seq, events)
         self._seq += len(events)
 
-    def result(self) -> bytes:
-        """What `finish` stores, sealed, once the last event was added; empty if nothing."""
-        return self._vault.seal(fold.encode(self._fold.result())) if self._asked.store else b""
-
-    def turn(self) -> bytes:
-        """What `finish` adds to the conversation, sealed, likewise."""
-        if not self._asked.conversation:
-            return b""
-        return self._vault.seal(encode_turn(self._turn(self._fold.result())))
+    def kept(self) -> tuple[bytes, bytes]:
+        """What `finish` stores as the result, and adds to the conversation, once the last event
+        was added; sealed, empty if nothing. Raises TypeError or ValueError for what is no text.
+        """
+        folded, result, turn = self._fold.result(), b"", b""
+        if self._asked.store:
+            result = self._vault.seal(fold.encode(folded))
+        if self._asked.conversation:
+            turn = self._vault.seal(encode_turn(self._turn(folded)))
+        return result, turn
 
     def _turn(self, folded: Folded) -> Turn:
         now_s = time.time()
