@@ -4,6 +4,8 @@ import orjson
 import pytest
 
 from tests.contract.script_bed import HOUR_MS, Bed
+from trunkline_shared import fold
+from trunkline_shared.conversation import decode_turn
 from trunkline_shared.events import Failed, Finished, TextDelta
 from trunkline_shared.run import new_run_id
 from trunkline_worker.execute import Claimed
@@ -219,6 +221,16 @@ async def test_a_stored_run_that_others_end_has_a_result_too(bed: Bed) -> None:
     await bed.finish_for(run_id, "worker_lost")
     result = orjson.loads(await bed.redis.get(bed.keys.result(run_id)))
     assert result["end"][:2] == ["failed", "worker_lost"]
+
+
+async def test_a_run_that_fails_before_its_worker_knew_more_tells_how_it_ended(bed: Bed) -> None:
+    run_id = await submit(bed, record=b"asked")
+    (run,) = await bed.claim()
+    await bed.finish(run, 3, Failed("agent_unavailable", "No."), outcome="failed")
+    result = fold.decode(await bed.redis.get(bed.keys.result(run_id)))
+    assert result.terminal == Failed("agent_unavailable", "No.")
+    (turn,) = map(decode_turn, await turns(bed))
+    assert (turn.run_id, turn.outcome, turn.message) == (run_id, "agent_unavailable", "No.")
 
 
 async def test_whoever_deletes_the_record_gets_no_result(bed: Bed) -> None:
