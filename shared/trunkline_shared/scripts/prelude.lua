@@ -7,6 +7,7 @@
 --   back   Unix ms when it was taken from a dead worker
 --   kept 1: has a record, its result is to be stored
 --   conv qto hooks   its conversation, ms it may be queued once its turn comes, 1: webhooks hear of it
+--   deaf   Unix ms since when nobody listens to `reply`, while it waits for its turn
 -- A conversation is the hash K.conversation..id:
 --   principal created updated model run   whose it is, Unix ms, what was named last, who has the turn
 --   status   how the last turn ended: finished|error|paused
