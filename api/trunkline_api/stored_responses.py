@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 import orjson
 
 from trunkline_api.errors import SERVER_ERROR, ApiError, invalid
+from trunkline_api.hub import UNREADABLE
 from trunkline_api.lookup import Lookup
 from trunkline_api.render.response import About, ResponseStatus, run_id_of
-from trunkline_shared.events import Failed
-from trunkline_shared.fold import Folded, decode, said
+from trunkline_shared.events import Failed, decode_frame
+from trunkline_shared.fold import Fold, Folded, decode, encode, said
 from trunkline_shared.keys import Keys
 from trunkline_shared.transcript import Item
 from trunkline_shared.vault import Unreadable, Vault
@@ -96,6 +97,8 @@ class StoredResponses:
                 return None
             if result is not None:
                 folded = await _aside(len(result), lambda: decode(self._vault.open(result)))
+                if not folded.ended_ms:  # by a script, which knows no more than how it ended
+                    folded = await self._with_output(run_id, folded)
                 return Stored(run_id, record, folded)
         except (Unreadable, ValueError) as error:
             logger.error("response %s cannot be read: %s", response, error)
@@ -104,6 +107,27 @@ class StoredResponses:
         if state in _UNFINISHED:
             return Stored(run_id, record, None, _UNFINISHED[state])
         return Stored(run_id, record, Folded(terminal=_LOST))
+
+    async def _with_output(self, run_id: str, bare: Folded) -> Folded:
+        """What a run said whose worker could not store it; from its log, while that lives."""
+        (entries,) = await self._lookup.ask(("XRANGE", self._keys.log(run_id), "-", "+"))
+        frames = [fields[1] for _, fields in entries]
+        whole, sealed = await _aside(sum(map(len, frames)), lambda: self._folded(frames))
+        if whole.terminal is None:
+            return bare
+        await self._lookup.ask(("SET", self._keys.result(run_id), sealed, "XX", "KEEPTTL"))
+        return whole
+
+    def _folded(self, frames: Sequence[bytes]) -> tuple[Folded, bytes]:
+        """What they say, and that sealed; nothing, if another version wrote them."""
+        fold = Fold()
+        try:
+            for frame in frames:
+                fold.add(*decode_frame(frame))
+            folded = fold.result()
+        except UNREADABLE:
+            folded = Folded()
+        return folded, self._vault.seal(encode(folded))
 
     async def delete(self, response: str, principal: str) -> bool:
         """Whether there was such a response of this principal."""
