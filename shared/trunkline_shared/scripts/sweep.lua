@@ -96,7 +96,7 @@ end
 -- without a listener proves that only when it has none a while later too.
 local function end_unheard()
   local heard = {}
-  for _, id in ipairs(redis.call('ZRANGE', K.waits, 0, C.look - 1)) do
+  for _, id in ipairs(redis.call('ZRANDMEMBER', K.waits, C.look)) do
     local s, key = state(id), K.run .. id
     local reply = s and s.reply or ''
     if reply ~= '' and heard[reply] == nil then
