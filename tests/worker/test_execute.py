@@ -165,6 +165,16 @@ def test_a_claim_is_read_as_the_script_writes_it() -> None:
     assert Claimed.parse(row).remaining_s is None
 
 
+async def test_a_backend_that_cannot_be_made_fails_its_run_alone() -> None:
+    class Broken(ScriptedBackend):
+        def get(self, request: RunRequest) -> ScriptedBackend:
+            raise AttributeError("a bug")
+
+    run, writer = execution()
+    await run.run(Broken())
+    assert code_of(writer) == "server_error"
+
+
 @pytest.mark.parametrize("said", [TextDelta("\ud83d"), ToolArgsDelta(0, "of no call")])
 async def test_what_cannot_be_stored_fails_its_run_alone(said: RunEvent) -> None:
     job = encode_job(RunRequest(new_run_id(), "agent", store=True, conversation="c"))

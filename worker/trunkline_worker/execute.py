@@ -148,6 +148,8 @@ class Execution:
             default_s = backends.timeout_s(request.agent)
         except Unavailable as error:
             return self._end(Failed("agent_unavailable", str(error)))
+        except Exception as error:  # noqa: BLE001  # of a profile, which may be anything
+            return self._bug(error)
         remaining_s = self.claimed.remaining_s
         timer = asyncio.timeout(default_s if remaining_s is None else remaining_s)
         try:
