@@ -1,6 +1,7 @@
 import pytest
 
 from trunkline_api.settings import ApiSettings
+from trunkline_shared.errors import ConfigError
 from trunkline_shared.openhands_settings import is_openhands_key
 from trunkline_shared.settings import CommonSettings
 
@@ -42,6 +43,20 @@ def test_the_secret_key_is_ours_or_theirs_or_the_first_session_key(
 )
 def test_previous_secret_keys_may_be_said_in_several_ways(environ: dict[str, str]) -> None:
     assert CommonSettings.from_environ(environ).previous_secret_keys == ("one", "two")
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"OH_SESSION_API_KEYS": "[null]"},
+        {"OH_SESSION_API_KEYS_0": "one,two"},
+        {"SESSION_API_KEY": "one,two"},
+        {"OH_PREVIOUS_SECRET_KEYS": '["one,two"]'},
+    ],
+)
+def test_keys_that_would_become_others_are_refused(environ: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=r"^OH_[A-Z_]+: [a-z ]+$"):
+        ApiSettings.from_environ(environ)
 
 
 def test_keys_never_show_in_what_settings_print() -> None:
