@@ -54,11 +54,11 @@ class FakePipe:
 class FakeStore:
     """`stored` reads what `submit` and `finish` put here."""
 
-    def __init__(self, secret_key: str | None = "secret") -> None:
+    def __init__(self, secret_key: str | None = "secret", *, max_bytes: int = 1024 * 1024) -> None:
         self.pipe = FakePipe()
         self.vault = Vault(secret_key)
         lookup = Lookup(self.pipe, patience_s=0.05)  # type: ignore[arg-type]
-        self.stored = StoredResponses(lookup, KEYS, self.vault)
+        self.stored = StoredResponses(lookup, KEYS, self.vault, max_bytes=max_bytes)
 
     def submit(self, run_id: str, record: bytes, state: bytes | None = b"queued") -> None:
         self.pipe.values[KEYS.record(run_id)] = record

@@ -180,6 +180,16 @@ async def test_a_chain_with_a_gap_is_refused_with_its_name() -> None:
         await store.stored.history(second, "bob")
 
 
+async def test_a_chain_is_not_longer_than_a_request_may_be() -> None:
+    store = FakeStore(max_bytes=4000)
+    first = f"resp_{await store.respond(record('x' * 1500), *ANSWER)}"
+    assert len(await store.stored.history(first, "ana")) == 2
+    second = f"resp_{await store.respond(record('x' * 1500, previous=first), *ANSWER)}"
+    with pytest.raises(ApiError, match="4000 bytes") as caught:
+        await store.stored.history(second, "ana")
+    assert (caught.value.status, caught.value.code) == (400, "context_length_exceeded")
+
+
 async def test_a_response_that_has_not_ended_cannot_be_followed() -> None:
     store = FakeStore()
     with pytest.raises(ApiError, match="has not ended") as caught:
