@@ -109,6 +109,8 @@ class Answer:
         if not exchange.conversation and self._targets.converses(_model_in(body)):
             exchange.conversation = new_conversation()
         question = self._parse(body)
+        if not exchange.conversation and self._targets.converses(question.model):
+            exchange.conversation = new_conversation()  # of a name that JSON may spell otherwise
         target = await self._targets.find(question.model, principal)
         run, record = await question.ask(self._plain_run(target, principal, exchange), principal)
         admission = Admission(target.agent, principal.max_concurrent, record)

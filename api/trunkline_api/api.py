@@ -106,7 +106,7 @@ def build_application(
     births = Births(lookup, keys.born)
     gateway = Gateway(settings, config, api_keys, hub, runs, targets, births, shutdown)
     follow = Follow(runs, hub, pipe, keys, reply=reply, shutdown=shutdown)
-    stored = StoredResponses(lookup, keys, vault)
+    stored = StoredResponses(lookup, keys, vault, max_bytes=settings.max_body_bytes)
     answers = {
         CHAT_PATH: Answer(gateway, follow, targets, chat_question),
         RESPONSES_PATH: Answer(gateway, follow, targets, responses_question(stored)),

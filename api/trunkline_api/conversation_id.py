@@ -21,10 +21,10 @@ def named_conversation(headers: Iterable[tuple[bytes, bytes]]) -> str:
 
     Raises ApiError 400 for what is no UUID, and for two that differ.
     """
-    given = {name: value.decode("latin-1").strip() for name, value in headers if name in HEADERS}
-    ids = {_canonical(HEADERS[name], text) for name, text in given.items() if text}
+    given = [(name, value.strip()) for name, value in headers if name in HEADERS]
+    ids = {_canonical(HEADERS[name], value.decode("latin-1")) for name, value in given if value}
     if len(ids) > 1:
-        raise invalid("X-Conversation-ID", "The two conversation headers differ: send one.")
+        raise invalid("X-Conversation-ID", "The conversation headers differ: send one.")
     return next(iter(ids), "")
 
 

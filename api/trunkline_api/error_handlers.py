@@ -44,9 +44,13 @@ def install_error_handlers(app: FastAPI) -> None:
 def reply(error: ApiError, path: str = "") -> Response:
     """The error as a response object, to a request of `path`."""
     body: dict[str, Any] = error_body(error)
-    if path.startswith(_API):
+    if _is_api(path):
         body = {"detail": error.message if error.detail is None else error.detail, **body}
     return Response(orjson.dumps(body), error.status, error.headers, "application/json")
+
+
+def _is_api(path: str) -> bool:
+    return f"{path}/".startswith(_API)
 
 
 def _path(request: Request) -> str:
@@ -100,7 +104,7 @@ async def _http_exception(request: Request, error: Exception) -> Response:
 
 async def _validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    if _path(request).startswith(_API):
+    if _is_api(_path(request)):
         return reply(unprocessable(error.errors()), _path(request))
     mistake = error.errors()[0]
     param = str(mistake["loc"][-1])

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 import orjson
 
 from trunkline_api.errors import SERVER_ERROR, ApiError, invalid
+from trunkline_api.hub import UNREADABLE
 from trunkline_api.lookup import Lookup
 from trunkline_api.render.response import About, ResponseStatus, run_id_of
-from trunkline_shared.events import Failed
-from trunkline_shared.fold import Folded, decode, said
+from trunkline_shared.events import Failed, decode_frame
+from trunkline_shared.fold import Fold, Folded, decode, encode, said
 from trunkline_shared.keys import Keys
 from trunkline_shared.transcript import Item
 from trunkline_shared.vault import Unreadable, Vault
@@ -48,13 +49,14 @@ class Record:
 @dataclass(frozen=True, slots=True)
 class Stored:
     """One response. Without a `folded` result its run has not ended, and `status` says how far
-    it got; with one the result tells.
+    it got; with one the result tells. `size` is what it takes in Redis, in bytes.
     """
 
     run_id: str
     record: Record
     folded: Folded | None
     status: ResponseStatus = "completed"
+    size: int = 0
 
     @property
     def about(self) -> About:
@@ -67,10 +69,11 @@ class StoredResponses:
     Methods raise ApiError: 503 while Redis is away.
     """
 
-    def __init__(self, lookup: Lookup, keys: Keys, vault: Vault) -> None:
+    def __init__(self, lookup: Lookup, keys: Keys, vault: Vault, *, max_bytes: int) -> None:
         self._lookup = lookup
         self._keys = keys
         self._vault = vault
+        self._max_bytes = max_bytes  # of all that one response can follow
 
     async def seal(self, record: Record) -> bytes:
         """The record as `submit` stores it."""
@@ -96,7 +99,9 @@ class StoredResponses:
                 return None
             if result is not None:
                 folded = await _aside(len(result), lambda: decode(self._vault.open(result)))
-                return Stored(run_id, record, folded)
+                if not folded.ended_ms:  # by a script, which knows no more than how it ended
+                    folded = await self._with_output(run_id, folded)
+                return Stored(run_id, record, folded, size=len(sealed) + len(result))
         except (Unreadable, ValueError) as error:
             logger.error("response %s cannot be read: %s", response, error)
             message = f"The response '{response}' is stored, but cannot be read."
@@ -104,6 +109,27 @@ class StoredResponses:
         if state in _UNFINISHED:
             return Stored(run_id, record, None, _UNFINISHED[state])
         return Stored(run_id, record, Folded(terminal=_LOST))
+
+    async def _with_output(self, run_id: str, bare: Folded) -> Folded:
+        """What a run said whose worker could not store it; from its log, while that lives."""
+        (entries,) = await self._lookup.ask(("XRANGE", self._keys.log(run_id), "-", "+"))
+        frames = [fields[1] for _, fields in entries]
+        whole, sealed = await _aside(sum(map(len, frames)), lambda: self._folded(frames))
+        if whole.terminal is None:
+            return bare
+        await self._lookup.ask(("SET", self._keys.result(run_id), sealed, "XX", "KEEPTTL"))
+        return whole
+
+    def _folded(self, frames: Sequence[bytes]) -> tuple[Folded, bytes]:
+        """What they say, and that sealed; nothing, if another version wrote them."""
+        fold = Fold()
+        try:
+            for frame in frames:
+                fold.add(*decode_frame(frame))
+            folded = fold.result()
+        except UNREADABLE:
+            folded = Folded()
+        return folded, self._vault.seal(encode(folded))
 
     async def delete(self, response: str, principal: str) -> bool:
         """Whether there was such a response of this principal."""
@@ -117,8 +143,10 @@ class StoredResponses:
     async def history(self, response: str, principal: str) -> list[Item]:
         """All that was asked and said up to the end of a response, from its first ancestor on.
 
-        Raises ApiError 400 when one of them does not exist (any more), or has not ended.
+        Raises ApiError 400 when one of them does not exist (any more), or has not ended, and when
+        they are larger than one request may be.
         """
+        size = 0
         turns: list[Sequence[Item]] = []
         following: str | None = response
         while following is not None:
@@ -132,6 +160,9 @@ class StoredResponses:
                     "GET it until its status says so, then ask again.",
                     "previous_response_not_ended",
                 )
+            size += stored.size
+            if size > self._max_bytes:
+                raise _too_long(self._max_bytes)
             turns += (said(stored.folded), stored.record.input)
             following = stored.record.previous
         return [item for turn in reversed(turns) for item in turn]
@@ -160,6 +191,12 @@ def response_not_found(response: str) -> ApiError:
         code="response_not_found",
         param="response_id",
     )
+
+
+def _too_long(max_bytes: int) -> ApiError:
+    message = f"What the response follows takes more than {max_bytes} bytes. "
+    message += "Begin anew with an 'input' that says what matters of it."
+    return invalid("previous_response_id", message, "context_length_exceeded")
 
 
 def _not_found(missing: str, asked: str) -> ApiError:

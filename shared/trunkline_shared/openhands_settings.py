@@ -67,12 +67,13 @@ def _many(environ: Mapping[str, str], name: str) -> list[str]:
 
 
 def listed(text: str) -> list[str]:
-    """The members of a JSON list, or of a comma list."""
+    """The members of a JSON list of strings, or of a comma list; other JSON is one member."""
     try:
         values = orjson.loads(text)
     except orjson.JSONDecodeError:
         return text.split(",")
-    return [str(value) for value in values] if isinstance(values, list) else [text]
+    is_list = isinstance(values, list) and all(isinstance(value, str) for value in values)
+    return values if is_list else [text]
 
 
 def _filled(values: "Iterator[str] | list[str]") -> Iterator[str]:

@@ -16,7 +16,10 @@ KEYS = Keys("test")
 
 
 class FakePipe:
-    """Knows GET, HGET and DEL. `silent` never answers, `broken` fails at once."""
+    """Knows GET, HGET, DEL, XRANGE and SET of what is there.
+
+    `silent` never answers, `broken` fails at once.
+    """
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
@@ -38,6 +41,12 @@ class FakePipe:
             return self.values.get(keys[0])
         if name == "HGET":
             return self.values.get(keys[0], {}).get(keys[1])
+        if name == "XRANGE":
+            return self.values.get(keys[0], [])
+        if name == "SET":
+            assert keys[2:] == ("XX", "KEEPTTL")
+            self.values |= {keys[0]: keys[1]} if keys[0] in self.values else {}
+            return None
         assert name == "DEL"
         return sum(self.values.pop(key, None) is not None for key in keys)
 
@@ -45,11 +54,11 @@ class FakePipe:
 class FakeStore:
     """`stored` reads what `submit` and `finish` put here."""
 
-    def __init__(self, secret_key: str | None = "secret") -> None:
+    def __init__(self, secret_key: str | None = "secret", *, max_bytes: int = 1024 * 1024) -> None:
         self.pipe = FakePipe()
         self.vault = Vault(secret_key)
         lookup = Lookup(self.pipe, patience_s=0.05)  # type: ignore[arg-type]
-        self.stored = StoredResponses(lookup, KEYS, self.vault)
+        self.stored = StoredResponses(lookup, KEYS, self.vault, max_bytes=max_bytes)
 
     def submit(self, run_id: str, record: bytes, state: bytes | None = b"queued") -> None:
         self.pipe.values[KEYS.record(run_id)] = record

@@ -30,3 +30,5 @@ def test_both_headers_must_agree() -> None:
     assert named_conversation(both) == ID
     with pytest.raises(ApiError, match="differ"):
         named_conversation([(OURS, ID.encode()), (THEIRS, new_conversation().encode())])
+    with pytest.raises(ApiError, match="differ"):
+        named_conversation([(OURS, ID.encode()), (OURS, new_conversation().encode())])

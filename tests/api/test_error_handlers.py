@@ -49,6 +49,7 @@ async def ask(method: str, path: str, app: Application | None = None) -> Any:
 @pytest.mark.parametrize(
     ("method", "path", "status", "code", "detail"),
     [
+        ("GET", "/api", 404, "unknown_url", "Not Found"),
         ("GET", "/api/nothing", 404, "unknown_url", "Not Found"),
         ("PATCH", "/api/things/x", 405, "method_not_supported", "Method Not Allowed"),
         ("GET", "/api/things/gone", 404, "profile_not_found", "Profile 'x' not found"),

@@ -6,7 +6,15 @@ import pytest
 from tests.api.fake_store import KEYS, FakeStore
 from trunkline_api.errors import ApiError
 from trunkline_api.stored_responses import Record
-from trunkline_shared.events import Failed, Finished, RunEvent, TextDelta
+from trunkline_shared.events import (
+    Attempt,
+    Created,
+    Failed,
+    Finished,
+    RunEvent,
+    TextDelta,
+    encode_frame,
+)
 from trunkline_shared.run import new_run_id
 from trunkline_shared.transcript import Item
 
@@ -98,6 +106,23 @@ async def test_a_result_that_a_script_wrote_in_clear_is_read() -> None:
     assert found.folded.terminal == Failed("worker_lost", "It died.")
 
 
+async def test_of_a_run_that_others_ended_the_output_is_read_from_its_log_and_kept() -> None:
+    store = FakeStore()
+    run_id = await store.respond(record())
+    lost = Failed("worker_lost", "It died.")
+    said: list[list[RunEvent]] = [[Created(1)], [Attempt(1)], [TextDelta("half")], [lost]]
+    store.pipe.values[KEYS.result(run_id)] = b'{"v":1,"end":["failed","worker_lost","It died."]}'
+    store.pipe.values[KEYS.log(run_id)] = [
+        (b"1-1", [b"f", encode_frame(first, events)]) for first, events in enumerate(said, 1)
+    ]
+    for _ in range(2):
+        found = await store.stored.find(f"resp_{run_id}", "ana")
+        assert found is not None and found.folded is not None
+        assert (found.folded.text, found.folded.terminal) == ("half", lost)
+        store.pipe.values.pop(KEYS.log(run_id), None)
+    assert store.vault.is_token(store.pipe.values[KEYS.result(run_id)])
+
+
 @pytest.mark.parametrize("damage", ["record", "result", "version", "key"])
 async def test_what_cannot_be_read_is_an_error_of_the_server(damage: str) -> None:
     store = FakeStore()
@@ -153,6 +178,16 @@ async def test_a_chain_with_a_gap_is_refused_with_its_name() -> None:
         assert error.param == "previous_response_id"
     with pytest.raises(ApiError, match="not found"):
         await store.stored.history(second, "bob")
+
+
+async def test_a_chain_is_not_longer_than_a_request_may_be() -> None:
+    store = FakeStore(max_bytes=4000)
+    first = f"resp_{await store.respond(record('x' * 1500), *ANSWER)}"
+    assert len(await store.stored.history(first, "ana")) == 2
+    second = f"resp_{await store.respond(record('x' * 1500, previous=first), *ANSWER)}"
+    with pytest.raises(ApiError, match="4000 bytes") as caught:
+        await store.stored.history(second, "ana")
+    assert (caught.value.status, caught.value.code) == (400, "context_length_exceeded")
 
 
 async def test_a_response_that_has_not_ended_cannot_be_followed() -> None:

@@ -4,6 +4,8 @@ import orjson
 import pytest
 
 from tests.contract.script_bed import HOUR_MS, Bed
+from trunkline_shared import fold
+from trunkline_shared.conversation import decode_turn
 from trunkline_shared.events import Failed, Finished, TextDelta
 from trunkline_shared.run import new_run_id
 from trunkline_worker.execute import Claimed
@@ -221,6 +223,16 @@ async def test_a_stored_run_that_others_end_has_a_result_too(bed: Bed) -> None:
     assert result["end"][:2] == ["failed", "worker_lost"]
 
 
+async def test_a_run_that_fails_before_its_worker_knew_more_tells_how_it_ended(bed: Bed) -> None:
+    run_id = await submit(bed, record=b"asked")
+    (run,) = await bed.claim()
+    await bed.finish(run, 3, Failed("agent_unavailable", "No."), outcome="failed")
+    result = fold.decode(await bed.redis.get(bed.keys.result(run_id)))
+    assert result.terminal == Failed("agent_unavailable", "No.")
+    (turn,) = map(decode_turn, await turns(bed))
+    assert (turn.run_id, turn.outcome, turn.message) == (run_id, "agent_unavailable", "No.")
+
+
 async def test_whoever_deletes_the_record_gets_no_result(bed: Bed) -> None:
     run_id = await bed.submit(record=b"asked")
     (run,) = await bed.claim()
@@ -233,3 +245,40 @@ async def test_a_plain_run_stores_nothing(bed: Bed) -> None:
     run_id = await bed.submit()
     await bed.finish_for(run_id)
     assert not await bed.redis.exists(bed.keys.result(run_id))
+
+
+async def tidy(bed: Bed) -> None:
+    await bed.redis.delete("contract:sweep:tidy")
+    await bed.sweep()
+
+
+async def test_a_run_that_waits_for_an_api_process_that_is_gone_gives_up_its_turn(bed: Bed) -> None:
+    await submit(bed)
+    left, kept = await submit(bed, reply="nobody"), await submit(bed)
+    await tidy(bed)
+    assert await waiting(bed) == [left, kept]
+    await bed.set_state(left, deaf=int((await bed.state(left))["deaf"]) - 10_000)
+    await tidy(bed)
+    assert await waiting(bed) == [kept]
+    failed = (await bed.events(left))[-1]
+    assert isinstance(failed, Failed) and failed.code == "cancelled"
+    assert await bed.traces(left) == []
+
+
+async def test_a_run_whose_api_process_listens_again_goes_on_waiting(bed: Bed) -> None:
+    await submit(bed)
+    waits = await submit(bed, reply="somebody")
+    await tidy(bed)
+    await bed.set_state(waits, deaf=1)
+    async with bed.redis.pubsub() as listener:
+        await listener.subscribe("somebody")
+        await listener.get_message(timeout=5)
+        await tidy(bed)
+    assert await waiting(bed) == [waits] and "deaf" not in await bed.state(waits)
+
+
+async def test_a_new_run_does_not_wait_behind_those_that_vanished(bed: Bed) -> None:
+    lost = [await submit(bed) for _ in range(2)]
+    await bed.redis.delete(*map(bed.keys.run, lost), *map(bed.keys.log, lost))
+    run_id = await submit(bed)
+    assert (await conversation(bed))["run"] == run_id and await waiting(bed) == []

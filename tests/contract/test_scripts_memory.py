@@ -105,3 +105,36 @@ async def test_runs_are_claimed_and_handed_back(bed: Bed) -> None:
     await fill(bed)
     assert [run.run_id for run in await bed.claim()] == [run_id]
     assert await bed.hand_back("w", run_id) == [run_id]
+
+
+async def test_a_turn_of_a_stored_run_ends_and_the_next_is_called(bed: Bed) -> None:
+    first, second, third = [
+        await bed.submit(conversation="c", record=b"asked", hooks=True) for _ in range(3)
+    ]
+    (run,) = await bed.claim()
+    await fill(bed)
+    assert await bed.cancel(third) == "cancelled"
+    assert await bed.finish(run, 3, Finished("stop"), result=b"{}", turn=b"{}") == "ok"
+    assert await bed.redis.get(bed.keys.result(first)) == b"{}"
+    assert await bed.redis.lrange(bed.keys.turns("c"), 0, -1) == [b"{}"]
+    assert await bed.queued() == [second]
+    assert await bed.call("cancel", "c", "Gone.", "delete", "someone") == [b"ok"]
+    assert await bed.traces(second) == [] and await bed.traces(third) == []
+    assert not await bed.redis.exists(bed.keys.conversation("c"), bed.keys.turns("c"))
+
+
+async def test_a_refused_run_leaves_no_conversation_behind(bed: Bed) -> None:
+    run_id = new_run_id()
+    await fill(bed)
+    with pytest.raises(ResponseError):
+        await bed.submit(run_id, conversation="c", record=b"asked")
+    assert not await bed.redis.exists(bed.keys.conversation("c"), bed.keys.record(run_id))
+
+
+async def test_waiting_runs_end_on_time(bed: Bed) -> None:
+    await bed.submit(conversation="c")
+    late = await bed.submit(conversation="c", wait_ms=0)
+    await fill(bed)
+    await bed.redis.delete("contract:sweep:last")
+    assert (await bed.call("sweep"))[1] == 1
+    assert isinstance((await bed.events(late))[-1], Failed)

@@ -139,3 +139,13 @@ async def test_a_run_crosses_redis_without_its_key_in_clear(
     redis.close()
     assert any("openhands_demo" in command for command in seen)
     assert API_KEY not in str(seen)
+
+
+async def test_a_profile_is_a_conversation_however_json_spells_its_name(
+    upstream: FakeUpstream, redis_url: str
+) -> None:
+    async with profile_stage(redis_url) as http:
+        await save(http, "demo", model="openai/words-1", base_url=upstream.base_url)
+        body = b'{"model":"\\u006fpenhands_demo","messages":[{"role":"user","content":"hi"}]}'
+        reply = await http.post("/v1/chat/completions", content=body)
+    assert reply.status_code == 200 and reply.headers["x-conversation-id"]

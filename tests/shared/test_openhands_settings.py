@@ -52,6 +52,11 @@ def test_a_key_may_have_a_comma() -> None:
     assert settings.previous_secret_keys == ("one, two",)
 
 
+def test_json_that_is_no_list_of_strings_never_becomes_a_key_that_can_be_guessed() -> None:
+    for given in ("[null]", "[1, 2]", "null"):
+        assert ApiSettings.from_environ({"OH_SESSION_API_KEYS": given}).session_api_key == (given,)
+
+
 def test_keys_never_show_in_what_settings_print() -> None:
     environ = {"SESSION_API_KEY": "planted", "OH_PREVIOUS_SECRET_KEYS": "planted"}
     assert "planted" not in repr(ApiSettings.from_environ(environ))

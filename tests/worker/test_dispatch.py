@@ -78,7 +78,7 @@ async def test_a_cancel_ends_its_run_with_what_was_said() -> None:
     backend, _ = held([TextDelta("so far")])
     async with DispatchBench(backend) as bench:
         run_id = await bench.bed.submit()
-        await until(lambda: bench.running)
+        await until(lambda: backend.requests)
         await bench.renew(cancels=(run_id, "unknown"))
         assert await bench.outcome(run_id) == "cancelled"
         assert backend.closed.is_set()

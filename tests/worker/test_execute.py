@@ -5,7 +5,8 @@ import pytest
 
 from tests.patience import PATIENCE_S
 from tests.worker.fake_run import ScriptedBackend, claimed, code_of, execution
-from trunkline_shared.events import Failed, Finished, TextDelta
+from trunkline_shared.events import Failed, Finished, RunEvent, TextDelta, ToolArgsDelta
+from trunkline_shared.run import RunRequest, encode_job, new_run_id
 from trunkline_worker.execute import Claimed
 
 TEXT = [TextDelta("a")]
@@ -162,3 +163,21 @@ def test_a_claim_is_read_as_the_script_writes_it() -> None:
     assert run == Claimed("r", 17, 5, 2, 1.5, "back", True, False, 3, b"{}")
     row[3] = b"-1"
     assert Claimed.parse(row).remaining_s is None
+
+
+async def test_a_backend_that_cannot_be_made_fails_its_run_alone() -> None:
+    class Broken(ScriptedBackend):
+        def get(self, request: RunRequest) -> ScriptedBackend:
+            raise AttributeError("a bug")
+
+    run, writer = execution()
+    await run.run(Broken())
+    assert code_of(writer) == "server_error"
+
+
+@pytest.mark.parametrize("said", [TextDelta("\ud83d"), ToolArgsDelta(0, "of no call")])
+async def test_what_cannot_be_stored_fails_its_run_alone(said: RunEvent) -> None:
+    job = encode_job(RunRequest(new_run_id(), "agent", store=True, conversation="c"))
+    run, writer = execution(claimed(job=job))
+    assert await run.run(ScriptedBackend([said, Finished("stop")])) == "ok"
+    assert code_of(writer) == "server_error" and writer.kept is None

@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from trunkline_shared.events import (
 from trunkline_shared.keys import Keys
 from trunkline_shared.run import RunRequest, encode_job, new_run_id
 from trunkline_shared.vault import Vault
+from trunkline_worker.memory import LARGE
 
 VAULT = Vault("secret")
 END: list[RunEvent] = [TextDelta("Yo"), Finished("stop", Usage(2, 1, cost=0.5), "llm-1")]
@@ -121,6 +123,27 @@ async def test_a_conversation_sealed_with_another_key_fails_its_run_and_says_why
     assert code_of(writer) == "agent_unavailable"
     failed = writer.events[-1]
     assert isinstance(failed, Failed) and "TRUNKLINE_SECRET_KEY" in failed.message
+
+
+class WatchedVault(Vault):
+    """Notes whether it opens things on the thread of the loop."""
+
+    on_loop = True
+
+    def open(self, sealed: bytes) -> bytes:
+        self.on_loop = threading.current_thread() is threading.main_thread()
+        return super().open(sealed)
+
+
+@pytest.mark.parametrize(("length", "on_loop"), [(10, True), (LARGE, False)])
+async def test_a_long_conversation_is_opened_beside_the_loop(length: int, on_loop: bool) -> None:
+    vault = WatchedVault("secret")
+    before = Turn("r0", items=[says("user", "x" * length)], said=[says("assistant", "Yo")])
+    asked = job(says("user", "More"), conversation="c")
+    run, _ = execution(claimed(job=asked), pipe_with(before, vault=vault), vault)
+    backend = ScriptedBackend(END)
+    await run.run(backend)
+    assert len(backend.requests[0].transcript) == 3 and vault.on_loop is on_loop
 
 
 async def test_instructions_stand_before_the_history_and_are_no_part_of_the_turn() -> None:

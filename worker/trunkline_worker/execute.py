@@ -145,9 +145,19 @@ class Execution:
     async def _execute(self, request: RunRequest, backends: BackendsByAgent) -> Terminal:
         try:
             backend = backends.get(request)
-            default_s = backends.timeout_s(request.agent)
+            return await self._in_time(backend, request, backends.timeout_s(request.agent))
         except Unavailable as error:
             return self._end(Failed("agent_unavailable", str(error)))
+        except Unreadable as error:
+            return self._end(Failed("agent_unavailable", f"The conversation is sealed: {error}."))
+        except RunBufferFull:
+            # No use to wait behind what Redis does not take.
+            self.writer.give_up()
+            return Failed("redis_unavailable", "The answer could not be handed on in time.")
+        except Exception as error:  # noqa: BLE001  # a backend's bug must end its run, visibly
+            return self._bug(error)
+
+    async def _in_time(self, backend: Backend, request: RunRequest, default_s: float) -> Terminal:
         remaining_s = self.claimed.remaining_s
         timer = asyncio.timeout(default_s if remaining_s is None else remaining_s)
         try:
@@ -161,14 +171,6 @@ class Execution:
                 return self._end(
                     Failed("run_timeout", "The run did not end within its time limit.")
                 )
-            return self._bug(error)
-        except Unreadable as error:
-            return self._end(Failed("agent_unavailable", f"The conversation is sealed: {error}."))
-        except RunBufferFull:
-            # No use to wait behind what Redis does not take.
-            self.writer.give_up()
-            return Failed("redis_unavailable", "The answer could not be handed on in time.")
-        except Exception as error:  # noqa: BLE001  # a backend's bug must end its run, visibly
             return self._bug(error)
 
     async def _relay(self, backend: Backend, request: RunRequest) -> Terminal:
@@ -192,14 +194,19 @@ class Execution:
         return self._end(Failed("server_error", "The agent failed unexpectedly."))
 
     def _end(self, failure: Failed) -> Failed:
-        self._emit([failure])
+        try:
+            self._emit([failure])
+        except (TypeError, ValueError):
+            # What was said cannot be stored, for example half of a surrogate pair; its end can.
+            self._remembered = None
+            self._emit([failure])
         return failure
 
     def _emit(self, events: Sequence[RunEvent]) -> None:
         if self._remembered is not None and not self.writer.complete and events:
             self._remembered.add(events)
             if isinstance(events[-1], Finished | Failed):
-                self.writer.keep(self._remembered.result(), self._remembered.turn())
+                self.writer.keep(*self._remembered.kept())
         self.writer.emit(events)
 
     def _cancel(self) -> None:

@@ -1,5 +1,6 @@
 """What outlives a run: its result, where that is stored, and its turn in a conversation."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,6 +17,8 @@ from trunkline_shared.profile import open_llm
 from trunkline_shared.run import RunRequest, created_ms
 from trunkline_shared.transcript import Item
 from trunkline_shared.vault import Vault
+
+LARGE = 64 * 1024  # bytes of a conversation that are opened beside the loop
 
 
 class Begun(Protocol):
@@ -52,9 +55,16 @@ class Memory:
         before: list[Item] = []
         if request.conversation:
             stored = await self._read("LRANGE", self._keys.turns(request.conversation), 0, -1)
-            before = history([decode_turn(self._vault.open(turn)) for turn in stored])
+            # Ten thousand turns take half a second, and others' streams are on the loop.
+            if sum(map(len, stored)) > LARGE:
+                before = await asyncio.to_thread(self._history, stored)
+            else:
+                before = self._history(stored)
         llm = open_llm(request.profile, self._vault).model if request.profile else ""
         return Remembered(run, request, before, folded, self._vault, llm=llm)
+
+    def _history(self, stored: Sequence[bytes]) -> list[Item]:
+        return history([decode_turn(self._vault.open(turn)) for turn in stored])
 
     async def _read(self, *command: Any) -> Any:
         while True:
@@ -92,15 +102,16 @@ class Remembered:
         self._fold.add(self._seq, events)
         self._seq += len(events)
 
-    def result(self) -> bytes:
-        """What `finish` stores, sealed, once the last event was added; empty if nothing."""
-        return self._vault.seal(fold.encode(self._fold.result())) if self._asked.store else b""
-
-    def turn(self) -> bytes:
-        """What `finish` adds to the conversation, sealed, likewise."""
-        if not self._asked.conversation:
-            return b""
-        return self._vault.seal(encode_turn(self._turn(self._fold.result())))
+    def kept(self) -> tuple[bytes, bytes]:
+        """What `finish` stores as the result, and adds to the conversation, once the last event
+        was added; sealed, empty if nothing. Raises TypeError or ValueError for what is no text.
+        """
+        folded, result, turn = self._fold.result(), b"", b""
+        if self._asked.store:
+            result = self._vault.seal(fold.encode(folded))
+        if self._asked.conversation:
+            turn = self._vault.seal(encode_turn(self._turn(folded)))
+        return result, turn
 
     def _turn(self, folded: Folded) -> Turn:
         now_s = time.time()

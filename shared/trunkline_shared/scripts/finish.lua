@@ -1,7 +1,7 @@
 -- The only way out of a run. By its owner: appends the last frame, which holds the terminal event.
 -- By anyone else (stream_id ''): `frame` is the terminal event alone, and the epoch rises first.
--- ARGV: id stream_id frame outcome, and from an owner: result('' for one that is not stored)
---       turn('' for a run without conversation)
+-- ARGV: id stream_id frame outcome, and from an owner: result turn ('' where it has none: what a
+--       stored run or a conversation is to know of a failure is then made of the event)
 -- Returns 'ok' · 'done' it was over already · 'gone' the state is · or, from an owner, what
 -- `append_frame` answered when the frame could not be added.
 local id, stream_id, frame, outcome = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -19,7 +19,16 @@ else
   elseif answer ~= 'known' and answer ~= 'gone' then
     return answer
   end
-  if ARGV[5] ~= '' then store_result(id, s, ARGV[5]) end
-  settle(id, s, outcome, ARGV[6] ~= '' and ARGV[6], now_ms())
+  local now, result, turn = now_ms(), ARGV[5], ARGV[6]
+  if s.kept and result == '' or s.conv and turn == '' then
+    local events = cjson.decode(frame)
+    if events[#events][1] == 'failed' then
+      local event = cjson.encode(events[#events])
+      if result == '' then result = bare_result(event) end
+      if turn == '' then turn = bare_turn(id, event, now) end
+    end
+  end
+  if result ~= '' then store_result(id, s, result) end
+  settle(id, s, outcome, turn ~= '' and turn, now)
 end
 return 'ok'

@@ -7,6 +7,7 @@
 --   back   Unix ms when it was taken from a dead worker
 --   kept 1: has a record, its result is to be stored
 --   conv qto hooks   its conversation, ms it may be queued once its turn comes, 1: webhooks hear of it
+--   deaf   Unix ms since when nobody listens to `reply`, while it waits for its turn
 -- A conversation is the hash K.conversation..id:
 --   principal created updated model run   whose it is, Unix ms, what was named last, who has the turn
 --   status   how the last turn ended: finished|error|paused
@@ -175,18 +176,22 @@ local function store_result(id, s, result)
   end
 end
 
+-- What is stored of a run of which nothing is known but the event that ended it.
+local function bare_result(event) return '{"v":' .. C.folded_version .. ',"end":' .. event .. '}' end
+
+local function bare_turn(id, event, now)
+  local failed = cjson.decode(event)
+  return cjson.encode({ v = C.turn_version, run_id = id, ended_ms = now, outcome = failed[2],
+    message = failed[3] })
+end
+
 -- Ends a run from outside its attempt: the epoch rises, so the owner, if any, is fenced.
 local function end_run(id, s, event, outcome, now)
   local epoch = next_epoch(s, now)
   append_event(id, s, epoch, event)
   redis.call('HSET', K.run .. id, 'epoch', int(epoch))
-  store_result(id, s, '{"v":' .. C.folded_version .. ',"end":' .. event .. '}')
-  local turn
-  if s.conv and s.attempt > 0 then
-    local failed = cjson.decode(event)
-    turn = cjson.encode({ v = C.turn_version, run_id = id, ended_ms = now, outcome = failed[2],
-      message = failed[3] })
-  end
+  store_result(id, s, bare_result(event))
+  local turn = s.conv and s.attempt > 0 and bare_turn(id, event, now)
   settle(id, s, outcome, turn, now)
 end
 

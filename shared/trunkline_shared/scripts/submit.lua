@@ -20,7 +20,7 @@ local function turn_is_taken()
   local st = current and redis.call('HGET', K.run .. current, 'st')
   if (not st or st == 'done') and redis.call('LLEN', K.waiting .. conv) > 0 then
     advance(conv, now)
-    return true
+    return redis.call('HEXISTS', key, 'run') == 1
   end
   return st and st ~= 'done'
 end

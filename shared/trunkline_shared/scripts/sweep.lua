@@ -92,6 +92,30 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.waits, '-inf', int(now), 'LIMI
   end
 end
 
+-- A run that waits for its turn for an API process that is gone would take it for nobody. A channel
+-- without a listener proves that only when it has none a while later too.
+local function end_unheard()
+  local heard = {}
+  for _, id in ipairs(redis.call('ZRANDMEMBER', K.waits, C.look)) do
+    local s, key = state(id), K.run .. id
+    local reply = s and s.st == 'waiting' and s.reply or ''
+    if reply ~= '' and heard[reply] == nil then
+      heard[reply] = redis.call('PUBSUB', 'NUMSUB', reply)[2] > 0
+    end
+    local deaf = tonumber(reply ~= '' and redis.call('HGET', key, 'deaf') or nil)
+    if reply == '' or heard[reply] then
+      if deaf then redis.call('HDEL', key, 'deaf') end
+    elseif not deaf then
+      redis.call('HSET', key, 'deaf', int(now))
+    elseif now - deaf >= C.tidy_ms then
+      s.cancel = 'The client went away.'
+      local event, outcome = overdue(s, now)
+      end_run(id, s, event, outcome, now)
+      ended = ended + 1
+    end
+  end
+end
+
 if redis.call('SET', K.sweep_tidy, '1', 'NX', 'PX', C.tidy_ms) then
   for _, pool in ipairs(redis.call('SMEMBERS', K.pools)) do
     redis.call('ZREMRANGEBYSCORE', K.workers .. pool, '-inf', int(now - C.forget_ms))
@@ -104,6 +128,7 @@ if redis.call('SET', K.sweep_tidy, '1', 'NX', 'PX', C.tidy_ms) then
       if not st or st == 'done' then redis.call('SREM', K.active .. principal, id) end
     end
   end
+  if not hold then end_unheard() end
   -- Whose turn was lost with the state of a run, nobody else will call.
   for _, id in ipairs(redis.call('ZRANGE', K.waits, 0, C.look - 1)) do
     local conv = redis.call('HGET', K.run .. id, 'conv')
