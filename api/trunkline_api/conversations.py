@@ -138,7 +138,14 @@ class Conversations:
         """Makes the copy; False when its id is taken."""
         head, now = source.head, _now_ms()
         conversation, turns = self._keys.conversation(fork.id), self._keys.turns(fork.id)
-        (is_free,) = await self._ask(("HSETNX", conversation, "principal", head.principal))
+        is_free, _ = await self._ask(
+            ("HSETNX", conversation, "principal", head.principal),
+            (
+                "PEXPIRE",
+                conversation,
+                self._retention_ms,
+            ),  # should this process die before the rest
+        )
         if not is_free:
             return False
         values = {"created": now, "updated": now, "model": head.model, "forked_from": head.id}

@@ -106,7 +106,7 @@ class ChatBackend:
                 logger,
                 "upstream failed",
                 run_id=request.run_id,
-                agent=self._agent.name,
+                agent=request.model or self._agent.name,
                 model=model.spec.name,
                 host=model.upstream.url.host,
                 code=fault.failed.code,
