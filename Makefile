@@ -5,8 +5,8 @@
 CONFIG ?= examples/agents.yml
 BIN := .venv/bin
 NODE := tests/clients/node
-# Where a command or an answer that 6.2 does not know would show; the rest is the same with any.
-SPEAK_REDIS := $(addprefix tests/,contract shared api worker flow chaos)
+# Where a command, or an answer, that 6.2 does not know would show.
+SPEAK_REDIS := $(addprefix tests/,contract flow chaos)
 export PYTHON
 
 help: ## this list
