@@ -106,7 +106,7 @@ async def revoke(client: Redis, hash_key: str, which: str, now: int) -> list[tup
 
 async def listed(client: Redis, hash_key: str) -> list[tuple[str, ApiKey]]:
     """Digests and records, the oldest first."""
-    there = _decoded(await client.hgetall(hash_key))  # type: ignore[misc]
+    there = _decoded(await client.hgetall(hash_key))  # type: ignore[misc]  # its types are not fit for `await`
     return sorted(there.items(), key=lambda each: (each[1].created, each[1].name))
 
 

@@ -63,7 +63,7 @@ async def test_a_client_that_leaves_gives_its_turn_to_the_next(redis_url: str) -
         gone = asyncio.create_task(say(stage, "x", name, agent="held"))
         await until(lambda: stage.held.began)
         waits = asyncio.create_task(say(stage, "me", name))
-        while not await stage.redis.llen(stage.keys.waiting(name)):  # noqa: ASYNC110
+        while not await stage.redis.llen(stage.keys.waiting(name)):  # noqa: ASYNC110  # there is no event to wait for
             await asyncio.sleep(0.01)
         gone.cancel()
         assert (await waits).json()["choices"][0]["message"]["content"] == "me"

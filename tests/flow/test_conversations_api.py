@@ -50,7 +50,7 @@ async def test_who_waits_for_a_conversation_that_ends_gets_409(redis_url: str, v
         await until(lambda: stage.held.began)
         path = f"/api/conversations/{name}"
         assert (await stage.http.get(path)).json()["execution_status"] == "running"
-        while not await stage.redis.llen(stage.keys.waiting(name)):  # noqa: ASYNC110
+        while not await stage.redis.llen(stage.keys.waiting(name)):  # noqa: ASYNC110  # there is no event to wait for
             await asyncio.sleep(0.01)
         if verb == "delete":
             reply = await stage.http.delete(path)

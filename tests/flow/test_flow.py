@@ -14,7 +14,7 @@ pytestmark = pytest.mark.redis
 
 async def outcome(stage: Stage, run_id: str) -> str:
     async with asyncio.timeout(20):
-        while not (out := await stage.redis.hget(stage.keys.run(run_id), "out")):  # noqa: ASYNC110
+        while not (out := await stage.redis.hget(stage.keys.run(run_id), "out")):  # noqa: ASYNC110  # there is no event to wait for
             await asyncio.sleep(0.01)
     return str(out.decode())
 
