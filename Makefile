@@ -6,7 +6,7 @@ CONFIG ?= examples/agents.yml
 BIN := .venv/bin
 NODE := tests/clients/node
 # Where a command, or an answer, that 6.2 does not know would show.
-SPEAK_REDIS := $(addprefix tests/,contract flow chaos)
+SPEAK_REDIS := $(addprefix tests/,contract api flow chaos)
 export PYTHON
 
 help: ## this list
