@@ -19,6 +19,7 @@ class LateEnd:
     def __init__(self) -> None:
         self.base_url = ""
         self.connections = 0
+        self.ended = asyncio.Event()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -33,6 +34,7 @@ class LateEnd:
                 await writer.drain()
                 await asyncio.sleep(0.02)
                 writer.write(b"0\r\n\r\n")
+                self.ended.set()
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
 
@@ -59,4 +61,9 @@ async def test_the_next_run_takes_the_connection_of_the_one_before() -> None:
             run, writer = execution(claimed())
             assert await run.run(Only(backend)) == "ok"
             assert code_of(writer) == "stop"
+            assert not upstream.ended.is_set()  # the run did not wait for it
+            await upstream.ended.wait()
+            upstream.ended.clear()
+            for _ in range(5):  # ticks in which the end is read
+                await asyncio.sleep(0)
     assert upstream.connections == 1

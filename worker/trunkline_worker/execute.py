@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -174,20 +173,18 @@ class Execution:
             return self._bug(error)
 
     async def _relay(self, backend: Backend, request: RunRequest) -> Terminal:
-        context = RunContext(gate=self._gate, attempt=self.claimed.attempt)
-        emit = self.writer.emit if self._remembered is None else self._emit
-        events: Sequence[RunEvent]
-        last: Terminal | None = None
-        async with aclosing(backend.run(request, context)) as batches:
-            async for events in batches:
-                if self._first_output_at is None:
-                    self._first_output_at = time.time()
-                emit(events)
-                if events and isinstance(events[-1], Finished | Failed):
-                    last = events[-1]
-                    # Nothing ends it any more, but the backend may have a connection to keep.
-                    self._over = True
-        return last or self._end(Failed("server_error", "The agent stopped without an end."))
+        context = RunContext(self._gate, self._tap, self.claimed.attempt)
+        events = await backend.run(request, context)
+        self._over = True  # from here to the hand-over there is no await: nothing ends it any more
+        self._tap(events)
+        if events and isinstance(events[-1], Finished | Failed):
+            return events[-1]
+        return self._end(Failed("server_error", "The agent stopped without an end."))
+
+    def _tap(self, events: Sequence[RunEvent]) -> None:
+        if self._first_output_at is None:
+            self._first_output_at = time.time()
+        self._emit(events)
 
     def _bug(self, error: BaseException) -> Terminal:
         logger.error("run %s failed", self.claimed.run_id, exc_info=error)

@@ -1,6 +1,6 @@
 """Runs backends in tests: requests, sessions, and what comes out."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -24,9 +24,6 @@ async def no_gate() -> None:
     """This worker owns the run."""
 
 
-CONTEXT = RunContext(no_gate)
-
-
 def said(text: str, role: str = "user") -> Item:
     return {"type": "message", "role": role, "content": [{"type": "text", "text": text}]}  # type: ignore[typeddict-item]
 
@@ -37,8 +34,16 @@ def request(text: str = "hello there", **fields: Any) -> RunRequest:
     return RunRequest(run_id=new_run_id(), **fields)
 
 
+async def batches_of(
+    backend: Backend, run: RunRequest, gate: Callable[[], Awaitable[None]] = no_gate
+) -> list[Sequence[RunEvent]]:
+    batches: list[Sequence[RunEvent]] = []
+    last = await backend.run(run, RunContext(gate, batches.append))
+    return [*batches, last]
+
+
 async def events_of(backend: Backend, run: RunRequest) -> list[RunEvent]:
-    return [event async for batch in backend.run(run, CONTEXT) for event in batch]
+    return [event for batch in await batches_of(backend, run) for event in batch]
 
 
 def text_in(events: list[RunEvent]) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import aiohttp
@@ -53,6 +53,7 @@ class ChatBackend:
         self._agent = agent
         self._prices = prices
         self._retry = retry or Retry()
+        self._settling: set[asyncio.Task[None]] = set()
         self._models = [
             _Model(
                 spec,
@@ -71,11 +72,9 @@ class ChatBackend:
         for model in self._models:
             self._prices.load(model.spec)
 
-    async def run(
-        self, request: RunRequest, context: RunContext
-    ) -> AsyncGenerator[Sequence[RunEvent], None]:
+    async def run(self, request: RunRequest, context: RunContext) -> Sequence[RunEvent]:
         attempts = Attempts(len(self._models), self._retry)
-        shown, fault = False, CUT
+        fault = CUT
         pause_s: float | None = 0.0
         while pause_s is not None:
             if pause_s:
@@ -89,18 +88,11 @@ class ChatBackend:
                 continue
             body = orjson.dumps(chat_body(request, self._agent, model.spec, limit.sent))
             exchange = Exchange(model.upstream, body, limit.tokens)
-            try:
-                while not exchange.ended:
-                    events = await exchange.read()
-                    if not exchange.ended:
-                        shown = True
-                        yield events
-                if exchange.fault is None:
-                    yield [*events, self._finished(exchange.stream, request, model.spec, limit)]
-                    await exchange.settle()
-                    return
-            finally:
-                exchange.close()
+            events = await exchange.run(context.emit)
+            if exchange.fault is None:
+                self._settle(exchange)
+                return [*events, self._finished(exchange.stream, request, model.spec, limit)]
+            exchange.close()
             fault = exchange.fault
             log_event(
                 logger,
@@ -112,15 +104,22 @@ class ChatBackend:
                 code=fault.failed.code,
                 cause=fault.cause,
             )
-            if shown or events:
+            if exchange.shown or events:
                 usage = self._usage(exchange.stream, request, model.spec)
-                yield [*events, replace(fault.failed, usage=usage)]
-                return
+                return [*events, replace(fault.failed, usage=usage)]
             pause_s = attempts.after(fault, random.random())
-        yield [fault.failed]
+        return [fault.failed]
 
     async def aclose(self) -> None:
         """The session is its owner's to close."""
+        await asyncio.gather(*self._settling)
+
+    def _settle(self, exchange: Exchange) -> None:
+        # The run does not wait for the end of an answer that is whole.
+        task = asyncio.create_task(exchange.settle(), name="settle")
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+        task.add_done_callback(lambda _: exchange.close())
 
     def _limit(self, spec: ModelSpec, request: RunRequest) -> OutputLimit:
         limits = self._agent.limits

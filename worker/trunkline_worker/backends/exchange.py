@@ -1,7 +1,7 @@
 """One call of an upstream: the request, its streamed answer, and its socket."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -78,12 +78,26 @@ class Exchange:
     def __init__(self, upstream: Upstream, body: bytes, limit: int | None) -> None:
         self.stream = ChatStream(limit)
         self.ended = False
+        self.shown = False
         self.fault: Fault | None = None
         """Why there is no whole answer. Only after the end."""
         self._upstream = upstream
         self._body = body
         self._response: aiohttp.ClientResponse | None = None
         self._silence = Silence(upstream.silence_timeout_s)
+
+    async def run(self, emit: Callable[[Sequence[RunEvent]], None]) -> list[RunEvent]:
+        """Emits what arrives and returns the events of the last read, which may be none."""
+        try:
+            while True:
+                events = await self.read()
+                if self.ended:
+                    return events
+                self.shown = True
+                emit(events)
+        except BaseException:
+            self.close()
+            raise
 
     async def read(self) -> list[RunEvent]:
         """What arrived since the last call, at least one event, or the last ones at the end."""
