@@ -21,6 +21,7 @@ class FakeWriter:
     def __init__(self) -> None:
         self.events: list[RunEvent] = []
         self.has_output = False
+        self.first_output_at: float | None = None
         self.closed = False
         self.complete = False
         self.kept: tuple[bytes, bytes] | None = None

@@ -40,6 +40,7 @@ class RunWriter:
         self.generation = -1  # the connection on which everything sent so far was acknowledged
         self.stuck_since: float | None = None  # frames wait for one that Redis does not have
         self.has_output = False
+        self.first_output_at: float | None = None  # Unix time
         self.complete = False  # the terminal event was taken; a run has only one
         self.closed = False  # nothing more goes out: fenced, handed back, or over
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -59,6 +60,7 @@ class RunWriter:
             urgent = self.complete or isinstance(last, ToolCallStart)
         if not self.has_output and shows_output(events[0]):
             self.has_output = urgent = True
+            self.first_output_at = time.time()
         self._publisher.notice(self, urgent=urgent)
         if not self.complete:
             self._publisher.check_room(self)
