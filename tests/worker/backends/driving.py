@@ -4,8 +4,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-import aiohttp
-
 from tests.fakes.upstream import FakeUpstream
 from trunkline_shared.config.models import AgentConfig, Limits
 from trunkline_shared.events import Failed, Finished, RunEvent, TextDelta
@@ -13,6 +11,7 @@ from trunkline_shared.run import RunRequest, new_run_id
 from trunkline_shared.transcript import Item
 from trunkline_worker.backends.base import Backend, RunContext
 from trunkline_worker.backends.chat import ChatBackend
+from trunkline_worker.backends.http_client import HttpClient
 from trunkline_worker.backends.retry import Retry
 from trunkline_worker.models import ModelSpec
 from trunkline_worker.prices import Prices
@@ -81,7 +80,10 @@ async def chat(
         limits=limits or Limits(),
         system_prompt=system_prompt,
     )
-    async with aiohttp.ClientSession() as session:
+    client = HttpClient()
+    try:
         yield ChatBackend(
-            agent, models, session, Prices(), retry=retry, silence_timeout_s=silence_timeout_s
+            agent, models, client, Prices(), retry=retry, silence_timeout_s=silence_timeout_s
         )
+    finally:
+        await client.aclose()

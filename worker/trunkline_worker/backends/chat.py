@@ -6,7 +6,6 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import aiohttp
 import orjson
 
 from trunkline_shared.config.models import AgentConfig
@@ -18,6 +17,7 @@ from trunkline_worker.backends.chat_request import chat_body, input_tokens
 from trunkline_worker.backends.chat_stream import ChatStream
 from trunkline_worker.backends.chat_usage import usage_of
 from trunkline_worker.backends.exchange import Exchange, Upstream
+from trunkline_worker.backends.http_client import HttpClient
 from trunkline_worker.backends.limits import OutputLimit, affordable_tokens, output_limit
 from trunkline_worker.backends.retry import Attempts, Retry
 from trunkline_worker.backends.upstream_errors import CUT, Fault
@@ -43,7 +43,7 @@ class ChatBackend:
         self,
         agent: AgentConfig,
         models: Sequence[ModelSpec],
-        session: aiohttp.ClientSession,
+        client: HttpClient,
         prices: Prices,
         *,
         retry: Retry | None = None,
@@ -53,13 +53,12 @@ class ChatBackend:
         self._agent = agent
         self._prices = prices
         self._retry = retry or Retry()
-        self._settling: set[asyncio.Task[None]] = set()
         self._models = [
             _Model(
                 spec,
                 Upstream.of(
                     spec,
-                    session,
+                    client,
                     connect_timeout_s=connect_timeout_s,
                     silence_timeout_s=silence_timeout_s,
                 ),
@@ -87,12 +86,10 @@ class ChatBackend:
                 pause_s = attempts.after(fault, 0.0)
                 continue
             body = orjson.dumps(chat_body(request, self._agent, model.spec, limit.sent))
-            exchange = Exchange(model.upstream, body, limit.tokens)
-            events = await exchange.run(context.emit)
+            exchange = Exchange(model.upstream, body, limit.tokens, context)
+            events = await exchange.run()
             if exchange.fault is None:
-                self._settle(exchange)
                 return [*events, self._finished(exchange.stream, request, model.spec, limit)]
-            exchange.close()
             fault = exchange.fault
             log_event(
                 logger,
@@ -100,7 +97,7 @@ class ChatBackend:
                 run_id=request.run_id,
                 agent=request.model or self._agent.name,
                 model=model.spec.name,
-                host=model.upstream.url.host,
+                host=model.upstream.origin.host,
                 code=fault.failed.code,
                 cause=fault.cause,
             )
@@ -111,15 +108,7 @@ class ChatBackend:
         return [fault.failed]
 
     async def aclose(self) -> None:
-        """The session is its owner's to close."""
-        await asyncio.gather(*self._settling)
-
-    def _settle(self, exchange: Exchange) -> None:
-        # The run does not wait for the end of an answer that is whole.
-        task = asyncio.create_task(exchange.settle(), name="settle")
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
-        task.add_done_callback(lambda _: exchange.close())
+        """The client is its owner's to close."""
 
     def _limit(self, spec: ModelSpec, request: RunRequest) -> OutputLimit:
         limits = self._agent.limits
