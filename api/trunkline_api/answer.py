@@ -56,8 +56,8 @@ class Question(Protocol):
     @property
     def model(self) -> str: ...
 
-    async def ask(self, run: RunRequest, principal: Principal) -> tuple[RunRequest, bytes]:
-        """`run` with all that the request says, and the record to store with its result, if any."""
+    async def ask(self, run: RunRequest, principal: Principal) -> bytes:
+        """Writes into `run` all that the request says; the record to store with its result."""
 
     def renderer(self, run: RunRequest) -> Renderer: ...
 
@@ -112,7 +112,8 @@ class Answer:
         if not exchange.conversation and self._targets.converses(question.model):
             exchange.conversation = new_conversation()  # of a name that JSON may spell otherwise
         target = await self._targets.find(question.model, principal)
-        run, record = await question.ask(self._plain_run(target, principal, exchange), principal)
+        run = self._plain_run(target, principal, exchange)
+        record = await question.ask(run, principal)
         admission = Admission(target.agent, principal.max_concurrent, record)
         try:
             await self._serve(run, admission, question, receive, send, exchange)
