@@ -32,25 +32,27 @@ from trunkline_shared.transcript import (
 )
 
 # Options that are called the same on both sides.
-_SAME_NAME = (
-    "temperature",
-    "top_p",
-    "seed",
-    "presence_penalty",
-    "frequency_penalty",
-    "logit_bias",
-    "logprobs",
-    "top_logprobs",
-    "reasoning_effort",
-    "verbosity",
-    "service_tier",
-    "parallel_tool_calls",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "prompt_cache_options",
-    "user",
-    "safety_identifier",
-    "metadata",
+_SAME_NAME = frozenset(
+    {
+        "temperature",
+        "top_p",
+        "seed",
+        "presence_penalty",
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "top_logprobs",
+        "reasoning_effort",
+        "verbosity",
+        "service_tier",
+        "parallel_tool_calls",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "prompt_cache_options",
+        "user",
+        "safety_identifier",
+        "metadata",
+    }
 )
 
 
@@ -72,8 +74,6 @@ def fill_in(run: RunRequest, request: ChatRequest) -> None:
     run.format = _format(request)
 
 
-# Roles and types are compared, here and in the rules: to ask whether a value is of another pydantic
-# model than its own takes 1 us, and a transcript has thousands of values.
 def _items(messages: list[wire.Message]) -> list[Item]:
     items: list[Item] = []
     # Old function calls have no id: one is made up, by which their results find them again.
@@ -175,8 +175,8 @@ def _file(source: wire.FileSource) -> FilePart:
 
 
 def _options(request: ChatRequest) -> Options:
-    said = request.model_fields_set
-    options: dict[str, Any] = {name: getattr(request, name) for name in _SAME_NAME if name in said}
+    said = sorted(request.model_fields_set & _SAME_NAME)
+    options: dict[str, Any] = {name: getattr(request, name) for name in said}
     options["max_output_tokens"] = request.max_completion_tokens or request.max_tokens
     options["stop"] = [request.stop] if isinstance(request.stop, str) else request.stop
     if request.prediction is not None:

@@ -38,19 +38,21 @@ ORIGIN = "responses"
 """Of opaque items that came in through this API."""
 
 # Options that are called the same on both sides.
-_SAME_NAME = (
-    "temperature",
-    "top_p",
-    "presence_penalty",
-    "frequency_penalty",
-    "max_output_tokens",
-    "service_tier",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "prompt_cache_options",
-    "user",
-    "safety_identifier",
-    "metadata",
+_SAME_NAME = frozenset(
+    {
+        "temperature",
+        "top_p",
+        "presence_penalty",
+        "frequency_penalty",
+        "max_output_tokens",
+        "service_tier",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "prompt_cache_options",
+        "user",
+        "safety_identifier",
+        "metadata",
+    }
 )
 
 
@@ -162,8 +164,8 @@ def _part(part: wire.AnyPart) -> Part:
 
 
 def _options(request: ResponsesRequest, *, has_tools: bool) -> Options:
-    said = request.model_fields_set
-    options: dict[str, Any] = {name: getattr(request, name) for name in _SAME_NAME if name in said}
+    said = sorted(request.model_fields_set & _SAME_NAME)
+    options: dict[str, Any] = {name: getattr(request, name) for name in said}
     if request.reasoning is not None:
         options["reasoning_effort"] = request.reasoning.effort
     if request.text is not None:

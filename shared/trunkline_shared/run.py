@@ -25,7 +25,7 @@ def created_ms(run_id: str) -> int:
     return int(run_id[1:12], 16)
 
 
-@dataclass(slots=True)  # not frozen, which takes 5 us of each process to set the fields, not 1
+@dataclass(slots=True)  # frozen it would take 2.7 us to make, and 4.9 to fill in, not 0.7
 class RunRequest:
     """Everything a worker needs. Never carries a secret, an OpenAI shape or an HTTP status.
 
