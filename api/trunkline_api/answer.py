@@ -16,15 +16,16 @@ from trunkline_api.errors import ApiError, Send, from_failure, from_refused, sen
 from trunkline_api.exchange import Exchange, Receive, Scope, exchange_of
 from trunkline_api.follow import Follow
 from trunkline_api.gateway import Gateway
+from trunkline_api.headers import by_name
 from trunkline_api.hub import ReaderClosed
 from trunkline_api.observability import span_name
 from trunkline_api.relay import Relay, RunLost
 from trunkline_api.runs import Admission
 from trunkline_api.targets import Target, Targets
+from trunkline_api.time_limit import TimeLimit
 from trunkline_shared.errors import RedisUnavailable, Refused
 from trunkline_shared.events import Failed, RunEvent
 from trunkline_shared.fold import Fold, Folded
-from trunkline_shared.profile import MODEL_PREFIX
 from trunkline_shared.run import RunRequest, new_run_id
 
 SSE_HEADERS: Final = [
@@ -32,9 +33,6 @@ SSE_HEADERS: Final = [
     (b"cache-control", b"no-cache, no-transform"),
     (b"x-accel-buffering", b"no"),
 ]
-
-
-_PROFILE_PREFIX: Final = MODEL_PREFIX.encode()
 
 
 class Renderer(Protocol):
@@ -56,8 +54,8 @@ class Question(Protocol):
     @property
     def model(self) -> str: ...
 
-    async def ask(self, run: RunRequest, principal: Principal) -> tuple[RunRequest, bytes]:
-        """`run` with all that the request says, and the record to store with its result, if any."""
+    async def ask(self, run: RunRequest, principal: Principal) -> bytes:
+        """Writes into `run` all that the request says; the record to store with its result."""
 
     def renderer(self, run: RunRequest) -> Renderer: ...
 
@@ -83,6 +81,7 @@ class Answer:
         self._follow = follow
         self._targets = targets
         self._parse = parse
+        self._body_limit = TimeLimit(gateway.settings.body_timeout_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = exchange_of(scope)
@@ -95,33 +94,40 @@ class Answer:
             await send_error(send, error)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
-        exchange.conversation = named_conversation(scope["headers"])  # a 401 tells it too
-        principal = await self._gateway.keys.authenticate(scope["headers"])
-        exchange.principal = principal.name
-        exchange.span = span_name(scope["headers"])
-        body = await read_body(
-            receive,
-            scope["headers"],
-            max_bytes=self._settings.max_body_bytes,
-            timeout_s=self._settings.body_timeout_s,
-        )
-        # First, because a reply that is an error tells the conversation too.
-        if not exchange.conversation and self._targets.converses(_model_in(body)):
-            exchange.conversation = new_conversation()
-        question = self._parse(body)
-        if not exchange.conversation and self._targets.converses(question.model):
-            exchange.conversation = new_conversation()  # of a name that JSON may spell otherwise
-        target = await self._targets.find(question.model, principal)
-        run, record = await question.ask(self._plain_run(target, principal, exchange), principal)
-        admission = Admission(target.agent, principal.max_concurrent, record)
         try:
-            await self._serve(run, admission, question, receive, send, exchange)
+            # Named nowhere here: what was asked may be large, and its answer take long.
+            await self._serve(*await self._ask(scope, receive, exchange), receive, send, exchange)
         except Refused as refused:
             raise from_refused(refused) from None
         except (RedisUnavailable, RunLost, ReaderClosed) as error:
             if _client_left(error):
                 raise
             raise from_failure(_failed(error)) from error
+
+    async def _ask(
+        self, scope: Scope, receive: Receive, exchange: Exchange
+    ) -> tuple[RunRequest, Admission, Question]:
+        headers = by_name(scope["headers"])
+        exchange.conversation = named_conversation(headers)  # a 401 tells it too
+        principal = await self._gateway.keys.authenticate(headers)
+        exchange.principal = principal.name
+        exchange.span = span_name(headers)
+        max_bytes = self._settings.max_body_bytes
+        body = await read_body(receive, headers, max_bytes=max_bytes, limit=self._body_limit)
+        try:
+            question = self._parse(body)
+        except ApiError:
+            self._converse(exchange, _model_in(body))  # an error tells the conversation too
+            raise
+        self._converse(exchange, question.model)
+        target = await self._targets.find(question.model, principal)
+        run = self._plain_run(target, principal, exchange)
+        record = await question.ask(run, principal)
+        return run, Admission(target.agent, principal.max_concurrent, record), question
+
+    def _converse(self, exchange: Exchange, model: str) -> None:
+        if not exchange.conversation and self._targets.converses(model):
+            exchange.conversation = new_conversation()
 
     def _plain_run(self, target: Target, principal: Principal, exchange: Exchange) -> RunRequest:
         run_id = new_run_id()
@@ -227,8 +233,6 @@ async def _send_json(send: Send, body: bytes) -> None:
 
 def _model_in(body: bytes) -> str:
     """What a body names as `model`, right or wrong."""
-    if _PROFILE_PREFIX not in body:
-        return ""
     try:
         values = orjson.loads(body)
     except orjson.JSONDecodeError:
