@@ -1,7 +1,7 @@
 """Every Redis key and channel. Nothing outside this file knows the layout.
 
-Keys of one thing are a fixed stem plus an id, so that the scripts can build them too: `lua_table`
-hands them the same stems.
+Keys of one thing are a fixed stem plus an id, so that the scripts can build them too: `stems`
+hands them the same ones.
 """
 
 from dataclasses import dataclass
@@ -50,10 +50,9 @@ _STEMS = {
 class Keys:
     prefix: str = "trunkline"
 
-    def lua_table(self) -> str:
-        """The stems as a Lua table constructor, for the head of every script."""
-        stems = ", ".join(f"{name} = '{self._stem(name)}'" for name in _STEMS)
-        return f"{{{stems}, job = 'arq:job:'}}"
+    def stems(self) -> dict[str, str]:
+        """What the scripts build their keys from, by the name of the thing."""
+        return {name: self._stem(name) for name in _STEMS} | {"job": self.job("")}
 
     def run(self, run_id: str) -> str:
         return self._stem("run") + run_id

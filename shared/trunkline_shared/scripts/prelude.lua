@@ -1,4 +1,6 @@
--- Head of every script. K (key stems) and C (constants) are written before it by the loader.
+-- What the scripts share. The loader gives each script those parts (a definition each, with an empty
+-- line between them) that it uses, and writes key stems for K.name and numbers for C.name.
+--
 -- A run's state is the hash K.run..id:
 --   st queued|waiting|running|done   agent pool principal reply stream lost slots    as submitted
 --   epoch owner attempt crashes score   who may write, how often it was taken, its place in the queue
@@ -214,6 +216,7 @@ end
 
 local LOST_AFTER_OUTPUT =
   '["failed","worker_lost","The worker of this run was lost after part of the answer was sent."]'
+
 local shows = { t = true, r = true, refusal = true, args = true }
 
 -- The seq of the first output event that still counts (nil: none), and whether one of them shows
