@@ -29,8 +29,8 @@ _STEMS = {
     "active": "active:",  # + principal: set of its runs that are not over
     "control": "control:",  # + worker id: channel, run ids to cancel
     "reply": "reply:",  # + API process id: channel, frames of its runs
-    "pools": "pools",  # set of pools ever submitted to
-    "holders": "holders",  # set of worker ids that hold, or held, runs
+    "pools": "pools",  # set of pools that ever had a worker
+    "holders": "holders",  # set of worker ids with a lease, or of late: they may hold runs
     "waits": "waits",  # sorted set of all runs that wait for their turn -> Unix ms of their end
     "profiles": "profiles",  # hash, name -> sealed LLM; stays until it is deleted
     "active_profile": "profiles:active",  # string, the name of the one last activated

@@ -24,6 +24,7 @@ Argument: TypeAlias = str | bytes | int
 SEEN_MS = 10_000  # a worker that renewed within this counts as live for admission
 FORGET_MS = 60_000
 LOOK = 256  # how many entries of a queue one call looks at
+PAGE = 32  # how many of them it reads at once
 PATIENCE_MS = 5000  # a run that waits longer is not passed by others, or not left without an owner
 SWEEP_GAP_MS = 1500  # a longer silence of all sweepers means that Redis was away
 SWEEP_MIN_MS = 250  # two sweeps nearer than this do nothing new
@@ -54,6 +55,7 @@ class Scripts:
             "seen_ms": SEEN_MS,
             "forget_ms": FORGET_MS,
             "look": LOOK,
+            "page": PAGE,
             "patience_ms": PATIENCE_MS,
             "sweep_gap_ms": SWEEP_GAP_MS,
             "sweep_min_ms": SWEEP_MIN_MS,
