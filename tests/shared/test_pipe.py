@@ -242,7 +242,7 @@ class TestRealServer:
         self, pipe: Pipe, client: Any
     ) -> None:
         await client.xadd("pipe:log:run", {"f": '[1,["created",1]]'}, id="0-1")
-        append = ("0", "run", "5-2", "", '[2,["attempt",1,null]]')
+        append = ("", "0", "run", "5-2", '[2,["attempt",1,null]]')
         await pipe.connected()
         await client.replicaof("127.0.0.1", "1")
         for _ in range(2):
@@ -251,7 +251,7 @@ class TestRealServer:
             with pytest.raises(RedisUnavailable):
                 await pipe.call("sweep")
         await client.replicaof("NO", "ONE")
-        assert await pipe.call("append", *append) == [b"added"]
+        assert await pipe.call("append", *append) == b"added"
 
     async def test_closing_ends_while_the_connection_breaks(
         self, server: RedisServer, client: Redis

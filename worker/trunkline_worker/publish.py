@@ -9,6 +9,8 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from trunkline_shared.errors import RedisUnavailable
@@ -218,9 +220,13 @@ class Publisher:
     def _append(self, batch: list[Frame]) -> None:
         if not batch:
             return
-        arguments: list[str | bytes] = ["".join("1" if each.follows else "0" for each in batch)]
-        for frame in batch:
-            arguments += (frame.run_id, frame.stream_id, frame.reply, frame.data)
+        batch.sort(key=attrgetter("reply"))  # each channel is named once; a run has one
+        arguments: list[str | bytes] = []
+        for reply_to, frames in groupby(batch, attrgetter("reply")):
+            of_one = [*frames]
+            arguments += (reply_to, "".join("1" if each.follows else "0" for each in of_one))
+            for frame in of_one:
+                arguments += (frame.run_id, frame.stream_id, frame.data)
         self._under_way += len(batch)
         reply = self._pipe.call("append", *arguments)
         reply.add_done_callback(lambda done: self._settle(batch, done))
@@ -230,7 +236,8 @@ class Publisher:
         source = frame.source
         kept = (b"", b"") if source is None else (source.result, source.turn)
         reply = self._pipe.call(
-            "finish", frame.run_id, frame.stream_id, frame.data, frame.outcome, *kept
+            "finish",
+            *(frame.run_id, frame.stream_id, frame.data, frame.outcome, *kept, int(frame.follows)),
         )
         reply.add_done_callback(lambda done: self._settle([frame], done))
 

@@ -1,22 +1,23 @@
 -- Appends frames to logs, each fenced by its stream id, and publishes what is new.
--- ARGV: follows(a 0 or 1 for each frame, in one word) (id stream_id reply frame)...
--- Returns one answer of `append_frame` for each.
-local answers, channels, lines = {}, {}, {}
-for i = 2, #ARGV, 4 do
-  local id, stream_id, reply, frame = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
-  local at = (i + 2) / 4
-  local answer = append_frame(id, stream_id, frame, string.sub(ARGV[1], at, at) == '1')
-  if answer == 'added' and reply ~= '' then
-    if not lines[reply] then
-      lines[reply] = {}
-      table.insert(channels, reply)
+-- ARGV, for each reply channel: reply follows(a 0 or 1 for each frame, in one word)
+--       (id stream_id frame)...
+-- Returns 'added' if all were, else one answer of `append_frame` for each.
+local answers, at, all_added = {}, 1, true
+while at < #ARGV do
+  local reply, follows, lines = ARGV[at], ARGV[at + 1], {}
+  at = at + 2
+  for n = 1, #follows do
+    local id, stream_id, frame = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+    at = at + 3
+    local answer = append_frame(id, stream_id, frame, string.byte(follows, n) == 49)
+    answers[#answers + 1] = answer
+    if answer == 'added' then
+      lines[#lines + 1] = id .. ' ' .. stream_id .. ' ' .. frame
+    else
+      all_added = false
     end
-    table.insert(lines[reply], id .. ' ' .. stream_id .. ' ' .. frame)
   end
-  table.insert(answers, answer)
+  -- One message for all frames of a reader: receiving costs more than sending.
+  if reply ~= '' and lines[1] then redis.call('PUBLISH', reply, table.concat(lines, '\n')) end
 end
--- One message for all frames of a reader: receiving costs more than sending.
-for _, reply in ipairs(channels) do
-  redis.call('PUBLISH', reply, table.concat(lines[reply], '\n'))
-end
-return answers
+return all_added and 'added' or answers

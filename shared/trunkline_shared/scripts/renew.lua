@@ -15,6 +15,10 @@ elseif redis.call('PEXPIRE', lease, C.lease_ttl_ms) == 0 then
 end
 
 -- Out of memory must not cost the lease: what follows may fail, the renewal stands.
+-- The sweep looks at whoever may hold runs, and at every pool that has had a worker: here it is told
+-- of them once, where a claim and a submit would do it for each run.
+redis.pcall('SADD', K.holders, worker)
+redis.pcall('SADD', K.pools, unpack(ARGV, 6, 5 + tonumber(ARGV[5])))
 local now, at = now_ms(), 6
 for _ = 1, tonumber(ARGV[5]) do
   local pool = ARGV[at]
@@ -23,7 +27,6 @@ for _ = 1, tonumber(ARGV[5]) do
   else
     redis.pcall('ZADD', K.workers .. pool, int(now), worker)
   end
-  if mode ~= 'renew' then redis.pcall('SADD', K.pools, pool) end
   at = at + 1
 end
 local agents = tonumber(ARGV[at])
