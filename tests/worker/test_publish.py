@@ -3,10 +3,10 @@ import random
 from collections.abc import AsyncIterator
 from typing import Any
 
-import fakeredis
 import pytest
 from redis.asyncio import Redis
 
+from tests.fakes.memory_redis import MemoryRedis
 from tests.fakes.redis_server import RedisServer
 from tests.patience import until
 from tests.worker.publish_bench import PublishBench
@@ -18,7 +18,7 @@ from trunkline_worker.publish import RunBufferFull
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.redis)])
 async def bench(request: pytest.FixtureRequest) -> AsyncIterator[PublishBench]:
     if request.param == "fake":
-        client: Redis = fakeredis.FakeAsyncRedis()
+        client: Redis = MemoryRedis()
     else:
         client = Redis.from_url(request.getfixturevalue("redis_url"))
     bench = PublishBench(client)
@@ -283,7 +283,7 @@ async def test_many_writes_without_memory_are_no_storm(bench: PublishBench) -> N
 
 
 async def test_closing_ends_while_redis_is_away() -> None:
-    bench = PublishBench(fakeredis.FakeAsyncRedis())
+    bench = PublishBench(MemoryRedis())
     await bench.publisher.start()
     writer = bench.publisher.open_run("r", 1, 2, "")
     writer.emit([TextDelta("a")])
