@@ -1,10 +1,10 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-import fakeredis
 import pytest
 from redis.asyncio import Redis
 
+from tests.fakes.memory_redis import MemoryRedis
 from tests.fakes.redis_server import RedisServer
 from tests.patience import until
 from trunkline_shared.channel import Channel
@@ -39,7 +39,7 @@ class Heard:
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.redis)])
 async def client(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
     if request.param == "fake":
-        client: Redis = fakeredis.FakeAsyncRedis()
+        client: Redis = MemoryRedis()
     else:
         client = Redis.from_url(request.getfixturevalue("redis_url"))
     yield client
