@@ -187,3 +187,22 @@ async def test_a_callback_that_raises_is_no_broken_connection(client: Redis) -> 
     assert deaths == ["pipe:test: IndexError('list index out of range')"]
     assert mistakes
     await pipe.aclose()
+
+
+async def test_answers_that_nobody_asked_for_end_the_connection(pipe: Pipe) -> None:
+    await pipe.connected()
+    assert await pipe.send("SUBSCRIBE", "one", "two") == [b"subscribe", b"one", 1]
+    await until(lambda: pipe.generation == 2)
+    assert await pipe.send("ECHO", "in step") == b"in step"
+
+
+async def test_what_the_server_pushes_is_no_reply(server: RedisServer) -> None:
+    client: Redis = Redis.from_url(server.url, protocol=3)
+    pipe = Pipe(client, SCRIPTS, timeout_s=5.0, name="test")
+    await pipe.start()
+    commands = ("CLIENT", "TRACKING", "ON", "BCAST"), ("SET", "k", "v"), ("GET", "k"), ("ECHO", "x")
+    replies = [pipe.send(*command) for command in commands]
+    assert await asyncio.gather(*replies) == [b"OK", b"OK", b"v", b"x"]
+    assert await pipe.send("ECHO", "in step") == b"in step"
+    await pipe.aclose()
+    await client.aclose()
