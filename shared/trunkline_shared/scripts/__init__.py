@@ -36,7 +36,7 @@ SLACK_MS = 600_000  # how long logs and state outlive the last sign of their own
 
 _COMMENT = re.compile(r"^ *--.*\n|  *-- .*$", re.MULTILINE)
 _DEFINED = re.compile(r"^local (?:function )?(\w+)", re.MULTILINE)
-_WORD = re.compile(r"\b[KC]\.\w+")
+_WORD = re.compile(r"\b[KCS]\.\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,7 @@ class Scripts:
             "forget_ms": FORGET_MS,
             "look": LOOK,
             "page": PAGE,
+            "page_end": PAGE - 1,
             "patience_ms": PATIENCE_MS,
             "sweep_gap_ms": SWEEP_GAP_MS,
             "sweep_min_ms": SWEEP_MIN_MS,
@@ -69,6 +70,7 @@ class Scripts:
             "turn_version": TURN_VERSION,
         }
         words = {f"C.{name}": str(value) for name, value in constants.items()}
+        words |= {f"S.{name}": f"'{value}'" for name, value in constants.items()}
         words |= {f"K.{name}": f"'{stem}'" for name, stem in keys.stems().items()}
         here = resources.files(__name__)
         prelude = (here / "prelude.lua").read_text()

@@ -77,7 +77,7 @@ end
 -- The wait of those who were taken for the first time is told to those who are refused.
 local function measure(pool)
   local before = redis.call('HGET', K.stats .. pool, 'wait_ms') or '0'
-  local after = int(tonumber(before) * 0.8 + waited_ms / firsts * 0.2)
+  local after = int(math.floor(tonumber(before) * 0.8 + waited_ms / firsts * 0.2 + 0.5))
   if after ~= before then redis.call('HSET', K.stats .. pool, 'wait_ms', after) end
 end
 
@@ -128,7 +128,9 @@ end
 local function claim_from(queue, pool, suspect)
   local looked, stay, limit, has_ended = 0, 0, suspect and 1, false
   while looked < C.look do
-    local entries = redis.call('ZRANGE', queue, stay, stay + C.page - 1, 'WITHSCORES')
+    local from, to = '0', S.page_end
+    if stay > 0 then from, to = stay, stay + C.page_end end
+    local entries = redis.call('ZRANGE', queue, from, to, 'WITHSCORES')
     limit = limit or share(queue, pool, #entries / 2)
     for i = 1, #entries, 2 do
       if limit <= 0 or free <= 0 then return true end

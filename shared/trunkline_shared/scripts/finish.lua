@@ -14,10 +14,11 @@ if stream_id == '' then
   end_run(id, s, frame, outcome, now_ms())
 else
   if tonumber(string.match(stream_id, '^(%d+)')) ~= s.epoch then return 'fenced' end
-  -- Who ends a run need not hear that it is to end. And it is a first write as
-  -- `despite_full_memory` explains it, that of every end.
-  redis.call('SREM', K.cancels .. s.owner, id)
   local answer = append_frame(id, stream_id, frame, ARGV[7] == '1')
+  if answer == 'full' then
+    despite_full_memory()
+    answer = append_frame(id, stream_id, frame)
+  end
   if answer == 'added' then
     publish(s.reply, id, stream_id, frame)
   elseif answer ~= 'known' and answer ~= 'gone' then

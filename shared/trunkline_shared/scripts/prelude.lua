@@ -1,5 +1,6 @@
 -- What the scripts share. The loader gives each script those parts (a definition each, with an empty
--- line between them) that it uses, and writes key stems for K.name and numbers for C.name.
+-- line between them) that it uses, and writes key stems for K.name, numbers for C.name and the same
+-- as strings for S.name: to hand a number to Redis costs as much more as half a command.
 --
 -- A run's state is the hash K.run..id:
 --   st queued|waiting|running|done   agent pool principal reply stream lost slots    as submitted;
@@ -16,7 +17,8 @@
 --   status   how the last turn ended: finished|error|paused
 --   forked_from forked_event   where it was copied from
 
-local function int(n) return string.format('%.0f', n) end
+-- Of a whole number: that costs a fifth of writing a float.
+local function int(n) return string.format('%d', n) end
 
 local function now_ms()
   local t = redis.call('TIME')
@@ -38,7 +40,7 @@ end
 
 -- Epoch and seq of the last event in the log, or nil without a log.
 local function log_top(id)
-  local top = redis.call('XREVRANGE', K.log .. id, '+', '-', 'COUNT', 1)[1]
+  local top = redis.call('XREVRANGE', K.log .. id, '+', '-', 'COUNT', '1')[1]
   if not top then return nil end
   local epoch, seq = string.match(top[1], '^(%d+)%-(%d+)$')
   return tonumber(epoch), tonumber(seq)
@@ -131,11 +133,9 @@ end
 -- Lives of all that a conversation has, from its last change.
 local function keep_conversation(conv)
   for _, stem in ipairs({ K.conversation, K.turns, K.about, K.waiting }) do
-    redis.call('PEXPIRE', stem .. conv, C.retention_ms)
+    redis.call('PEXPIRE', stem .. conv, S.retention_ms)
   end
 end
-
-local STATUS = { finished = 'finished', cancelled = 'paused', failed = 'error' }
 
 -- A run leaves its conversation, with the turn that it took if it took one.
 local function leave_conversation(id, s, outcome, turn, now)
@@ -146,7 +146,8 @@ local function leave_conversation(id, s, outcome, turn, now)
     return
   end
   if turn then redis.call('RPUSH', K.turns .. s.conv, turn) end
-  redis.call('HSET', key, 'updated', int(now), 'status', STATUS[outcome])
+  local status = ({ finished = 'finished', cancelled = 'paused', failed = 'error' })[outcome]
+  redis.call('HSET', key, 'updated', int(now), 'status', status)
   redis.call('ZADD', K.conversations .. s.principal, int(now), s.conv)
   redis.call('PEXPIRE', K.conversations .. s.principal, C.retention_ms)
   keep_conversation(s.conv)
@@ -158,7 +159,8 @@ end
 
 -- The one place where a run stops being: takes it out of every list and gives its slot back.
 local function settle(id, s, outcome, turn, now)
-  redis.call('HSET', K.run .. id, 'st', 'done', 'out', outcome)
+  local run = K.run .. id
+  redis.call('HSET', run, 'st', 'done', 'out', outcome)
   redis.call('DEL', K.job .. id)
   if s.st ~= 'running' then -- which is in no queue
     redis.call('ZREM', K.queue .. s.pool, id)
@@ -169,9 +171,9 @@ local function settle(id, s, outcome, turn, now)
     if s.cancel ~= '' then redis.call('SREM', K.cancels .. s.owner, id) end
   end
   redis.call('SREM', K.active .. s.principal, id)
-  local kept_ms = s.kept and C.stored_log_ms or C.kept_ms
+  local kept_ms = s.kept and S.stored_log_ms or S.kept_ms
   redis.call('PEXPIRE', K.log .. id, kept_ms)
-  redis.call('PEXPIRE', K.run .. id, kept_ms)
+  redis.call('PEXPIRE', run, kept_ms)
   if s.conv then leave_conversation(id, s, outcome, turn, now) end
 end
 
@@ -212,7 +214,7 @@ local function overdue(s, now)
     return '["failed","run_timeout","The run did not end within its time limit."]', 'failed'
   end
   if s.dl == 0 and s.exp > 0 and s.exp <= now then
-    local waited_s = int((now - tonumber(s.score)) / 1000)
+    local waited_s = int(math.floor((now - tonumber(s.score)) / 1000 + 0.5))
     return '["failed","queue_timeout","No worker took the run in time.",null,' .. waited_s .. ']',
       'failed'
   end
@@ -221,11 +223,10 @@ end
 local LOST_AFTER_OUTPUT =
   '["failed","worker_lost","The worker of this run was lost after part of the answer was sent."]'
 
-local shows = { t = true, T = true, r = true, refusal = true, args = true }
-
 -- The seq of the first output event that still counts (nil: none), and whether one of them shows
 -- something: a tool call alone does not before its first arguments. Reads the whole log: rare.
 local function said(id)
+  local shows = { t = true, T = true, r = true, refusal = true, args = true }
   local first, shown
   for _, entry in ipairs(redis.call('XRANGE', K.log .. id, '-', '+')) do
     local frame = cjson.decode(entry[2][2])
