@@ -1,7 +1,9 @@
 """Run events: what a run emits, and their compact form in the log.
 
 An event crosses Redis as a JSON array whose first member names its kind. A frame is
-`[first_seq, event, event, ...]`; `seq` counts events from 1 and never resets within a run.
+`[first_seq, row, row, ...]`, where a row is one event, or several pieces of plain text that follow
+each other: `["T", text, text, ...]`, each an event of its own. `seq` counts events from 1 and never
+resets within a run.
 """
 
 from collections.abc import Iterable, Sequence
@@ -110,7 +112,8 @@ RunEvent: TypeAlias = (
 )
 Terminal: TypeAlias = Finished | Failed
 
-# The scripts know these names: `claim` looks for the deltas, `finish` writes terminal events.
+# The scripts know these names, and `T`: `claim` looks for the deltas, `finish` writes terminal
+# events.
 _KINDS: dict[str, type[RunEvent]] = {
     "created": Created,
     "attempt": Attempt,
@@ -151,20 +154,31 @@ def decode(row: Sequence[Any]) -> RunEvent:
 
 
 def encode_frame(first_seq: int, events: Iterable[RunEvent]) -> bytes:
-    # Plain text is nearly all there is, so it does not pay for the others.
-    rows = [
-        ("t", event.text) if type(event) is TextDelta and event.logprobs is None else encode(event)
-        for event in events
-    ]
-    return orjson.dumps([first_seq, *rows])
+    rows: list[Any] = [first_seq]
+    texts: list[str] | None = None
+    # Plain text is nearly all there is: it pays neither for the others nor for rows of its own.
+    for event in events:
+        if type(event) is not TextDelta or event.logprobs is not None:
+            texts = None
+            rows.append(encode(event))
+        elif texts is None:
+            texts = ["T", event.text]
+            rows.append(texts)
+        else:
+            texts.append(event.text)
+    return orjson.dumps(rows)
 
 
 def decode_frame(frame: bytes) -> tuple[int, list[RunEvent]]:
     """`(first_seq, events)` of one log entry."""
     first_seq, *rows = orjson.loads(frame)
-    return first_seq, [
-        TextDelta(row[1]) if row[0] == "t" and len(row) == 2 else decode(row) for row in rows
-    ]
+    events: list[RunEvent] = []
+    for row in rows:
+        if row[0] == "T":
+            events += map(TextDelta, row[1:])
+        else:
+            events.append(decode(row))
+    return first_seq, events
 
 
 def _value(value: Any) -> Any:

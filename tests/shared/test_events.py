@@ -56,8 +56,21 @@ def test_no_two_kinds_share_a_name() -> None:
 
 
 def test_a_frame_begins_with_the_seq_of_its_first_event() -> None:
-    frame = encode_frame(42, [TextDelta("a"), TextDelta("b")])
-    assert frame == b'[42,["t","a"],["t","b"]]'
+    frame = encode_frame(42, [ReasoningDelta("a"), TextDelta("b")])
+    assert frame == b'[42,["r","a"],["T","b"]]'
+    assert decode_frame(frame) == (42, [ReasoningDelta("a"), TextDelta("b")])
+
+
+def test_pieces_of_plain_text_that_follow_each_other_share_a_row() -> None:
+    events: list[RunEvent] = [TextDelta("a"), TextDelta(""), TextDelta("b", ROWS), TextDelta("c")]
+    frame = encode_frame(3, [*events, TextDelta("d"), Finished("stop")])
+    assert frame.startswith(b'[3,["T","a",""],["t","b",[')
+    assert b'],["T","c","d"],["finished",' in frame
+    assert decode_frame(frame) == (3, [*events, TextDelta("d"), Finished("stop")])
+
+
+def test_a_piece_of_text_in_a_row_of_its_own_is_read_as_well() -> None:
+    frame = b'[42,["t","a"],["t","b"]]'
     assert decode_frame(frame) == (42, [TextDelta("a"), TextDelta("b")])
 
 
