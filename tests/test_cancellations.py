@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import aclosing
 from typing import Any
 
 import fakeredis
@@ -62,12 +61,7 @@ class SlowBackend(ScriptedBackend):
     def __init__(self) -> None:
         super().__init__(TEXT, TEXT, END)
         self.closing: Callable[[], Awaitable[None]] | None = short_step
-
-    async def run(self, request: Any, context: Any) -> Any:
-        async with aclosing(super().run(request, context)) as batches:
-            async for batch in batches:
-                await asyncio.sleep(0)
-                yield batch
+        self.between = short_step
 
 
 @pytest.mark.parametrize("count", range(12))

@@ -4,7 +4,7 @@ What differs between them is a `Question`; how a run is asked for, followed and 
 """
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Protocol
 
 import orjson
 
@@ -16,18 +16,17 @@ from trunkline_api.errors import ApiError, Send, from_failure, from_refused, sen
 from trunkline_api.exchange import Exchange, Receive, Scope, exchange_of
 from trunkline_api.follow import Follow, Following
 from trunkline_api.gateway import Gateway
+from trunkline_api.headers import by_name
 from trunkline_api.hub import ReaderClosed
 from trunkline_api.observability import span_name
 from trunkline_api.relay import Relay, RunLost, client_left, failure_of
 from trunkline_api.runs import Admission
 from trunkline_api.stream import Renderer, Stream
 from trunkline_api.targets import Target, Targets
+from trunkline_api.time_limit import TimeLimit
 from trunkline_shared.errors import RedisUnavailable, Refused, TrunklineError
 from trunkline_shared.fold import Fold, Folded
-from trunkline_shared.profile import MODEL_PREFIX
 from trunkline_shared.run import RunRequest, new_run_id
-
-_PROFILE_PREFIX: Final = MODEL_PREFIX.encode()
 
 
 class Question(Protocol):
@@ -36,8 +35,8 @@ class Question(Protocol):
     @property
     def model(self) -> str: ...
 
-    async def ask(self, run: RunRequest, principal: Principal) -> tuple[RunRequest, bytes]:
-        """`run` with all that the request says, and the record to store with its result, if any."""
+    async def ask(self, run: RunRequest, principal: Principal) -> bytes:
+        """Writes into `run` all that the request says; the record to store with its result."""
 
     def renderer(self, run: RunRequest) -> Renderer: ...
 
@@ -63,6 +62,7 @@ class Answer:
         self._follow = follow
         self._targets = targets
         self._parse = parse
+        self._body_limit = TimeLimit(gateway.settings.body_timeout_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = exchange_of(scope)
@@ -83,31 +83,33 @@ class Answer:
         self, scope: Scope, receive: Receive, send: Send, exchange: Exchange
     ) -> "tuple[Following, Stream | Whole]":
         """What is to be followed, and by which reply; nothing else of the request is kept."""
-        exchange.conversation = named_conversation(scope["headers"])  # a 401 tells it too
-        principal = await self._gateway.keys.authenticate(scope["headers"])
+        headers = by_name(scope["headers"])
+        exchange.conversation = named_conversation(headers)  # a 401 tells it too
+        principal = await self._gateway.keys.authenticate(headers)
         exchange.principal = principal.name
-        exchange.span = span_name(scope["headers"])
-        body = await read_body(
-            receive,
-            scope["headers"],
-            max_bytes=self._settings.max_body_bytes,
-            timeout_s=self._settings.body_timeout_s,
-        )
-        # First, because a reply that is an error tells the conversation too.
-        if not exchange.conversation and self._targets.converses(_model_in(body)):
-            exchange.conversation = new_conversation()
-        question = self._parse(body)
-        if not exchange.conversation and self._targets.converses(question.model):
-            exchange.conversation = new_conversation()  # of a name that JSON may spell otherwise
+        exchange.span = span_name(headers)
+        max_bytes = self._settings.max_body_bytes
+        body = await read_body(receive, headers, max_bytes=max_bytes, limit=self._body_limit)
+        try:
+            question = self._parse(body)
+        except ApiError:
+            self._converse(exchange, _model_in(body))  # an error tells the conversation too
+            raise
+        self._converse(exchange, question.model)
         target = await self._targets.find(question.model, principal)
-        run, record = await question.ask(self._plain_run(target, principal, exchange), principal)
-        admission = Admission(target.agent, principal.max_concurrent, record)
+        run = self._plain_run(target, principal, exchange)
+        record = await question.ask(run, principal)
         client = client_of(scope, receive)
+        admission = Admission(target.agent, principal.max_concurrent, record)
         following = self._follow.run(run, admission, client)
         if run.stream:
             renderer = question.renderer(run)
             return following, Stream(renderer, client, send, exchange, self._settings)
         return following, Whole(question, run, send, self._settings.heartbeat_s)
+
+    def _converse(self, exchange: Exchange, model: str) -> None:
+        if not exchange.conversation and self._targets.converses(model):
+            exchange.conversation = new_conversation()
 
     def _plain_run(self, target: Target, principal: Principal, exchange: Exchange) -> RunRequest:
         run_id = new_run_id()
@@ -163,8 +165,6 @@ def _told(error: ApiError | TrunklineError) -> ApiError:
 
 def _model_in(body: bytes) -> str:
     """What a body names as `model`, right or wrong."""
-    if _PROFILE_PREFIX not in body:
-        return ""
     try:
         values = orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -1,6 +1,6 @@
 """The composition of the API tier's ASGI application."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -49,13 +49,13 @@ class _Front:
         self._answers = answers
         self._rest = rest
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    # No coroutine of its own, which would be there as long as a stream.
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        app = self._rest
         if scope["type"] == "http" and scope["method"] == "POST":
             path = scope["path"].removeprefix(scope.get("root_path", ""))
-            app = self._answers.get(path, self._rest)
-        else:
-            app = self._rest
-        await app(scope, receive, send)
+            app = self._answers.get(path, app)
+        return app(scope, receive, send)
 
 
 def create_app(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from trunkline_api.errors import ApiError
+from trunkline_api.headers import Headers
 from trunkline_api.settings import ApiSettings
 from trunkline_api.stored_keys import StoredKeys
 from trunkline_shared.api_keys import ApiKey, digest
@@ -29,7 +30,7 @@ class Principal:
     admin: bool = True
 
     def may_use(self, model: str) -> bool:
-        return any(fnmatchcase(model, pattern) for pattern in self.models)
+        return "*" in self.models or any(fnmatchcase(model, each) for each in self.models)
 
 
 ANONYMOUS = Principal("anonymous")
@@ -67,7 +68,7 @@ class ApiKeys:
     def __bool__(self) -> bool:
         return bool(self.known) or self.closed
 
-    async def authenticate(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal:
+    async def authenticate(self, headers: Headers) -> Principal:
         """The principal of a request; `anonymous` where there is no key at all.
 
         Raises ApiError: 401, or 503 when only Redis could tell and does not.
@@ -104,14 +105,12 @@ def _stored(records: Iterable[ApiKey], now: float) -> Principal | None:
     return None
 
 
-def _presented(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
-    for name, value in headers:
-        if name == b"authorization":
-            scheme, _, key = value.strip().partition(b" ")
-            if scheme.lower() == b"bearer" and key.strip():
-                yield key.strip()
-        elif name == b"x-session-api-key" and value.strip():
-            yield value.strip()
+def _presented(headers: Headers) -> Iterator[bytes]:
+    scheme, _, key = headers.get(b"authorization", b"").strip().partition(b" ")
+    if scheme.lower() == b"bearer" and key:
+        yield key.strip()
+    if key := headers.get(b"x-session-api-key", b"").strip():
+        yield key
 
 
 def _unauthorized(message: str) -> ApiError:

@@ -1,12 +1,13 @@
 """Reading a request's body: bounded in size and in time."""
 
 import asyncio
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 
 from trunkline_api.errors import ApiError
 from trunkline_api.exchange import Receive
+from trunkline_api.headers import Headers
+from trunkline_api.time_limit import TimeLimit
 
 # A client reads a refusal when it has sent everything. To close on one that still sends is to reset
 # its connection, and then it never learns why.
@@ -19,43 +20,31 @@ class ClientLeft(Exception):
 
 
 async def read_body(
-    receive: Receive, headers: Iterable[tuple[bytes, bytes]], *, max_bytes: int, timeout_s: float
+    receive: Receive, headers: Headers, *, max_bytes: int, limit: TimeLimit
 ) -> bytes:
     """The whole body. Raises ApiError 413, 408 or 415, or ClientLeft.
 
     Of a body that is too large the rest is read and dropped first, within bounds.
     """
-    headers = list(headers)
-    _check_encoding(headers)
-    if _declared_size(headers) > max_bytes:
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        message = "Send the body without 'Content-Encoding'."
+        raise ApiError(415, message, code="unsupported_encoding")
+    declared = headers.get(b"content-length", b"")
+    if declared.isdigit() and int(declared) > max_bytes:
         # Who waits for "100 Continue" has sent nothing yet, and is told before it does.
-        if (b"expect", b"100-continue") not in headers:
+        if headers.get(b"expect") != b"100-continue":
             await _drop(receive, max_bytes)
         raise _too_large(max_bytes)
     try:
-        async with asyncio.timeout(timeout_s):
+        with limit:
             body = await _collect(receive, max_bytes)
     except TimeoutError:
-        raise ApiError(
-            408, f"The request's body did not arrive within {timeout_s:g} s.", code="body_timeout"
-        ) from None
+        message = f"The request's body did not arrive within {limit.seconds:g} s."
+        raise ApiError(408, message, code="body_timeout") from None
     if body is None:
         await _drop(receive, max_bytes)
         raise _too_large(max_bytes)
     return body
-
-
-def _check_encoding(headers: Iterable[tuple[bytes, bytes]]) -> None:
-    for name, value in headers:
-        if name == b"content-encoding" and value.lower() != b"identity":
-            raise ApiError(
-                415, "Send the body without 'Content-Encoding'.", code="unsupported_encoding"
-            )
-
-
-def _declared_size(headers: Iterable[tuple[bytes, bytes]]) -> int:
-    sizes = (value for name, value in headers if name == b"content-length")
-    return max((int(value) for value in sizes if value.isdigit()), default=0)
 
 
 async def _collect(receive: Receive, max_bytes: int) -> bytes | None:

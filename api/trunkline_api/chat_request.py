@@ -1,7 +1,6 @@
 """A chat completion request as a run: from OpenAI's shapes to the neutral transcript."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any, cast
 
 from trunkline_api.errors import invalid
@@ -25,9 +24,7 @@ from trunkline_shared.transcript import (
     Message,
     Options,
     Part,
-    Reasoning,
-    RefusalPart,
-    TextPart,
+    Role,
     Tool,
     ToolCall,
     ToolChoice,
@@ -35,132 +32,135 @@ from trunkline_shared.transcript import (
 )
 
 # Options that are called the same on both sides.
-_SAME_NAME = (
-    "temperature",
-    "top_p",
-    "seed",
-    "presence_penalty",
-    "frequency_penalty",
-    "logit_bias",
-    "logprobs",
-    "top_logprobs",
-    "reasoning_effort",
-    "verbosity",
-    "service_tier",
-    "parallel_tool_calls",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "prompt_cache_options",
-    "user",
-    "safety_identifier",
-    "metadata",
+_SAME_NAME = frozenset(
+    {
+        "temperature",
+        "top_p",
+        "seed",
+        "presence_penalty",
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "top_logprobs",
+        "reasoning_effort",
+        "verbosity",
+        "service_tier",
+        "parallel_tool_calls",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "prompt_cache_options",
+        "user",
+        "safety_identifier",
+        "metadata",
+    }
 )
 
 
-def to_run(request: ChatRequest, run: RunRequest) -> RunRequest:
-    """`run` with all that the request says, and no more.
+def fill_in(run: RunRequest, request: ChatRequest) -> None:
+    """Writes into a plain run all that the request says, and no more.
 
     Raises ApiError 400 for a turn of a conversation that says nothing new.
     """
-    if run.conversation and isinstance(request.messages[-1], wire.AssistantMessage):
+    if run.conversation and request.messages[-1].role == "assistant":
         raise invalid(
             "messages",
             "In a conversation the last of the 'messages' is what the user or a tool says next.",
         )
-    return replace(
-        run,
-        stream=bool(request.stream),
-        transcript=list(_items(request.messages)),
-        options=_options(request),
-        tools=[_tool(tool) for tool in request.tools or ()],
-        tool_choice=_choice(request),
-        format=_format(request),
-    )
+    run.stream = bool(request.stream)
+    run.transcript = _items(request.messages)
+    run.options = _options(request)
+    run.tools = [_tool(tool) for tool in request.tools or ()]
+    run.tool_choice = _choice(request)
+    run.format = _format(request)
 
 
-def _items(messages: list[wire.Message]) -> Iterator[Item]:
+def _items(messages: list[wire.Message]) -> list[Item]:
+    items: list[Item] = []
     # Old function calls have no id: one is made up, by which their results find them again.
     called: dict[str, str] = {}
     for index, message in enumerate(messages):
-        match message:
-            case wire.AssistantMessage():
-                yield from _assistant(message)
-                if message.function_call is not None:
-                    call_id = called[message.function_call.name] = f"call_{index}"
-                    yield _function_call(call_id, message.function_call)
-            case wire.ToolMessage():
-                yield ToolResult(
-                    type="tool_result", id=message.tool_call_id, content=_parts(message.content)
-                )
-            case wire.FunctionMessage():
-                yield ToolResult(
-                    type="tool_result",
-                    id=called[message.name],
-                    content=_parts(message.content or ""),
-                )
-            case _:
-                said = Message(type="message", role=message.role, content=_parts(message.content))
-                yield _named(said, message.name)
+        if message.role == "assistant":
+            items += _assistant(message)
+            if message.function_call is not None:
+                call_id = called[message.function_call.name] = f"call_{index}"
+                items.append(_function_call(call_id, message.function_call))
+        elif message.role == "tool":
+            items.append(_result(message.tool_call_id, message.content))
+        elif message.role == "function":
+            items.append(_result(called[message.name], message.content or ""))
+        else:
+            items.append(_said(message.role, _parts(message.content), message.name))
+    return items
 
 
-def _assistant(message: wire.AssistantMessage) -> Iterator[Item]:
+def _assistant(message: wire.AssistantMessage) -> list[Item]:
+    items: list[Item] = []
     if isinstance(message.reasoning_content, str) and message.reasoning_content:
-        yield Reasoning(type="reasoning", text=message.reasoning_content)
+        items.append({"type": "reasoning", "text": message.reasoning_content})
     content = [] if message.content is None else _parts(message.content)
     if message.refusal:
-        content.append(RefusalPart(type="refusal", text=message.refusal))
+        content.append({"type": "refusal", "text": message.refusal})
     calls = message.tool_calls or []
     # Clients write "" where they mean null.
     if content and not (message.content == "" and calls):
-        yield _named(Message(type="message", role="assistant", content=content), message.name)
+        items.append(_said("assistant", content, message.name))
     for call in calls:
         if call.custom is not None and call.type == "custom":
-            yield ToolCall(
-                type="tool_call",
-                id=call.id,
-                name=call.custom.name,
-                arguments=call.custom.input,
-                kind="custom",
+            items.append(
+                {
+                    "type": "tool_call",
+                    "id": call.id,
+                    "name": call.custom.name,
+                    "arguments": call.custom.input,
+                    "kind": "custom",
+                }
             )
         elif call.function is not None:
-            yield _function_call(call.id, call.function)
+            items.append(_function_call(call.id, call.function))
+    return items
 
 
-def _function_call(call_id: str, call: wire.FunctionCall) -> ToolCall:
-    return ToolCall(
-        type="tool_call", id=call_id, name=call.name, arguments=call.arguments, kind="function"
-    )
-
-
-def _named(message: Message, name: str | None) -> Message:
+def _said(role: Role, content: list[Part], name: str | None) -> Message:
+    message: Message = {"type": "message", "role": role, "content": content}
     if name is not None:
         message["name"] = name
     return message
 
 
-def _parts(content: str | list[Any]) -> list[Part]:
+def _function_call(call_id: str, call: wire.FunctionCall) -> ToolCall:
+    return {
+        "type": "tool_call",
+        "id": call_id,
+        "name": call.name,
+        "arguments": call.arguments,
+        "kind": "function",
+    }
+
+
+def _result(call_id: str, content: str | Sequence[wire.AnyPart]) -> ToolResult:
+    return {"type": "tool_result", "id": call_id, "content": _parts(content)}
+
+
+def _parts(content: str | Sequence[wire.AnyPart]) -> list[Part]:
     if isinstance(content, str):
-        return [TextPart(type="text", text=content)]
+        return [{"type": "text", "text": content}]
     return [_part(part) for part in content]
 
 
 def _part(part: wire.AnyPart) -> Part:
-    match part:
-        case wire.TextPart():
-            return TextPart(type="text", text=part.text)
-        case wire.ImagePart():
-            image = ImagePart(type="image", url=part.image_url.url)
-            if part.image_url.detail is not None:
-                image["detail"] = part.image_url.detail
-            return image
-        case wire.AudioPart():
-            return AudioPart(
-                type="audio", data=part.input_audio.data, format=part.input_audio.format
-            )
-        case wire.RefusalPart():
-            return RefusalPart(type="refusal", text=part.refusal)
-        case wire.FilePart():
-            return _file(part.file)
+    if part.type == "text":
+        return {"type": "text", "text": part.text}
+    if part.type == "refusal":
+        return {"type": "refusal", "text": part.refusal}
+    if part.type == "image_url":
+        image = ImagePart(type="image", url=part.image_url.url)
+        if part.image_url.detail is not None:
+            image["detail"] = part.image_url.detail
+        return image
+    if part.type == "input_audio":
+        audio = part.input_audio
+        return AudioPart(type="audio", data=audio.data, format=audio.format)
+    return _file(part.file)
 
 
 def _file(source: wire.FileSource) -> FilePart:
@@ -175,7 +175,8 @@ def _file(source: wire.FileSource) -> FilePart:
 
 
 def _options(request: ChatRequest) -> Options:
-    options: dict[str, Any] = {name: getattr(request, name) for name in _SAME_NAME}
+    said = sorted(request.model_fields_set & _SAME_NAME)
+    options: dict[str, Any] = {name: getattr(request, name) for name in said}
     options["max_output_tokens"] = request.max_completion_tokens or request.max_tokens
     options["stop"] = [request.stop] if isinstance(request.stop, str) else request.stop
     if request.prediction is not None:

@@ -1,11 +1,12 @@
 """Which conversation a request belongs to: the header that names it, read and written."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 from uuid import UUID, uuid4
 
 from trunkline_api.errors import invalid
+from trunkline_api.headers import Headers
 
 HEADERS: Final[Mapping[bytes, str]] = MappingProxyType(
     {
@@ -16,13 +17,18 @@ HEADERS: Final[Mapping[bytes, str]] = MappingProxyType(
 """Either names a conversation in a request; every reply to one that is in one has both."""
 
 
-def named_conversation(headers: Iterable[tuple[bytes, bytes]]) -> str:
+def named_conversation(headers: Headers) -> str:
     """The id that the request names, as a canonical UUID; empty when it names none.
 
     Raises ApiError 400 for what is no UUID, and for two that differ.
     """
-    given = [(name, value.strip()) for name, value in headers if name in HEADERS]
-    ids = {_canonical(HEADERS[name], value.decode("latin-1")) for name, value in given if value}
+    ids = {
+        _canonical(spelled, value.strip().decode("latin-1"))
+        for name, spelled in HEADERS.items()
+        if name in headers
+        for value in headers[name].split(b",")
+        if value.strip()
+    }
     if len(ids) > 1:
         raise invalid("X-Conversation-ID", "The conversation headers differ: send one.")
     return next(iter(ids), "")

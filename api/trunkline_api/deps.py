@@ -11,6 +11,8 @@ from trunkline_api.body import ClientLeft, read_body
 from trunkline_api.errors import ApiError, unprocessable
 from trunkline_api.exchange import exchange_of
 from trunkline_api.gateway import Gateway
+from trunkline_api.headers import by_name
+from trunkline_api.time_limit import TimeLimit
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -19,7 +21,7 @@ def principal_of(gateway: Gateway) -> Callable[[Request], Awaitable[Principal]]:
     """A dependency that lets only holders of a key pass, and notes who it was."""
 
     async def authenticate(request: Request) -> Principal:
-        principal = await gateway.keys.authenticate(request.scope["headers"])
+        principal = await gateway.keys.authenticate(by_name(request.scope["headers"]))
         exchange_of(request.scope).principal = principal.name
         return principal
 
@@ -46,14 +48,15 @@ def body_as(gateway: Gateway, model: type[_Model]) -> Callable[[Request], Awaita
     An empty body is an empty object.
     """
     settings = gateway.settings
+    limit = TimeLimit(settings.body_timeout_s)
 
     async def read(request: Request) -> _Model:
         try:
             body = await read_body(
                 request.receive,
-                request.scope["headers"],
+                by_name(request.scope["headers"]),
                 max_bytes=settings.max_body_bytes,
-                timeout_s=settings.body_timeout_s,
+                limit=limit,
             )
             return model.model_validate_json(body or b"{}")
         except ClientLeft:

@@ -1,7 +1,7 @@
 """Around every request: its id, its one log line, and the last resort when a route breaks."""
 
 import logging
-import secrets
+import os
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class Exchanges:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        exchange = Exchange(f"req_{secrets.token_hex(16)}")
+        exchange = Exchange(f"req_{os.urandom(16).hex()}")
         scope[_KEY] = exchange
         exchange.send_body = send
         header = (b"x-request-id", exchange.request_id.encode())

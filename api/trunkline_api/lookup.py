@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from redis.exceptions import RedisError
 
 from trunkline_api.errors import from_failure
+from trunkline_api.time_limit import TimeLimit
 from trunkline_shared.errors import RedisUnavailable
 from trunkline_shared.events import Failed
 from trunkline_shared.pipe import Pipe
@@ -23,7 +24,7 @@ class Lookup:
 
     def __init__(self, pipe: Pipe, *, patience_s: float) -> None:
         self._pipe = pipe
-        self._patience_s = patience_s
+        self._limit = TimeLimit(patience_s)
 
     async def ask(self, *commands: Command) -> list[Any]:
         """The answers, for one round trip. May ask more than once: only what bears that.
@@ -31,7 +32,7 @@ class Lookup:
         Raises ApiError 503 when Redis is away for longer than the patience, or refuses.
         """
         try:
-            async with asyncio.timeout(self._patience_s):
+            with self._limit:
                 return await self._until_answered(commands)
         except TimeoutError as error:
             raise from_failure(Failed("redis_unavailable", "")) from error

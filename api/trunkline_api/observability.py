@@ -1,26 +1,24 @@
 """The headers by which OpenHands' clients name what a request is in their traces."""
 
 import re
-from collections.abc import Iterable
 from typing import Any, Final
 
 import orjson
 
 from trunkline_api.errors import ApiError, invalid
+from trunkline_api.headers import Headers
 
-_PREFIX: Final = b"x-openhands-observability-"
 _SPAN_NAME: Final = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 
 
-def span_name(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+def span_name(headers: Headers) -> str | None:
     """The request's span name; its tags and parent are taken without effect.
 
     Raises ApiError 400 for a name that is none, and for metadata that traces could not hold.
     """
-    given = {name.removeprefix(_PREFIX): v for name, v in headers if name.startswith(_PREFIX)}
-    if metadata := given.get(b"metadata"):
+    if metadata := headers.get(b"x-openhands-observability-metadata"):
         _check_metadata(metadata)
-    name = given.get(b"span-name", b"").decode("latin-1")
+    name = headers.get(b"x-openhands-observability-span-name", b"").decode("latin-1")
     if name and not _SPAN_NAME.fullmatch(name):
         raise _refused("Span-Name", "1 to 128 letters, digits and ._:/-")
     return name or None

@@ -1,7 +1,6 @@
 """A Responses request as a run, and what its replies echo of it."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, cast
 
 from trunkline_api.errors import invalid
@@ -39,24 +38,27 @@ ORIGIN = "responses"
 """Of opaque items that came in through this API."""
 
 # Options that are called the same on both sides.
-_SAME_NAME = (
-    "temperature",
-    "top_p",
-    "presence_penalty",
-    "frequency_penalty",
-    "max_output_tokens",
-    "service_tier",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "prompt_cache_options",
-    "user",
-    "safety_identifier",
-    "metadata",
+_SAME_NAME = frozenset(
+    {
+        "temperature",
+        "top_p",
+        "presence_penalty",
+        "frequency_penalty",
+        "max_output_tokens",
+        "service_tier",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "prompt_cache_options",
+        "user",
+        "safety_identifier",
+        "metadata",
+    }
 )
 
 
-def to_run(request: ResponsesRequest, run: RunRequest, before: Sequence[Item]) -> RunRequest:
-    """`run` with all that the request says, after the items `before` of the responses it follows.
+def fill_in(run: RunRequest, request: ResponsesRequest, before: Sequence[Item]) -> None:
+    """Writes into a plain run all that the request says, after the items `before` of the responses
+    that it follows.
 
     Raises ApiError 400 for what does not go together with a conversation.
     """
@@ -68,18 +70,15 @@ def to_run(request: ResponsesRequest, run: RunRequest, before: Sequence[Item]) -
         for tool in request.tools or ()
         if isinstance(tool, FlatFunctionTool | FlatCustomTool)
     ]
-    return replace(
-        run,
-        stream=bool(request.stream),
-        on_lost="continue",
-        transcript=[*before, *own],
-        instructions=request.instructions or "",
-        options=_options(request, has_tools=bool(tools)),
-        tools=tools,
-        tool_choice=_choice(request) if tools else None,
-        format=_format(request),
-        store=request.is_stored,
-    )
+    run.stream = bool(request.stream)
+    run.on_lost = "continue"
+    run.transcript = [*before, *own]
+    run.instructions = request.instructions or ""
+    run.options = _options(request, has_tools=bool(tools))
+    run.tools = tools
+    run.tool_choice = _choice(request) if tools else None
+    run.format = _format(request)
+    run.store = request.is_stored
 
 
 def input_items(request: ResponsesRequest) -> list[Item]:
@@ -165,7 +164,8 @@ def _part(part: wire.AnyPart) -> Part:
 
 
 def _options(request: ResponsesRequest, *, has_tools: bool) -> Options:
-    options: dict[str, Any] = {name: getattr(request, name) for name in _SAME_NAME}
+    said = sorted(request.model_fields_set & _SAME_NAME)
+    options: dict[str, Any] = {name: getattr(request, name) for name in said}
     if request.reasoning is not None:
         options["reasoning_effort"] = request.reasoning.effort
     if request.text is not None:

@@ -3,13 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Coroutine
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from redis.exceptions import RedisError, ResponseError
 
 from trunkline_api.settings import ApiSettings
+from trunkline_api.time_limit import TimeLimit
 from trunkline_shared.config.models import AgentConfig, Config
 from trunkline_shared.errors import RedisUnavailable, Refused
 from trunkline_shared.events import Failed, encode
@@ -39,8 +39,7 @@ _WORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(NamedTuple):
     """What a run is admitted with, beside what it asks of the worker.
 
     `max_concurrent` of its principal, None for the deployment's; `record` is what is stored beside
@@ -60,6 +59,7 @@ class Runs:
         self._config = config
         self._keys = keys
         self._pipe = pipe
+        self._limit = TimeLimit(settings.submit_retry_s)
         self._full = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._asking: set[asyncio.Task[None]] = set()  # cancels that Redis has not heard of yet
@@ -83,7 +83,7 @@ class Runs:
             raise self._refused("redis_unavailable", 0)
         arguments = self._submission(request, admission)
         try:
-            async with asyncio.timeout(self._settings.submit_retry_s):
+            with self._limit:
                 code, wait_ms = await self._until_answered("submit", arguments)
         except TimeoutError:
             self.cancel_soon(request.run_id)
@@ -119,7 +119,7 @@ class Runs:
         if delete:
             what, words = "delete", "The conversation was deleted."
         try:
-            async with asyncio.timeout(self._settings.submit_retry_s):
+            with self._limit:
                 arguments = (conversation, words, what, principal)
                 answer = await self._until_answered("cancel", arguments)
         except (TimeoutError, RedisError) as error:

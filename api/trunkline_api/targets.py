@@ -1,8 +1,7 @@
 """What a model's name stands for: the agent that runs, and with which LLM."""
 
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from trunkline_api.auth import Principal
 from trunkline_api.errors import (
@@ -19,8 +18,7 @@ from trunkline_shared.profile import MODEL_PREFIX, is_profile_name
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """`profile` is the sealed LLM that the agent is to use, "" for its own."""
 
     model: str

@@ -1,9 +1,10 @@
 """A run: one execution of an agent, as the API tier asks for it and a worker receives it."""
 
-import secrets
+import os
 import time
-from dataclasses import dataclass, field
-from typing import Any, Literal, NewType
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
+from typing import Any, Final, Literal, NewType
 
 import orjson
 
@@ -16,7 +17,7 @@ REQUEST_VERSION = 1
 def new_run_id(now_ms: int | None = None) -> RunId:
     """A run id that sorts by time: version letter, 11 hex digits of Unix ms, 16 random ones."""
     at_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
-    return RunId(f"a{at_ms:011x}{secrets.token_hex(8)}")
+    return RunId(f"a{at_ms:011x}{os.urandom(8).hex()}")
 
 
 def created_ms(run_id: str) -> int:
@@ -24,7 +25,7 @@ def created_ms(run_id: str) -> int:
     return int(run_id[1:12], 16)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen it would take 2.7 us to make, and 4.9 to fill in, not 0.7
 class RunRequest:
     """Everything a worker needs. Never carries a secret, an OpenAI shape or an HTTP status.
 
@@ -56,17 +57,17 @@ class RunRequest:
     v: int = REQUEST_VERSION
 
 
+_NAMES: Final = tuple(each.name for each in fields(RunRequest))
+_KNOWN: Final = frozenset(_NAMES)
+_values_of = attrgetter(*_NAMES)
+
+
 def encode_job(request: RunRequest) -> bytes:
     """The request as an arq job (arq's own keys, our serialisation)."""
-    return serialize_job(
-        {
-            "t": None,
-            "f": "run",
-            "a": (),
-            "k": {"request": request},
-            "et": created_ms(request.run_id),
-        }
-    )
+    # What is empty is so by default, and left out: half of the fields, which reading would cost.
+    said = {name: value for name, value in zip(_NAMES, _values_of(request), strict=True) if value}
+    at_ms = created_ms(request.run_id)
+    return serialize_job({"t": None, "f": "run", "a": (), "k": {"request": said}, "et": at_ms})
 
 
 def decode_job(run_id: str, job: bytes) -> RunRequest:
@@ -79,8 +80,10 @@ def decode_job(run_id: str, job: bytes) -> RunRequest:
         raise ValueError(f"the job of run {run_id} names no agent")
     if values.get("v", REQUEST_VERSION) != REQUEST_VERSION:
         raise ValueError(f"the request of run {run_id} has the unknown version {values['v']!r}")
-    known = RunRequest.__dataclass_fields__
-    return RunRequest(**{k: v for k, v in values.items() if k in known} | {"run_id": run_id})
+    for unknown in values.keys() - _KNOWN:
+        del values[unknown]
+    values["run_id"] = run_id
+    return RunRequest(**values)
 
 
 def serialize_job(job: dict[str, Any]) -> bytes:

@@ -40,9 +40,12 @@ class RefusalPart(TypedDict):
 Part: TypeAlias = TextPart | ImagePart | AudioPart | FilePart | RefusalPart
 
 
+Role: TypeAlias = Literal["system", "developer", "user", "assistant"]
+
+
 class Message(TypedDict):
     type: Literal["message"]
-    role: Literal["system", "developer", "user", "assistant"]
+    role: Role
     content: list[Part]
     name: NotRequired[str]
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 
 from trunkline_api.app import CHAT_PATH, Application, create_app
 from trunkline_api.auth import ApiKeys
-from trunkline_api.chat_request import to_run
+from trunkline_api.chat_request import fill_in
 from trunkline_api.errors import ApiError, Send, send_error
 from trunkline_api.exchange import Receive, Scope
 from trunkline_api.gateway import Births, Gateway, Resource
@@ -95,7 +95,8 @@ class ScriptedChat:
         run_id = new_run_id()
         agent = AGENTS[request.model]
         run = RunRequest(run_id, agent.name, principal="tester")
-        self.requests.append(to_run(request, run))
+        fill_in(run, request)
+        self.requests.append(run)
         if request.stream:
             renderer = ChatRenderer(run_id, request.model, include_usage=request.include_usage)
             payload, media = renderer.render(self.script), b"text/event-stream"

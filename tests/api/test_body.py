@@ -1,11 +1,14 @@
 import asyncio
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
 from trunkline_api.body import ClientLeft, read_body
 from trunkline_api.errors import ApiError
+from trunkline_api.headers import Headers
+from trunkline_api.time_limit import TimeLimit
+
+NOTHING_SAID: Headers = {}
 
 
 class Client:
@@ -24,10 +27,8 @@ def piece(body: bytes, *, more: bool) -> dict[str, Any]:
     return {"type": "http.request", "body": body, "more_body": more}
 
 
-async def read(
-    client: Client, headers: Iterable[tuple[bytes, bytes]] = (), timeout_s: float = 20.0
-) -> bytes:
-    return await read_body(client, headers, max_bytes=10, timeout_s=timeout_s)
+async def read(client: Client, headers: Headers = NOTHING_SAID, timeout_s: float = 20.0) -> bytes:
+    return await read_body(client, headers, max_bytes=10, limit=TimeLimit(timeout_s))
 
 
 async def test_a_body_is_whole_whatever_pieces_it_comes_in() -> None:
@@ -39,15 +40,15 @@ async def test_a_body_is_whole_whatever_pieces_it_comes_in() -> None:
 async def test_who_waits_with_a_body_that_is_too_large_is_refused_before_it_is_sent() -> None:
     client = Client(piece(b"x", more=True))
     with pytest.raises(ApiError) as caught:
-        await read(client, [(b"content-length", b"11"), (b"expect", b"100-continue")])
+        await read(client, {b"content-length": b"11", b"expect": b"100-continue"})
     assert (caught.value.status, caught.value.code) == (413, "request_too_large")
     assert caught.value.headers["connection"] == "close"
     assert len(client.messages) == 1
 
 
-@pytest.mark.parametrize("headers", [[(b"content-length", b"18")], []])
+@pytest.mark.parametrize("headers", [{b"content-length": b"18"}, {}])
 async def test_a_body_that_is_too_large_is_heard_out_and_refused(
-    headers: list[tuple[bytes, bytes]],
+    headers: Headers,
 ) -> None:
     client = Client(*[piece(b"123456", more=True)] * 2, piece(b"123456", more=False))
     with pytest.raises(ApiError) as caught:

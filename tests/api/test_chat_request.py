@@ -1,21 +1,28 @@
-from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
 from tests.api.chat_bodies import ASKS, SHELL, WEATHER, allowed, body, named
-from trunkline_api.chat_request import to_run
+from trunkline_api.chat_request import fill_in
 from trunkline_api.errors import ApiError
 from trunkline_api.wire.chat import parse_chat
 from trunkline_shared.run import RunId, RunRequest, decode_job, encode_job
 
 RUN_ID = RunId("a0000000000" + "f" * 17)
-PLAIN = RunRequest(RUN_ID, "helper", pool="coding", principal="ada", reply="reply:1")
 
 
-def run(**members: Any) -> RunRequest:
-    return to_run(parse_chat(body(**members)), PLAIN)
+def run(conversation: str = "", **members: Any) -> RunRequest:
+    plain = RunRequest(
+        RUN_ID,
+        "helper",
+        pool="coding",
+        principal="ada",
+        reply="reply:1",
+        conversation=conversation,
+    )
+    fill_in(plain, parse_chat(body(**members)))
+    return plain
 
 
 def transcript(*messages: dict[str, Any]) -> list[Any]:
@@ -261,6 +268,6 @@ def test_a_run_with_everything_crosses_the_queue_unchanged() -> None:
 def test_a_turn_of_a_conversation_ends_with_what_is_new() -> None:
     known = {"role": "assistant", "content": "hello"}
     with pytest.raises(ApiError, match="the last of the 'messages'") as caught:
-        to_run(parse_chat(body(messages=[ASKS, known])), replace(PLAIN, conversation="c"))
+        run(conversation="c", messages=[ASKS, known])
     assert (caught.value.status, caught.value.param) == (400, "messages")
     assert len(run(messages=[ASKS, known]).transcript) == 2

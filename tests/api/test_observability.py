@@ -11,14 +11,14 @@ PREFIX = b"x-openhands-observability-"
 
 
 def test_the_span_is_named_and_all_else_is_taken() -> None:
-    headers = [
-        (PREFIX + b"span-name", b"team/triage:v2"),
-        (PREFIX + b"tags", b"a, b"),
-        (PREFIX + b"metadata", b'{"a": "x", "b": [1, 2], "c": true}'),
-        (PREFIX + b"parent-span-context", b"anything"),
-    ]
+    headers = {
+        PREFIX + b"span-name": b"team/triage:v2",
+        PREFIX + b"tags": b"a, b",
+        PREFIX + b"metadata": b'{"a": "x", "b": [1, 2], "c": true}',
+        PREFIX + b"parent-span-context": b"anything",
+    }
     assert span_name(headers) == "team/triage:v2"
-    assert span_name([]) is None
+    assert span_name({}) is None
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_the_span_is_named_and_all_else_is_taken() -> None:
 )
 def test_metadata_that_no_trace_could_hold_is_refused(metadata: bytes) -> None:
     with pytest.raises(ApiError, match="X-OpenHands-Observability-Metadata") as raised:
-        span_name([(PREFIX + b"metadata", metadata)])
+        span_name({PREFIX + b"metadata": metadata})
     assert raised.value.status == 400
     assert raised.value.param == "X-OpenHands-Observability-Metadata"
 
@@ -34,7 +34,7 @@ def test_metadata_that_no_trace_could_hold_is_refused(metadata: bytes) -> None:
 @pytest.mark.parametrize("name", [b"two words", b"x" * 129, b"a\nb", "é".encode()])
 def test_a_span_name_that_is_none_is_refused(name: bytes) -> None:
     with pytest.raises(ApiError, match="Span-Name"):
-        span_name([(PREFIX + b"span-name", name)])
+        span_name({PREFIX + b"span-name": name})
 
 
 async def test_the_requests_log_line_tells_the_span(caplog: pytest.LogCaptureFixture) -> None:

@@ -16,12 +16,12 @@ from tests.api.responses_bodies import (
 )
 from trunkline_api.errors import ApiError
 from trunkline_api.responses_echo import echo
-from trunkline_api.responses_request import input_items, to_run
+from trunkline_api.responses_request import fill_in, input_items
 from trunkline_api.wire.responses import parse_responses
 from trunkline_shared.run import RunRequest, decode_job, encode_job, new_run_id
 from trunkline_shared.transcript import Item
 
-RUN = RunRequest(new_run_id(), "echo", principal="tester")
+RUN_ID = new_run_id()
 HI: Item = {"type": "message", "role": "user", "content": [{"type": "text", "text": "hi"}]}
 BEFORE: list[Item] = [
     {"type": "message", "role": "user", "content": [{"type": "text", "text": "before"}]},
@@ -30,14 +30,10 @@ BEFORE: list[Item] = [
 
 
 def run(conversation: str = "", before: Any = (), **members: Any) -> RunRequest:
-    request = parse_responses(body(**members))
-    asked = to_run(request, RunRequest(**{**vars_of(RUN), "conversation": conversation}), before)
+    asked = RunRequest(RUN_ID, "echo", principal="tester", conversation=conversation)
+    fill_in(asked, parse_responses(body(**members)), before)
     assert decode_job(asked.run_id, encode_job(asked)) == asked
     return asked
-
-
-def vars_of(request: RunRequest) -> dict[str, Any]:
-    return {name: getattr(request, name) for name in request.__dataclass_fields__}
 
 
 def only_item(item: Any) -> Item:
@@ -50,7 +46,7 @@ def test_a_plain_request_asks_for_nothing_but_the_answer() -> None:
     assert asked.transcript == [HI]
     assert (asked.options, asked.tools, asked.tool_choice, asked.format) == ({}, [], None, None)
     assert (asked.stream, asked.store, asked.on_lost) == (False, True, "continue")
-    assert (asked.run_id, asked.principal) == (RUN.run_id, "tester")
+    assert (asked.run_id, asked.principal) == (RUN_ID, "tester")
     assert run(stream=True, store=False).stream and not run(store=False).store
 
 

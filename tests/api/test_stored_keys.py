@@ -52,15 +52,15 @@ async def bed() -> AsyncIterator[Bed]:
     await redis.aclose()
 
 
-def sent(*keys: str) -> list[tuple[bytes, bytes]]:
+def sent(*keys: str) -> dict[bytes, bytes]:
     names = (b"x-session-api-key", b"authorization")
     values = (keys[0].encode(), *(f"Bearer {key}".encode() for key in keys[1:]))
-    return list(zip(names, values, strict=False))
+    return dict(zip(names, values, strict=False))
 
 
 async def refusal(keys: ApiKeys, *presented: str) -> ApiError:
     with pytest.raises(ApiError) as caught:
-        await keys.authenticate(sent(*presented) if presented else [])
+        await keys.authenticate(sent(*presented) if presented else {})
     return caught.value
 
 
@@ -75,13 +75,13 @@ async def test_a_stored_key_stands_for_its_principal_and_is_no_admin(bed: Bed) -
 
 async def test_without_any_key_everybody_is_anonymous(bed: Bed) -> None:
     keys = bed.keys()
-    assert await keys.authenticate([]) == ANONYMOUS
+    assert await keys.authenticate({}) == ANONYMOUS
     assert await keys.authenticate(sent("whatever")) == ANONYMOUS
 
 
 async def test_the_first_key_closes_the_door_at_once(bed: Bed) -> None:
     keys = bed.keys()
-    assert await keys.authenticate([]) == ANONYMOUS
+    assert await keys.authenticate({}) == ANONYMOUS
     await bed.make()
     assert "did not provide" in (await refusal(keys)).message
     assert "Incorrect" in (await refusal(keys, "whatever")).message

@@ -1,7 +1,7 @@
 """What every backend promises, tested for each of them. A new backend joins `BACKENDS`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -9,11 +9,12 @@ import pytest
 
 from tests.fakes.upstream import FakeUpstream
 from tests.worker.backends import driving
-from tests.worker.backends.driving import CONTEXT, events_of, request, text_in
+from tests.worker.backends.driving import batches_of, events_of, no_gate, request, text_in
 from trunkline_shared.config.models import AgentConfig, EchoSettings, Limits
-from trunkline_shared.events import Attempt, Created, Failed, Finished, decode, encode
+from trunkline_shared.events import Attempt, Created, Failed, Finished, RunEvent, decode, encode
 from trunkline_worker.backends.base import Backend, RunContext
 from trunkline_worker.backends.echo import EchoBackend
+from trunkline_worker.publish import RunBufferFull
 
 LONG = 100_000
 
@@ -42,7 +43,7 @@ each_backend = pytest.mark.parametrize("making", BACKENDS)
 async def test_a_run_ends_with_exactly_one_terminal_event(making: Making) -> None:
     async with making() as backend:
         await backend.open()
-        batches = [list(batch) async for batch in backend.run(request(), CONTEXT)]
+        batches = await batches_of(backend, request())
         await backend.aclose()
     events = [event for batch in batches for event in batch]
     assert all(batches)
@@ -82,25 +83,22 @@ async def test_nothing_begins_before_the_gate_opens(making: Making) -> None:
         await opened.wait()
 
     async with making() as backend:
-        batches = backend.run(request(), RunContext(gate))
-        first = asyncio.create_task(anext(batches), name="first")
+        batches: list[Sequence[RunEvent]] = []
+        run = backend.run(request(), RunContext(gate, batches.append))
+        task = asyncio.create_task(run, name="run")
         await asked.wait()
-        assert not first.done()
+        assert not task.done() and not batches
         opened.set()
-        assert await first
-        await batches.aclose()
+        assert await task
 
 
 @each_backend
 async def test_cancelling_the_task_ends_the_run(making: Making) -> None:
     begun = asyncio.Event()
 
-    async def consume(backend: Backend) -> None:
-        async for _ in backend.run(request(), CONTEXT):
-            begun.set()
-
     async with making(paced=True) as backend:
-        task = asyncio.create_task(consume(backend), name="consumer")
+        context = RunContext(no_gate, lambda _: begun.set())
+        task = asyncio.create_task(backend.run(request(), context), name="run")
         await begun.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -108,13 +106,13 @@ async def test_cancelling_the_task_ends_the_run(making: Making) -> None:
 
 
 @each_backend
-async def test_closing_the_generator_ends_the_run(making: Making) -> None:
+async def test_what_emit_raises_ends_the_run(making: Making) -> None:
+    def full(_: Sequence[RunEvent]) -> None:
+        raise RunBufferFull("full")
+
     async with making(paced=True) as backend:
-        batches = backend.run(request(), CONTEXT)
-        await anext(batches)
-        await batches.aclose()
-        with pytest.raises(StopAsyncIteration):
-            await anext(batches)
+        with pytest.raises(RunBufferFull):
+            await backend.run(request(), RunContext(no_gate, full))
 
 
 @each_backend

@@ -1,7 +1,7 @@
 """API and workers in one process around a real Redis: `async with Stage(url) as stage`."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any
@@ -43,18 +43,16 @@ class HeldBackend:
     async def open(self) -> None:
         """Nothing is needed."""
 
-    async def run(
-        self, request: RunRequest, context: RunContext
-    ) -> AsyncGenerator[Sequence[RunEvent], None]:
+    async def run(self, request: RunRequest, context: RunContext) -> Sequence[RunEvent]:
         self.began.append(request.run_id)
         try:
             if self.first:
-                yield [TextDelta(self.first)]
+                context.emit([TextDelta(self.first)])
             await self.go.wait()
         except asyncio.CancelledError:
             self.cut.append(request.run_id)
             raise
-        yield [TextDelta("last"), Finished("stop")]
+        return [TextDelta("last"), Finished("stop")]
 
     async def aclose(self) -> None:
         """Nothing is held."""

@@ -111,3 +111,34 @@ def test_log_event_says_nothing_below_its_level(caplog: pytest.LogCaptureFixture
     logger.setLevel(logging.WARNING)
     log_event(logger, "unheard")
     assert caplog.records == []
+
+
+GATHERED = """
+import asyncio, logging, sys
+from trunkline_shared.logs import configure_logging, log_event
+
+class Counted:
+    def write(self, text): print(repr(text))
+    def flush(self): pass
+
+async def main():
+    sys.stderr = Counted()
+    configure_logging("text", "info")
+    logger = logging.getLogger("trunkline_api.chat")
+    for number in range(3):
+        log_event(logger, "request", number=number)
+    logger.warning("odd")
+    log_event(logger, "last")
+
+asyncio.run(main())
+"""
+
+
+def test_lines_of_one_moment_are_one_write_and_a_warning_or_the_end_writes_them_all() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", GATHERED], capture_output=True, text=True, check=True
+    )
+    writes = [line.split(" ", 1)[1] for line in done.stdout.splitlines()]
+    assert [write.count("\\n") for write in writes] == [4, 1]
+    assert writes[0].endswith("WARNING odd\\n'")
+    assert writes[1] == "INFO last\\n'"

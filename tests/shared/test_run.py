@@ -56,6 +56,11 @@ def test_a_job_is_arqs_in_json_with_a_version() -> None:
     assert values["k"].keys() == {"request"}
 
 
+def test_a_job_leaves_out_what_the_request_does_not_say() -> None:
+    values = orjson.loads(encode_job(RunRequest(new_run_id(), "a")))
+    assert values["k"]["request"].keys() == {"run_id", "agent", "pool", "on_lost", "v"}
+
+
 def test_the_id_of_the_job_wins_and_what_is_not_known_is_passed_over() -> None:
     job = serialize_job({"k": {"request": {"agent": "a", "run_id": "other", "later": 1}}})
     assert decode_job("mine", job) == RunRequest(run_id="mine", agent="a")  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """A claimed run without Redis: its writer keeps what it takes, its backend does what it is told."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from trunkline_shared.events import Failed, Finished, RunEvent
@@ -21,6 +21,7 @@ class FakeWriter:
     def __init__(self) -> None:
         self.events: list[RunEvent] = []
         self.has_output = False
+        self.first_output_at: float | None = None
         self.closed = False
         self.complete = False
         self.kept: tuple[bytes, bytes] | None = None
@@ -53,31 +54,36 @@ class FakeWriter:
 
 
 class ScriptedBackend:
-    """Yields batches; awaits what can be awaited; raises what is an error."""
+    """Emits batches and returns the one with the end; awaits events; raises what is an error."""
 
     def __init__(self, *script: Any) -> None:
         self.script = script
         self.requests: list[RunRequest] = []
         self.closed = asyncio.Event()
         self.closing: Callable[[], Awaitable[None]] | None = None
+        self.between: Callable[[], Awaitable[None]] = no_gate
 
-    async def run(
-        self, request: RunRequest, context: RunContext
-    ) -> AsyncGenerator[Sequence[RunEvent], None]:
+    async def run(self, request: RunRequest, context: RunContext) -> Sequence[RunEvent]:
         self.requests.append(request)
         await context.gate()
         try:
             for step in self.script:
+                await self.between()
                 if isinstance(step, BaseException):
                     raise step
                 if isinstance(step, asyncio.Event):
                     await step.wait()
+                elif is_terminal(step[-1]):
+                    return step  # type: ignore[no-any-return]  # a script holds anything
                 else:
-                    yield step
+                    context.emit(step)
+            return []
         finally:
-            if self.closing is not None:
-                await self.closing()
-            self.closed.set()
+            try:
+                if self.closing is not None:
+                    await self.closing()
+            finally:
+                self.closed.set()
 
     async def open(self) -> None:
         """Nothing is needed."""

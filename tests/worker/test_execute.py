@@ -18,7 +18,7 @@ def never() -> asyncio.Event:
     return asyncio.Event()
 
 
-async def test_what_a_backend_yields_is_emitted_and_its_end_acknowledged() -> None:
+async def test_what_a_backend_says_is_emitted_and_its_end_acknowledged() -> None:
     run, writer = execution()
     assert await run.run(ScriptedBackend(TEXT, [*TEXT, *END])) == "ok"
     assert writer.events == [*TEXT, *TEXT, *END]
@@ -116,15 +116,14 @@ async def test_a_run_that_waits_for_its_acknowledgement_can_be_dropped() -> None
 
 async def test_a_stop_after_the_end_changes_nothing() -> None:
     run, writer = execution()
-    backend = ScriptedBackend(TEXT, END)
-    closing = asyncio.Event()
-    backend.closing = closing.wait  # type: ignore[assignment]
-    task = asyncio.create_task(run.run(backend))
+    writer.silent = True
+    task = asyncio.create_task(run.run(ScriptedBackend(TEXT, END)))
     async with asyncio.timeout(PATIENCE_S):
         while END[0] not in writer.events:  # noqa: ASYNC110  # there is no event to wait for
             await asyncio.sleep(0)
     run.stop(STOP)
-    closing.set()
+    await asyncio.sleep(0)
+    writer.ended.set_result("ok")
     assert await task == "ok"
     assert writer.events == [*TEXT, *END]
 

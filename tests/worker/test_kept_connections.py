@@ -19,6 +19,8 @@ class LateEnd:
     def __init__(self) -> None:
         self.base_url = ""
         self.connections = 0
+        self.ended = asyncio.Event()
+        self.closed = asyncio.Event()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -33,8 +35,10 @@ class LateEnd:
                 await writer.drain()
                 await asyncio.sleep(0.02)
                 writer.write(b"0\r\n\r\n")
+                self.ended.set()
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
+            self.closed.set()
 
 
 class Only:
@@ -54,9 +58,16 @@ async def test_the_next_run_takes_the_connection_of_the_one_before() -> None:
     upstream = LateEnd()
     server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
     upstream.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-    async with server, chat(spec(upstream, "any")) as backend:  # type: ignore[arg-type]
-        for _ in range(3):
-            run, writer = execution(claimed())
-            assert await run.run(Only(backend)) == "ok"
-            assert code_of(writer) == "stop"
+    async with server:
+        async with chat(spec(upstream, "any")) as backend:  # type: ignore[arg-type]
+            for _ in range(3):
+                run, writer = execution(claimed())
+                assert await run.run(Only(backend)) == "ok"
+                assert code_of(writer) == "stop"
+                assert not upstream.ended.is_set()  # the run did not wait for it
+                await upstream.ended.wait()
+                upstream.ended.clear()
+                for _ in range(5):  # ticks in which the end is read
+                    await asyncio.sleep(0)
+        await upstream.closed.wait()
     assert upstream.connections == 1

@@ -3,9 +3,7 @@
 import socket
 from typing import Any
 
-import aiohttp
 import pytest
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from tests.worker.backends.driving import events_of, failed
 from tests.worker.fake_run import claimed, code_of, execution
@@ -17,7 +15,8 @@ from trunkline_shared.run import encode_job
 from trunkline_worker.backends.base import Unavailable
 from trunkline_worker.backends.build import Backends
 from trunkline_worker.backends.chat import ChatBackend
-from trunkline_worker.backends.resolver import GuardedResolver, LinkLocal
+from trunkline_worker.backends.http_client import HttpClient
+from trunkline_worker.backends.resolver import Address, LinkLocal, LookUp, Resolver, guarded
 from trunkline_worker.models import ModelSpec
 from trunkline_worker.prices import Prices
 from trunkline_worker.settings import WorkerSettings
@@ -64,41 +63,29 @@ async def test_what_was_sealed_with_a_previous_key_still_runs() -> None:
         assert backends.get(run_of(sealed("old", model="x", api_key="sk-1")))
 
 
-class Names(AbstractResolver):
+def names(**hosts: list[str]) -> LookUp:
     """A name server that says for each name what the test wants."""
 
-    def __init__(self, **hosts: list[str]) -> None:
-        self.hosts = hosts
+    async def look_up(host: str, port: int) -> list[Address]:
+        return [(socket.AF_INET, (each, port)) for each in hosts[host]]
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        return [
-            ResolveResult(
-                hostname=host, host=each, port=port, family=socket.AF_INET, proto=0, flags=0
-            )
-            for each in self.hosts[host]
-        ]
-
-    async def close(self) -> None:
-        """Nothing is open."""
+    return look_up
 
 
 async def test_names_lose_the_addresses_that_are_not_allowed() -> None:
-    names = GuardedResolver(Names(both=["169.254.1.1", "10.0.0.1"], bad=["169.254.1.1"], none=[]))
-    assert [each["host"] for each in await names.resolve("both")] == ["10.0.0.1"]
-    assert await names.resolve("none") == []
+    look_up = guarded(names(both=["169.254.1.1", "10.0.0.1"], bad=["169.254.1.1"], none=[]))
+    assert await look_up("both", 80) == [(socket.AF_INET, ("10.0.0.1", 80))]
+    assert await look_up("none", 80) == []
     with pytest.raises(LinkLocal):
-        await names.resolve("bad")
+        await look_up("bad", 80)
 
 
 async def test_a_name_that_leads_there_fails_clearly_and_without_the_address() -> None:
-    connector = aiohttp.TCPConnector(resolver=GuardedResolver(Names(bad=["169.254.169.254"])))
-    async with aiohttp.ClientSession(connector=connector) as session:
-        model = ModelSpec(provider="vllm", name="x", base_url="http://bad/v1")
-        agent = AgentConfig(name="test", model=("vllm:x",), base_url="http://bad/v1")
-        backend = ChatBackend(agent, [model], session, Prices())
-        failure = failed(await events_of(backend, run_of("")))
+    client = HttpClient(Resolver(guarded(names(bad=["169.254.169.254"]))))
+    model = ModelSpec(provider="vllm", name="x", base_url="http://bad/v1")
+    agent = AgentConfig(name="test", model=("vllm:x",), base_url="http://bad/v1")
+    backend = ChatBackend(agent, [model], client, Prices())
+    failure = failed(await events_of(backend, run_of("")))
     assert failure.code == "agent_unavailable"
     assert "link-local" in failure.message
     assert "169" not in failure.message

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from trunkline_api.auth import Principal
-from trunkline_api.chat_request import to_run
+from trunkline_api.chat_request import fill_in
 from trunkline_api.render.chat import ChatRenderer, render_completion
 from trunkline_api.wire.chat import ChatRequest, parse_chat
 from trunkline_shared.fold import Folded
@@ -20,8 +20,9 @@ class ChatQuestion:
     def model(self) -> str:
         return self.request.model
 
-    async def ask(self, run: RunRequest, principal: Principal) -> tuple[RunRequest, bytes]:
-        return to_run(self.request, run), b""
+    async def ask(self, run: RunRequest, principal: Principal) -> bytes:
+        fill_in(run, self.request)
+        return b""
 
     def renderer(self, run: RunRequest) -> ChatRenderer:
         return ChatRenderer(run.run_id, run.model, include_usage=self.request.include_usage)

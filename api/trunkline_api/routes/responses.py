@@ -14,7 +14,7 @@ from trunkline_api.gateway import Gateway
 from trunkline_api.render.response import About, finished, unfinished
 from trunkline_api.render.responses import ResponsesRenderer, render_response
 from trunkline_api.responses_echo import echo
-from trunkline_api.responses_request import input_items, to_run
+from trunkline_api.responses_request import fill_in, input_items
 from trunkline_api.stored_responses import Record, StoredResponses, response_not_found
 from trunkline_api.wire.response_reply import DeletedResponse, ResponseObject
 from trunkline_api.wire.responses import ResponsesRequest, parse_responses
@@ -34,23 +34,23 @@ class ResponsesQuestion:
     def model(self) -> str:
         return self.request.model
 
-    async def ask(self, run: RunRequest, principal: Principal) -> tuple[RunRequest, bytes]:
+    async def ask(self, run: RunRequest, principal: Principal) -> bytes:
         previous = self.request.previous_response_id
         before: list[Item] = []
         if previous is not None and not run.conversation:
             before = await self.stored.history(previous, principal.name)
-        asked = to_run(self.request, run, before)
-        if not asked.store:
-            return asked, b""
+        fill_in(run, self.request, before)
+        if not run.store:
+            return b""
         record = Record(
             principal=principal.name,
-            model=asked.model,
+            model=run.model,
             echo=echo(self.request),
             input=input_items(self.request),
             previous=previous,
-            created=created_ms(asked.run_id) // 1000,
+            created=created_ms(run.run_id) // 1000,
         )
-        return asked, await self.stored.seal(record)
+        return await self.stored.seal(record)
 
     def renderer(self, run: RunRequest) -> ResponsesRenderer:
         return ResponsesRenderer(self._about(run))

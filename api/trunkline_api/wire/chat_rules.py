@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from trunkline_api.errors import ApiError, invalid
 from trunkline_api.wire.messages import (
     AssistantMessage,
-    FilePart,
-    FunctionMessage,
     Message,
     UserMessage,
 )
@@ -17,7 +15,6 @@ from trunkline_api.wire.tools import (
     AllowedChoice,
     CustomChoice,
     FunctionChoice,
-    FunctionTool,
     Tool,
 )
 
@@ -71,24 +68,23 @@ def _check_numbers(request: ChatRequest) -> None:
 
 
 def _name(tool: Tool | FunctionChoice | CustomChoice) -> str:
-    if isinstance(tool, FunctionTool | FunctionChoice):
-        return tool.function.name
-    return tool.custom.name
+    return tool.function.name if tool.type == "function" else tool.custom.name
 
 
 def _check_tools(request: ChatRequest) -> None:
-    known: set[tuple[str, str]] = set()
+    known: dict[str, str] = {}  # the types of tools by their names
     for index, tool in enumerate(request.tools or ()):
-        if _name(tool) in {name for _, name in known}:
+        name = _name(tool)
+        if name in known:
             param = f"tools[{index}].{tool.type}.name"
-            raise invalid(param, f"Two tools have the name '{_name(tool)}': give each its own.")
-        known.add((tool.type, _name(tool)))
+            raise invalid(param, f"Two tools have the name '{name}': give each its own.")
+        known[name] = tool.type
     if request.tool_choice is None:
         return
     if not known:
         raise invalid("tool_choice", "'tool_choice' needs 'tools': add them or leave it out.")
     for param, choice in _choices(request):
-        if (choice.type, _name(choice)) not in known:
+        if known.get(_name(choice)) != choice.type:
             raise invalid(
                 param,
                 f"'{param}' names the {choice.type} tool '{_name(choice)}', "
@@ -108,45 +104,38 @@ def _choices(request: ChatRequest) -> Iterator[tuple[str, FunctionChoice | Custo
 def _check_messages(messages: list[Message]) -> None:
     called: set[str] = set()
     for index, message in enumerate(messages):
-        param = f"messages[{index}]"
-        if isinstance(message, AssistantMessage):
-            _check_assistant(param, message)
+        if message.role == "assistant":
+            _check_assistant(index, message)
             if message.function_call is not None:
                 called.add(message.function_call.name)
-        elif isinstance(message, UserMessage):
-            _check_files(param, message)
-        elif isinstance(message, FunctionMessage) and message.name not in called:
-            raise invalid(
-                f"{param}.name", f"'{param}.name' answers no 'function_call' of a message before."
-            )
+        elif message.role == "user":
+            _check_files(index, message)
+        elif message.role == "function" and message.name not in called:
+            name = f"messages[{index}].name"
+            raise invalid(name, f"'{name}' answers no 'function_call' of a message before.")
 
 
-def _check_assistant(param: str, message: AssistantMessage) -> None:
+def _check_assistant(number: int, message: AssistantMessage) -> None:
     if message.audio is not None:
-        raise _unsupported(f"{param}.audio", "Audio answers are not kept here; send their text.")
+        raise _unsupported(
+            f"messages[{number}].audio", "Audio answers are not kept here; send their text."
+        )
     for index, call in enumerate(message.tool_calls or ()):
-        given = {"function": call.function, "custom": call.custom}[call.type]
-        if given is None:
-            missing = f"{param}.tool_calls[{index}].{call.type}"
+        if (call.function if call.type == "function" else call.custom) is None:
+            missing = f"messages[{number}].tool_calls[{index}].{call.type}"
             raise invalid(
                 missing, f"Missing required parameter: '{missing}'.", "missing_required_parameter"
             )
-    stands_in = (
-        message.tool_calls,
-        message.function_call,
-        message.refusal,
-        message.reasoning_content,
-    )
-    if not message.content and message.content != "" and not any(stands_in):
-        raise invalid(
-            f"{param}.content",
-            f"'{param}.content' may be null only beside 'tool_calls' or 'refusal'.",
-        )
+    stands_in = message.tool_calls or message.function_call or message.refusal
+    if not (message.content or message.content == "" or stands_in or message.reasoning_content):
+        where = f"messages[{number}].content"
+        raise invalid(where, f"'{where}' may be null only beside 'tool_calls' or 'refusal'.")
 
 
-def _check_files(param: str, message: UserMessage) -> None:
-    parts = () if isinstance(message.content, str) else message.content
-    for index, part in enumerate(parts):
-        if isinstance(part, FilePart) and not (part.file.file_data or part.file.file_id):
-            where = f"{param}.content[{index}].file"
+def _check_files(number: int, message: UserMessage) -> None:
+    if isinstance(message.content, str):
+        return
+    for index, part in enumerate(message.content):
+        if part.type == "file" and not (part.file.file_data or part.file.file_id):
+            where = f"messages[{number}].content[{index}].file"
             raise invalid(where, f"'{where}' needs 'file_data' or 'file_id'.")

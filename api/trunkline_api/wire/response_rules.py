@@ -39,7 +39,7 @@ def check_responses(request: ResponsesRequest) -> None:
         raise invalid("input", "'input' is empty: send at least one item.")
     if not isinstance(request.input, str):
         for index, item in enumerate(request.input):
-            _check_item(f"input[{index}]", item)
+            _check_item(index, item)
 
 
 def _unsupported(param: str, message: str) -> ApiError:
@@ -57,20 +57,20 @@ def _check_supported(request: ResponsesRequest) -> None:
 
 
 def _check_tools(request: ResponsesRequest) -> None:
-    known: set[tuple[str, str]] = set()
+    known: dict[str, str] = {}  # the types of tools by their names
     for index, tool in enumerate(request.tools or ()):
         if not isinstance(tool, FlatFunctionTool | FlatCustomTool):
             continue
-        if tool.name in {name for _, name in known}:
+        if tool.name in known:
             param = f"tools[{index}].name"
             raise invalid(param, f"Two tools have the name '{tool.name}': give each its own.")
-        known.add((tool.type, tool.name))
+        known[tool.name] = tool.type
     if request.tool_choice in (None, "none", "auto"):
         return
     if not known:
         raise invalid("tool_choice", "'tool_choice' needs 'tools': add them or leave it out.")
     for param, choice in _choices(request):
-        if (choice.type, choice.name) not in known:
+        if known.get(choice.name) != choice.type:
             raise invalid(
                 param,
                 f"'{param}' names the {choice.type} tool '{choice.name}', which is not in 'tools'.",
@@ -88,27 +88,30 @@ def _choices(
         yield "tool_choice", choice
 
 
-def _check_item(param: str, item: InputItem) -> None:
+def _check_item(number: int, item: InputItem) -> None:
     if isinstance(item, ItemReference):
+        param = f"input[{number}]"
         raise invalid(
             param,
             f"'{param}' is an item_reference, and items cannot be found by their id here: "
             "send the whole item, or 'previous_response_id'.",
             "unsupported_value",
         )
+    members = item if isinstance(item, dict) else vars(item)
     for name in ("content", "output"):
-        parts = getattr(item, name, None)
+        parts = members.get(name)
         for index, part in enumerate(parts if isinstance(parts, list) else ()):
-            _check_source(f"{param}.{name}[{index}]", part)
+            if isinstance(part, InputImage | InputFile):
+                _check_source(f"input[{number}].{name}[{index}]", part)
 
 
-def _check_source(param: str, part: object) -> None:
-    if isinstance(part, InputImage) and not part.image_url:
-        message = f"'{param}' needs 'image_url': a URL or the image itself as a data: URL."
-        raise invalid(f"{param}.image_url", message)
-    if isinstance(part, InputFile):
-        if part.file_url:
-            message = "Files are not fetched here: send 'file_data' or 'file_id' instead."
-            raise _unsupported(f"{param}.file_url", message)
-        if not (part.file_data or part.file_id):
-            raise invalid(param, f"'{param}' needs 'file_data' or 'file_id'.")
+def _check_source(param: str, part: InputImage | InputFile) -> None:
+    if isinstance(part, InputImage):
+        if not part.image_url:
+            message = f"'{param}' needs 'image_url': a URL or the image itself as a data: URL."
+            raise invalid(f"{param}.image_url", message)
+    elif part.file_url:
+        message = "Files are not fetched here: send 'file_data' or 'file_id' instead."
+        raise _unsupported(f"{param}.file_url", message)
+    elif not (part.file_data or part.file_id):
+        raise invalid(param, f"'{param}' needs 'file_data' or 'file_id'.")

@@ -1,10 +1,8 @@
 """Runs backends in tests: requests, sessions, and what comes out."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
-
-import aiohttp
 
 from tests.fakes.upstream import FakeUpstream
 from trunkline_shared.config.models import AgentConfig, Limits
@@ -13,6 +11,7 @@ from trunkline_shared.run import RunRequest, new_run_id
 from trunkline_shared.transcript import Item
 from trunkline_worker.backends.base import Backend, RunContext
 from trunkline_worker.backends.chat import ChatBackend
+from trunkline_worker.backends.http_client import HttpClient
 from trunkline_worker.backends.retry import Retry
 from trunkline_worker.models import ModelSpec
 from trunkline_worker.prices import Prices
@@ -22,9 +21,6 @@ QUICK = Retry(retries=1, first_s=0.001)
 
 async def no_gate() -> None:
     """This worker owns the run."""
-
-
-CONTEXT = RunContext(no_gate)
 
 
 def said(text: str, role: str = "user") -> Item:
@@ -37,8 +33,16 @@ def request(text: str = "hello there", **fields: Any) -> RunRequest:
     return RunRequest(run_id=new_run_id(), **fields)
 
 
+async def batches_of(
+    backend: Backend, run: RunRequest, gate: Callable[[], Awaitable[None]] = no_gate
+) -> list[Sequence[RunEvent]]:
+    batches: list[Sequence[RunEvent]] = []
+    last = await backend.run(run, RunContext(gate, batches.append))
+    return [*batches, last]
+
+
 async def events_of(backend: Backend, run: RunRequest) -> list[RunEvent]:
-    return [event async for batch in backend.run(run, CONTEXT) for event in batch]
+    return [event for batch in await batches_of(backend, run) for event in batch]
 
 
 def text_in(events: list[RunEvent]) -> str:
@@ -76,7 +80,10 @@ async def chat(
         limits=limits or Limits(),
         system_prompt=system_prompt,
     )
-    async with aiohttp.ClientSession() as session:
+    client = HttpClient()
+    try:
         yield ChatBackend(
-            agent, models, session, Prices(), retry=retry, silence_timeout_s=silence_timeout_s
+            agent, models, client, Prices(), retry=retry, silence_timeout_s=silence_timeout_s
         )
+    finally:
+        await client.aclose()

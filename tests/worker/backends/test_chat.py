@@ -5,7 +5,7 @@ import pytest
 
 from tests.fakes.upstream import FakeUpstream, words
 from tests.worker.backends.driving import (
-    CONTEXT,
+    batches_of,
     chat,
     events_of,
     failed,
@@ -17,7 +17,6 @@ from tests.worker.backends.driving import (
 )
 from trunkline_shared.config.models import Limits
 from trunkline_shared.events import ReasoningDelta, RefusalDelta, ToolArgsDelta, ToolCallStart
-from trunkline_worker.backends.base import RunContext
 
 
 async def test_the_answer_is_whole_and_accounted_for(upstream: FakeUpstream) -> None:
@@ -117,8 +116,7 @@ async def test_the_gate_is_asked_before_every_call(upstream: FakeUpstream) -> No
         asked.append(len(upstream.requests))
 
     async with chat(spec(upstream, "flaky-1")) as backend:
-        async for _ in backend.run(request(), RunContext(gate)):
-            pass
+        await batches_of(backend, request(), gate)
     assert asked == [0, 1]
 
 
@@ -201,6 +199,14 @@ async def test_a_base_url_keeps_its_query(upstream: FakeUpstream) -> None:
 
 async def test_one_batch_holds_all_that_one_read_brought(upstream: FakeUpstream) -> None:
     async with chat(spec(upstream, "words-500")) as backend:
-        batches = [batch async for batch in backend.run(request(), CONTEXT)]
+        batches = await batches_of(backend, request())
     assert sum(map(len, batches)) == 501
     assert len(batches) < 50
+
+
+async def test_an_answer_that_ends_in_the_read_of_its_last_words_is_one_batch(
+    upstream: FakeUpstream,
+) -> None:
+    async with chat(spec(upstream, "words-3")) as backend:
+        (batch,) = await batches_of(backend, request())
+    assert text_in([*batch]) == words(3) and finished([*batch])

@@ -3,15 +3,17 @@
 import asyncio
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from tests.fakes.upstream import FakeUpstream
-from tests.worker.backends.driving import CONTEXT, chat, events_of, finished, request, spec, text_in
+from tests.worker.backends.driving import chat, events_of, finished, no_gate, request, spec, text_in
 from trunkline_shared.events import RunEvent
+from trunkline_worker.backends.base import RunContext
 from trunkline_worker.backends.chat import ChatBackend
 from trunkline_worker.backends.retry import Retry
+from trunkline_worker.publish import RunBufferFull
 
 
 async def cancelled(task: "asyncio.Task[list[RunEvent]]") -> None:
@@ -39,12 +41,18 @@ async def test_a_cancelled_task_closes_the_socket(upstream: FakeUpstream, model:
     assert len(upstream.requests) == 1
 
 
-async def test_a_closed_generator_closes_the_socket(upstream: FakeUpstream) -> None:
-    async with chat(spec(upstream, "silence-3")) as backend:
-        batches = backend.run(request(), CONTEXT)
-        await anext(batches)
-        await batches.aclose()
-        await upstream.until(lambda: len(upstream.closed) == 1)
+@pytest.mark.parametrize("model", ["silence-3", "slow-1000x100", "greedy-5000"])
+async def test_a_run_that_nobody_takes_closes_the_socket_and_says_so(
+    upstream: FakeUpstream, model: str
+) -> None:
+    def full(_: Sequence[RunEvent]) -> None:
+        raise RunBufferFull("full")
+
+    async with chat(spec(upstream, model)) as backend:
+        with pytest.raises(RunBufferFull):
+            await backend.run(request(), RunContext(no_gate, full))
+        await upstream.until(lambda: not upstream.open)
+    assert len(upstream.requests) == 1
 
 
 async def test_the_upstream_sees_the_close_at_once(upstream: FakeUpstream) -> None:

@@ -1,19 +1,23 @@
 import asyncio
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from tests.worker.backends.driving import (
-    CONTEXT,
+    batches_of,
     events_of,
     failed,
     finished,
+    no_gate,
     request,
     said,
     text_in,
 )
 from trunkline_shared.config.models import AgentConfig, EchoSettings, Limits
-from trunkline_shared.events import TextDelta, Usage
+from trunkline_shared.events import RunEvent, TextDelta, Usage
+from trunkline_worker.backends.base import RunContext
 from trunkline_worker.backends.echo import EchoBackend
 
 
@@ -54,7 +58,7 @@ async def test_a_number_of_words_repeats_the_prompt() -> None:
 
 
 async def test_a_long_answer_leaves_other_tasks_room() -> None:
-    batches = [batch async for batch in echo(words=5000).run(request("a"), CONTEXT)]
+    batches = await batches_of(echo(words=5000), request("a"))
     assert sum(map(len, batches)) == 5001
     assert max(map(len, batches)) <= 256
 
@@ -114,15 +118,18 @@ async def test_tools_that_need_not_be_called_are_fine(mode: str) -> None:
 async def test_words_come_at_their_rate_and_do_not_drift() -> None:
     clock = asyncio.get_running_loop().time
     start = clock()
-    async for _ in echo(rate=100, words=31).run(request("a"), CONTEXT):
-        pass
+    await events_of(echo(rate=100, words=31), request("a"))
     # the last of 31 words is due at 0.3 s; a drifting clock would add each word's delay
     assert 0.29 <= clock() - start < 3
 
 
 async def test_late_words_are_made_up_for_in_one_batch() -> None:
-    batches = echo(rate=1000, words=100).run(request("a"), CONTEXT)
-    assert len(await anext(batches)) == 1
-    await asyncio.sleep(0.02)
-    assert len(await anext(batches)) > 1
-    await batches.aclose()
+    sizes: list[int] = []
+
+    def emit(batch: Sequence[RunEvent]) -> None:
+        sizes.append(len(batch))
+        if len(sizes) == 1:
+            time.sleep(0.02)  # as a busy loop makes the next words late
+
+    await echo(rate=1000, words=100).run(request("a"), RunContext(no_gate, emit))
+    assert sizes[0] == 1 and sizes[1] > 1

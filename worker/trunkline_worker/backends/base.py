@@ -1,6 +1,6 @@
 """What every backend promises. A new kind of agent is a new file beside this one."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,33 +13,36 @@ class Unavailable(TrunklineError):
     """This run has no backend here; `str()` is what its caller is told."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunContext:
-    """What a backend may know about the run around it.
+    """What a backend may know about the run around it, and where it says things.
 
     Await `gate()` before every model or tool call: it returns when this worker surely still owns
-    the run (it blocks while the worker cannot reach Redis). `attempt` counts from 1.
+    the run (it blocks while the worker cannot reach Redis). `emit(events)` takes a batch at once,
+    from wherever it is called; it raises RunBufferFull when Redis has not taken this run's events
+    for too long, which must end the call and reach whoever awaits `run`. `attempt` counts from 1.
     """
 
     gate: Callable[[], Awaitable[None]]
+    emit: Callable[[Sequence[RunEvent]], None]
     attempt: int = 1
 
 
 class Backend(Protocol):
     """Executes runs of one agent; one instance serves many runs at once.
 
-    `run` yields batches of events in order and ends after exactly one `Finished` or `Failed`, the
-    last event of the last batch. It never yields `Created` or `Attempt`. What goes wrong upstream
-    is a `Failed`, never an exception; an exception is a bug and ends the run as `server_error`.
-    Cancelling the consuming task closes whatever the run holds open before `run` returns.
+    `run` emits batches of events in order and returns the last one, which ends with the run's only
+    `Finished` or `Failed`; nothing is emitted after that. There is never a `Created` or `Attempt`.
+    What goes wrong upstream is a `Failed`, never an exception; an exception is a bug and ends the
+    run as `server_error`. Cancelling the task that awaits `run` closes whatever the run holds open
+    before `run` ends. What is to be done after the answer, such as keeping a connection, must not
+    delay the return.
     """
 
     async def open(self) -> None:
         """Called once before the first run."""
 
-    def run(
-        self, request: RunRequest, context: RunContext
-    ) -> AsyncGenerator[Sequence[RunEvent], None]: ...
+    async def run(self, request: RunRequest, context: RunContext) -> Sequence[RunEvent]: ...
 
     async def aclose(self) -> None:
         """Called once, when no run is left."""

@@ -2,33 +2,28 @@
 
 from collections.abc import Mapping
 
-import aiohttp
-from aiohttp.abc import AbstractResolver
-
 from trunkline_shared.config.models import AgentConfig, Config
 from trunkline_shared.config.readiness import Readiness, profile_readiness, readiness
+from trunkline_shared.errors import ConfigError
 from trunkline_shared.profile import PROFILE_AGENT, profile_agent
 from trunkline_shared.run import RunRequest
 from trunkline_worker.backends.base import Backend, Unavailable
 from trunkline_worker.backends.chat import ChatBackend
 from trunkline_worker.backends.echo import EchoBackend
+from trunkline_worker.backends.http_client import HttpClient
 from trunkline_worker.backends.profiles import ProfileBackends
-from trunkline_worker.backends.resolver import GuardedResolver
+from trunkline_worker.backends.resolver import Resolver, guarded, of_system
 from trunkline_worker.backends.retry import Retry
 from trunkline_worker.models import resolve_models
 from trunkline_worker.prices import Prices
 from trunkline_worker.settings import WorkerSettings
-
-# A burst that fills the default of 64 KiB stops and starts the socket all the time.
-_READ_BUFFER_BYTES = 256 * 1024
-_KEEPALIVE_S = 30.0  # shorter than what providers keep an idle connection for
 
 
 def build_backend(
     agent: AgentConfig,
     environ: Mapping[str, str],
     settings: WorkerSettings,
-    session: aiohttp.ClientSession,
+    client: HttpClient,
     prices: Prices,
 ) -> Backend:
     """The backend of a runnable agent. Here a new kind of agent finds its class.
@@ -39,15 +34,19 @@ def build_backend(
         case "echo":
             return EchoBackend(agent)
         case "chat":
-            return ChatBackend(
-                agent,
-                resolve_models(agent, environ),
-                session,
-                prices,
-                retry=Retry(settings.upstream_retries),
-                connect_timeout_s=settings.connect_timeout_s,
-                silence_timeout_s=settings.silence_timeout_s,
-            )
+            models = resolve_models(agent, environ)
+            try:
+                return ChatBackend(
+                    agent,
+                    models,
+                    client,
+                    prices,
+                    retry=Retry(settings.upstream_retries),
+                    connect_timeout_s=settings.connect_timeout_s,
+                    silence_timeout_s=settings.silence_timeout_s,
+                )
+            except ValueError as error:
+                raise ConfigError(f"agent {agent.name}: {error}") from None
     raise ValueError(f"agents of type {agent.type} cannot run in this version")
 
 
@@ -60,9 +59,9 @@ def _fitting(agent: AgentConfig, settings: WorkerSettings) -> Readiness | None:
 
 
 class Backends:
-    """One backend for each runnable agent, and the one session that they share.
+    """One backend for each runnable agent, and the one HTTP client that they share.
 
-    Profiles are run by an agent of their own, over a session of their own: where that connects to
+    Profiles are run by an agent of their own, over a client of their own: where that connects to
     is not the operator's choice.
     """
 
@@ -81,7 +80,7 @@ class Backends:
         self._timeouts_s = {agent.name: agent.limits.timeout_s for agent in self._agents}
         self._profile_agent = profile_agent(config)
         self._runs_profiles = self._ready_for_profiles()
-        self._sessions: list[aiohttp.ClientSession] = []
+        self._clients: list[HttpClient] = []
         self._prices = Prices()
         self._backends: dict[str, Backend] = {}
         self._withdrawn: set[Backend] = set()
@@ -108,16 +107,16 @@ class Backends:
 
     async def open(self) -> None:
         """Opens every backend. May take seconds, for imports."""
-        self._open_session(None)
+        self._open_client(Resolver())
         for agent in self._agents:
             await self._open(agent)
         if self._runs_profiles:
-            resolver = None if self._settings.allow_link_local else GuardedResolver()
+            resolver = Resolver(of_system if self._settings.allow_link_local else guarded())
             self._profiles = ProfileBackends(
                 self._profile_agent,
                 self._environ,
                 self._settings,
-                self._open_session(resolver),
+                self._open_client(resolver),
                 self._prices,
             )
             self._profiles.open()
@@ -149,29 +148,23 @@ class Backends:
         await backend.aclose()
 
     async def aclose(self) -> None:
-        """Closes every backend, then their sessions."""
+        """Closes every backend, then their clients."""
         for backend in {*self._backends.values(), *self._withdrawn}:
             await backend.aclose()
         self._backends.clear()
         self._withdrawn.clear()
         self._profiles = None
-        while self._sessions:
-            await self._sessions.pop().close()
+        while self._clients:
+            await self._clients.pop().aclose()
 
-    def _open_session(self, resolver: AbstractResolver | None) -> aiohttp.ClientSession:
-        # No limit: a worker's slots are one, and waiting here would look like a silent provider.
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, resolver=resolver)
-        session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            read_bufsize=_READ_BUFFER_BYTES,
-        )
-        self._sessions.append(session)
-        return session
+    def _open_client(self, resolver: Resolver) -> HttpClient:
+        client = HttpClient(resolver)
+        self._clients.append(client)
+        return client
 
     async def _open(self, agent: AgentConfig) -> None:
-        session, *_ = self._sessions
-        backend = build_backend(agent, self._environ, self._settings, session, self._prices)
+        client, *_ = self._clients
+        backend = build_backend(agent, self._environ, self._settings, client, self._prices)
         await backend.open()
         self._backends[agent.name] = backend
 

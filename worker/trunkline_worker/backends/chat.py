@@ -3,10 +3,9 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import aiohttp
 import orjson
 
 from trunkline_shared.config.models import AgentConfig
@@ -18,6 +17,7 @@ from trunkline_worker.backends.chat_request import chat_body, input_tokens
 from trunkline_worker.backends.chat_stream import ChatStream
 from trunkline_worker.backends.chat_usage import usage_of
 from trunkline_worker.backends.exchange import Exchange, Upstream
+from trunkline_worker.backends.http_client import HttpClient
 from trunkline_worker.backends.limits import OutputLimit, affordable_tokens, output_limit
 from trunkline_worker.backends.retry import Attempts, Retry
 from trunkline_worker.backends.upstream_errors import CUT, Fault
@@ -43,7 +43,7 @@ class ChatBackend:
         self,
         agent: AgentConfig,
         models: Sequence[ModelSpec],
-        session: aiohttp.ClientSession,
+        client: HttpClient,
         prices: Prices,
         *,
         retry: Retry | None = None,
@@ -58,7 +58,7 @@ class ChatBackend:
                 spec,
                 Upstream.of(
                     spec,
-                    session,
+                    client,
                     connect_timeout_s=connect_timeout_s,
                     silence_timeout_s=silence_timeout_s,
                 ),
@@ -71,11 +71,9 @@ class ChatBackend:
         for model in self._models:
             self._prices.load(model.spec)
 
-    async def run(
-        self, request: RunRequest, context: RunContext
-    ) -> AsyncGenerator[Sequence[RunEvent], None]:
+    async def run(self, request: RunRequest, context: RunContext) -> Sequence[RunEvent]:
         attempts = Attempts(len(self._models), self._retry)
-        shown, fault = False, CUT
+        fault = CUT
         pause_s: float | None = 0.0
         while pause_s is not None:
             if pause_s:
@@ -88,19 +86,10 @@ class ChatBackend:
                 pause_s = attempts.after(fault, 0.0)
                 continue
             body = orjson.dumps(chat_body(request, self._agent, model.spec, limit.sent))
-            exchange = Exchange(model.upstream, body, limit.tokens)
-            try:
-                while not exchange.ended:
-                    events = await exchange.read()
-                    if not exchange.ended:
-                        shown = True
-                        yield events
-                if exchange.fault is None:
-                    yield [*events, self._finished(exchange.stream, request, model.spec, limit)]
-                    await exchange.settle()
-                    return
-            finally:
-                exchange.close()
+            exchange = Exchange(model.upstream, body, limit.tokens, context)
+            events = await exchange.run()
+            if exchange.fault is None:
+                return [*events, self._finished(exchange.stream, request, model.spec, limit)]
             fault = exchange.fault
             log_event(
                 logger,
@@ -108,19 +97,18 @@ class ChatBackend:
                 run_id=request.run_id,
                 agent=request.model or self._agent.name,
                 model=model.spec.name,
-                host=model.upstream.url.host,
+                host=model.upstream.origin.host,
                 code=fault.failed.code,
                 cause=fault.cause,
             )
-            if shown or events:
+            if exchange.shown or events:
                 usage = self._usage(exchange.stream, request, model.spec)
-                yield [*events, replace(fault.failed, usage=usage)]
-                return
+                return [*events, replace(fault.failed, usage=usage)]
             pause_s = attempts.after(fault, random.random())
-        yield [fault.failed]
+        return [fault.failed]
 
     async def aclose(self) -> None:
-        """The session is its owner's to close."""
+        """The client is its owner's to close."""
 
     def _limit(self, spec: ModelSpec, request: RunRequest) -> OutputLimit:
         limits = self._agent.limits

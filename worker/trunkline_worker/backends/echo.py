@@ -30,12 +30,9 @@ class EchoBackend:
     async def open(self) -> None:
         """Nothing is needed."""
 
-    async def run(
-        self, request: RunRequest, context: RunContext
-    ) -> AsyncGenerator[Sequence[RunEvent], None]:
+    async def run(self, request: RunRequest, context: RunContext) -> Sequence[RunEvent]:
         if (failed := _refusal(request)) is not None:
-            yield [failed]
-            return
+            return [failed]
         await context.gate()
         limit = output_limit(request.options, self._settings, self._agent.limits)
         pieces = self._pieces(self._text(request), request.options.get("stop", []))
@@ -46,8 +43,8 @@ class EchoBackend:
             if limit.tokens is not None and said + len(batch) > limit.tokens:
                 batch, cut = batch[: limit.tokens - said], True
             said += len(batch)
-            yield batch
-        yield [
+            context.emit(batch)
+        return [
             Finished(
                 "length" if cut else "stop",
                 Usage(_input_words(request), said, cost=0.0),

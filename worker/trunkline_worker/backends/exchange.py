@@ -1,17 +1,16 @@
-"""One call of an upstream: the request, its streamed answer, and its socket."""
+"""One call of an upstream: the request, its streamed answer, and what became of it."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import urlsplit
 
-import aiohttp
-from multidict import CIMultiDict
-from yarl import URL
-
-from trunkline_shared.deadline import Silence
 from trunkline_shared.events import RunEvent
+from trunkline_worker.backends.base import RunContext
 from trunkline_worker.backends.chat_stream import ChatStream
+from trunkline_worker.backends.http_client import HttpClient, origin_of, post_head
+from trunkline_worker.backends.http_connection import CallError, Connection, Cut, Origin
 from trunkline_worker.backends.upstream_errors import (
     CUT,
     GARBAGE,
@@ -25,17 +24,16 @@ from trunkline_worker.models import ModelSpec
 _ERROR_BYTES: Final = 64 * 1024
 _WHOLE_BYTES: Final = 64 * 1024 * 1024
 _USAGE_WAIT_S: Final = 5.0  # for the usage, after the finish reason
-_END_WAIT_S: Final = 0.2  # for the end of the body, after [DONE]
 
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
     """Where and how to call one model."""
 
-    session: aiohttp.ClientSession
-    url: URL
-    headers: Mapping[str, str]
-    timeout: aiohttp.ClientTimeout
+    client: HttpClient
+    origin: Origin
+    head: bytes = field(repr=False)
+    connect_timeout_s: float
     silence_timeout_s: float
     secrets: Sequence[str] = field(repr=False)
 
@@ -43,142 +41,149 @@ class Upstream:
     def of(
         cls,
         spec: ModelSpec,
-        session: aiohttp.ClientSession,
+        client: HttpClient,
         *,
         connect_timeout_s: float,
         silence_timeout_s: float,
     ) -> "Upstream":
-        base = URL(spec.base_url)
-        headers = CIMultiDict({"Content-Type": "application/json", "User-Agent": "trunkline"})
-        headers["Accept"] = "text/event-stream, application/json"
-        headers["Accept-Encoding"] = "identity"  # compressors hold tokens back
+        """Raises ValueError for a URL or headers that cannot be sent."""
+        headers = {
+            "content-type": "application/json",
+            "user-agent": "trunkline",
+            "accept": "text/event-stream, application/json",
+            "accept-encoding": "identity",  # compressors hold tokens back
+        }
         if spec.api_key is not None:
-            headers["Authorization"] = f"Bearer {spec.api_key}"
-        headers.update(spec.extra_headers)
-        timeout = aiohttp.ClientTimeout(
-            # Silence is watched by `Exchange`: aiohttp would move a timer at every read.
-            total=None,
-            sock_connect=connect_timeout_s,
-            sock_read=None,
-        )
-        hidden = (spec.api_key or "", *spec.extra_headers.values(), base.authority)
+            headers["authorization"] = f"Bearer {spec.api_key}"
+        headers |= {name.lower(): value for name, value in spec.extra_headers.items()}
+        hidden = (spec.api_key or "", *spec.extra_headers.values(), urlsplit(spec.base_url).netloc)
         return cls(
-            session,
-            base.joinpath("chat", "completions").with_query(base.query),
-            headers,
-            timeout,
+            client,
+            origin_of(spec.base_url),
+            post_head(spec.base_url, "/chat/completions", headers),
+            connect_timeout_s,
             silence_timeout_s,
             tuple(secret for secret in hidden if len(secret) >= 6),
         )
 
 
 class Exchange:
-    """Reads one answer. `read` until `ended`; whoever makes one calls `close`, come what may."""
+    """Asks once, and emits what is answered. What `run` returns is still to be shown.
 
-    def __init__(self, upstream: Upstream, body: bytes, limit: int | None) -> None:
+    `fault`: why there is no whole answer. `shown`: something was emitted.
+    """
+
+    def __init__(
+        self, upstream: Upstream, body: bytes, limit: int | None, context: RunContext
+    ) -> None:
         self.stream = ChatStream(limit)
-        self.ended = False
         self.fault: Fault | None = None
-        """Why there is no whole answer. Only after the end."""
+        self.shown = False
         self._upstream = upstream
-        self._body = body
-        self._response: aiohttp.ClientResponse | None = None
-        self._silence = Silence(upstream.silence_timeout_s)
+        self._request = b"%b%d\r\n\r\n%b" % (upstream.head, len(body), body)
+        self._context = context
+        self._status = 0
+        self._headers: Mapping[bytes, bytes] = {}
+        self._held: bytearray | None = None  # a body that says nothing before it is whole
 
-    async def read(self) -> list[RunEvent]:
-        """What arrived since the last call, at least one event, or the last ones at the end."""
-        try:
-            events = await self._read()
-        except (aiohttp.ClientError, TimeoutError) as error:
-            events = []
-            self._end(of_exception(error))
-        except asyncio.CancelledError:
-            if not self._silence.gave_up():
-                raise
-            events = []
-            self._end(of_exception(TimeoutError()))
-        return events
+    async def run(self) -> list[RunEvent]:
+        """The events of the last read, which may be none. Raises what `emit` raises.
 
-    async def settle(self) -> None:
-        """Waits a moment for the end of a whole answer, so that its connection is used again."""
-        response = self._response
-        if response is None or response.connection is None or self.stream.over_limit:
-            return
-        try:
-            async with asyncio.timeout(_END_WAIT_S):
-                await response.content.readany()
-        except (aiohttp.ClientError, TimeoutError):
-            return
-
-    def close(self) -> None:
-        """Closes the socket at once unless the answer was read to its end."""
-        self._silence.close()
-        response = self._response
-        if response is None:
-            return
-        connection = response.connection
-        if connection is not None and connection.transport is not None:
-            connection.transport.abort()
-        response.close()
-
-    async def _read(self) -> list[RunEvent]:
-        if self._response is None:
-            self._response = await self._post()
-            if self.ended:
-                return []
-            if "json" in self._response.content_type:
-                return await self._read_whole(self._response)
-        content = self._response.content
-        while True:
-            if self.stream.finish is None:
-                data = await content.readany()
-                self._silence.heard()
-            else:
-                async with asyncio.timeout(_USAGE_WAIT_S):
-                    data = await content.readany()
-            events = self.stream.feed(data or b"\n")  # a last line may lack its end
-            if self.stream.done or not data:
-                self._end(CUT)
-            if events or self.ended:
-                return events
-
-    async def _post(self) -> aiohttp.ClientResponse:
+        However it ends, nothing of it is left open but a connection to be kept.
+        """
         upstream = self._upstream
-        response = await upstream.session.post(
-            upstream.url,
-            data=self._body,
-            headers=upstream.headers,
-            timeout=upstream.timeout,
-            allow_redirects=False,  # the key is for this host alone
-        )
-        self._silence.heard()
-        self._response = response
-        if response.status >= 300:
-            said = await self._read_body(response, _ERROR_BYTES)
-            self._end(of_status(response.status, response.headers, said, upstream.secrets))
-        elif response.content_type == "text/html":
-            self._end(GARBAGE)
-        return response
+        try:
+            kept = upstream.client.take(upstream.origin)
+            if kept is not None:
+                try:
+                    return await self._call(kept)
+                except Cut:
+                    if kept.heard:
+                        raise
+                # The provider closed it while it was idle. That is no failed call.
+                await self._context.gate()
+            return await self._call(
+                await upstream.client.connect(upstream.origin, upstream.connect_timeout_s)
+            )
+        except CallError as error:
+            self._conclude(of_exception(error))
+            return []
 
-    async def _read_whole(self, response: aiohttp.ClientResponse) -> list[RunEvent]:
-        body = await self._read_body(response, _WHOLE_BYTES)
-        streamed = body.lstrip().startswith(b"data:")
-        events = self.stream.feed(body + b"\n") if streamed else self.stream.feed_whole(body)
-        self._end(CUT)
-        return events
+    async def _call(self, connection: Connection) -> list[RunEvent]:
+        self._connection = connection
+        self._done: asyncio.Future[list[RunEvent]] = asyncio.get_running_loop().create_future()
+        connection.call(self, self._request, self._upstream.silence_timeout_s)
+        try:
+            return await self._done
+        except asyncio.CancelledError:
+            if self._done.cancelled():  # else the connection may be another call's by now
+                connection.abort()
+            raise
 
-    async def _read_body(self, response: aiohttp.ClientResponse, most: int) -> bytes:
-        body = bytearray()
-        while len(body) < most:
-            data = await response.content.readany()
-            if not data:
-                break
-            self._silence.heard()
-            body += data
-        return bytes(body)
+    def head(self, status: int, headers: Mapping[bytes, bytes]) -> None:
+        self._status, self._headers = status, headers
+        kind = headers.get(b"content-type", b"").partition(b";")[0].lower()
+        if status >= 300 or b"json" in kind:
+            self._held = bytearray()
+        elif kind.strip() == b"text/html":
+            self._end([], GARBAGE, whole=False)
 
-    def _end(self, fault: Fault) -> None:
-        self.ended = True
+    def body(self, data: bytes, whole: bool) -> None:
+        if self._held is not None:
+            self._hold(self._held, data, whole)
+            return
+        stream = self.stream
+        events = stream.feed(data)
+        if whole and not stream.done:
+            events += stream.feed(b"\n")  # a last line may lack its end
+        if stream.done or whole:
+            self._end(events, CUT, whole=whole)
+            return
+        if stream.finish is not None:
+            self._connection.patience_s = _USAGE_WAIT_S
+        if events:
+            self.shown = True
+            try:
+                self._context.emit(events)
+            except Exception as error:  # noqa: BLE001  # whoever awaits the run is to hear of it
+                self._connection.abort()
+                if not self._done.done():
+                    self._done.set_exception(error)
+
+    def failed(self, error: CallError) -> None:
+        if not self._done.done():
+            self._done.set_exception(error)
+
+    def _hold(self, held: bytearray, data: bytes, whole: bool) -> None:
+        held += data
+        failed = self._status >= 300
+        if not whole and len(held) < (_ERROR_BYTES if failed else _WHOLE_BYTES):
+            return
+        body = bytes(held)
+        if failed:
+            self._end([], self._refused(body[:_ERROR_BYTES]), whole=whole)
+        elif body.lstrip().startswith(b"data:"):
+            self._end(self.stream.feed(body + b"\n"), CUT, whole=whole)
+        else:
+            self._end(self.stream.feed_whole(body), CUT, whole=whole)
+
+    def _refused(self, body: bytes) -> Fault:
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in self._headers.items()
+        }
+        return of_status(self._status, headers, body, self._upstream.secrets)
+
+    def _end(self, events: list[RunEvent], fault: Fault, *, whole: bool) -> None:
+        self._conclude(fault)
+        if not whole:
+            if self.fault is None and not self.stream.over_limit:
+                self._connection.settle()
+            else:
+                self._connection.abort()
+        if not self._done.done():
+            self._done.set_result(events)
+
+    def _conclude(self, fault: Fault) -> None:
         stream = self.stream
         if stream.error is not None:
             self.fault = of_error(stream.error, self._upstream.secrets)

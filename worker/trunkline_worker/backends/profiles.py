@@ -4,9 +4,6 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Final
 
-import aiohttp
-from yarl import URL
-
 from trunkline_shared.addresses import is_link_local
 from trunkline_shared.config.models import AgentConfig
 from trunkline_shared.llm import Llm
@@ -14,6 +11,7 @@ from trunkline_shared.profile import open_llm
 from trunkline_shared.vault import Unreadable, Vault
 from trunkline_worker.backends.base import Backend, Unavailable
 from trunkline_worker.backends.chat import ChatBackend
+from trunkline_worker.backends.http_client import HttpClient, origin_of
 from trunkline_worker.backends.retry import Retry
 from trunkline_worker.models import ModelSpec, resolve_profile_model
 from trunkline_worker.prices import Prices
@@ -23,20 +21,20 @@ _KEPT: Final = 256  # backends; one is a few KB, and costs a millisecond to make
 
 
 class ProfileBackends:
-    """`session` must refuse link-local addresses unless the settings allow them."""
+    """`client` must refuse link-local addresses unless the settings allow them."""
 
     def __init__(
         self,
         agent: AgentConfig,
         environ: Mapping[str, str],
         settings: WorkerSettings,
-        session: aiohttp.ClientSession,
+        client: HttpClient,
         prices: Prices,
     ) -> None:
         self._agent = agent
         self._environ = environ
         self._settings = settings
-        self._session = session
+        self._client = client
         self._prices = prices
         self._vault = Vault(settings.secret_key, settings.previous_secret_keys)
         self._backends: OrderedDict[str, Backend] = OrderedDict()
@@ -70,14 +68,14 @@ class ProfileBackends:
 
     def _backend(self, llm: Llm) -> Backend:
         spec = resolve_profile_model(self._agent, llm, self._environ)
-        self._check(URL(spec.base_url).host or "")
+        self._check(origin_of(spec.base_url).host)
         self._prices.load(spec)
         chosen = llm.chosen
         silence = (llm.stream_idle_timeout, "stream_idle_timeout"), (llm.timeout, "timeout")
         return ChatBackend(
             self._agent,
             [spec],
-            self._session,
+            self._client,
             self._prices,
             retry=Retry(
                 llm.num_retries if "num_retries" in chosen else self._settings.upstream_retries
@@ -90,6 +88,6 @@ class ProfileBackends:
         )
 
     def _check(self, host: str) -> None:
-        # The session's resolver is not asked about a host that is an address.
+        # The client would refuse it too, when the run is under way.
         if is_link_local(host) and not self._settings.allow_link_local:
             raise ValueError("its base_url is a link-local address, which is not allowed")

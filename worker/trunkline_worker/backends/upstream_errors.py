@@ -8,11 +8,17 @@ from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-import aiohttp
 import orjson
 
 from trunkline_shared.errors import FailureCode
 from trunkline_shared.events import Failed
+from trunkline_worker.backends.http_connection import (
+    CallError,
+    ConnectTimeout,
+    NotHttp,
+    Silent,
+    Unreachable,
+)
 from trunkline_worker.backends.redact import redacted
 from trunkline_worker.backends.resolver import LinkLocal
 
@@ -59,26 +65,24 @@ def of_error(error: Any, secrets: Sequence[str]) -> Fault:
     return _fault(_status_of(fields), fields, secrets, how="in its stream")
 
 
-def of_exception(error: BaseException) -> Fault:
-    """The fault of a call that aiohttp gave up."""
-    system = getattr(error, "os_error", None)
-    cause = getattr(system, "strerror", None) or type(error).__name__
-    return replace(_of_exception(error), cause=cause)
+def of_exception(error: CallError) -> Fault:
+    """The fault of a call that got no whole answer."""
+    return replace(_of_exception(error), cause=error.cause)
 
 
-def _of_exception(error: BaseException) -> Fault:
-    if isinstance(getattr(error, "os_error", None), LinkLocal):
+def _of_exception(error: CallError) -> Fault:
+    if isinstance(error, LinkLocal):
         message = "The profile's base_url leads to a link-local address, which is not allowed."
         return Fault(Failed("agent_unavailable", message), fallback=False)
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
+    if isinstance(error, ConnectTimeout):
         message = "The model provider could not be reached in time."
         return Fault(Failed("upstream_timeout", message), retry=True)
-    if isinstance(error, TimeoutError):  # it was long enough: not again with the same model
+    if isinstance(error, Silent):  # it was long enough: not again with the same model
         return Fault(Failed("upstream_timeout", "The model provider went silent."))
-    if isinstance(error, aiohttp.ClientConnectorError):
+    if isinstance(error, Unreachable):
         message = "The model provider could not be reached."
         return Fault(Failed("upstream_error", message), retry=True)
-    if isinstance(error, aiohttp.ClientResponseError):  # it does not speak HTTP as it should
+    if isinstance(error, NotHttp):
         return GARBAGE
     return CUT
 
