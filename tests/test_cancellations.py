@@ -13,6 +13,7 @@ from tests.fakes.memory_redis import MemoryRedis
 from tests.patience import PATIENCE_S
 from tests.worker.dispatch_bench import DispatchBench
 from tests.worker.fake_run import ScriptedBackend, execution
+from trunkline_api.client import AsgiClient
 from trunkline_api.follow import Follow
 from trunkline_api.gateway import Shutdown
 from trunkline_api.relay import Relay
@@ -192,9 +193,8 @@ async def test_a_request_that_is_cancelled_releases_its_reader_and_cancels_its_r
     relays: list[Relay] = []
 
     async def request() -> None:
-        async with follow.run(
-            RunRequest(RunId("r"), "echo"), Admission(CONFIG.agents["echo"]), silent
-        ) as relay:
+        asked = RunRequest(RunId("r"), "echo")
+        async with follow.run(asked, Admission(CONFIG.agents["echo"]), AsgiClient(silent)) as relay:
             relays.append(relay)
             events: list[RunEvent] = [*TEXT, *END]
             for seq, event in enumerate(events, 2):

@@ -3,49 +3,30 @@
 What differs between them is a `Question`; how a run is asked for, followed and told is here.
 """
 
-import asyncio
-from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 import orjson
 
 from trunkline_api.auth import Principal
 from trunkline_api.body import ClientLeft, read_body
+from trunkline_api.client import client_of
 from trunkline_api.conversation_id import named_conversation, new_conversation
 from trunkline_api.errors import ApiError, Send, from_failure, from_refused, send_error
 from trunkline_api.exchange import Exchange, Receive, Scope, exchange_of
-from trunkline_api.follow import Follow
+from trunkline_api.follow import Follow, Following
 from trunkline_api.gateway import Gateway
 from trunkline_api.headers import by_name
 from trunkline_api.hub import ReaderClosed
 from trunkline_api.observability import span_name
-from trunkline_api.relay import Relay, RunLost
+from trunkline_api.relay import Relay, RunLost, client_left, failure_of
 from trunkline_api.runs import Admission
+from trunkline_api.stream import Renderer, Stream
 from trunkline_api.targets import Target, Targets
 from trunkline_api.time_limit import TimeLimit
-from trunkline_shared.errors import RedisUnavailable, Refused
-from trunkline_shared.events import Failed, RunEvent
+from trunkline_shared.errors import RedisUnavailable, Refused, TrunklineError
 from trunkline_shared.fold import Fold, Folded
 from trunkline_shared.run import RunRequest, new_run_id
-
-SSE_HEADERS: Final = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache, no-transform"),
-    (b"x-accel-buffering", b"no"),
-]
-
-
-class Renderer(Protocol):
-    """One run's events as server-sent events; fed every event once, in order."""
-
-    @property
-    def heartbeat(self) -> bytes: ...
-
-    def render(self, events: Sequence[RunEvent]) -> bytes:
-        """The bytes for a batch, to be sent as they are; empty when nothing is to be shown."""
-
-    def shows_output(self, event: RunEvent) -> bool:
-        """Whether `render` shows something for this event, the end of the run included."""
 
 
 class Question(Protocol):
@@ -86,27 +67,22 @@ class Answer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = exchange_of(scope)
         try:
-            await self._answer(scope, receive, send, exchange)
-        except (ClientLeft, ReaderClosed):
+            following, reply = await self._ask(scope, receive, send, exchange)
+            async with following as relay:
+                await reply.tell(relay)
+        except ClientLeft:
             return  # nobody is there to be told
-        except ApiError as error:
-            exchange.error_code = error.code
-            await send_error(send, error)
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
-        try:
-            # Named nowhere here: what was asked may be large, and its answer take long.
-            await self._serve(*await self._ask(scope, receive, exchange), receive, send, exchange)
-        except Refused as refused:
-            raise from_refused(refused) from None
-        except (RedisUnavailable, RunLost, ReaderClosed) as error:
-            if _client_left(error):
-                raise
-            raise from_failure(_failed(error)) from error
+        except (ApiError, Refused, RedisUnavailable, RunLost, ReaderClosed) as error:
+            if client_left(error):
+                return
+            told = _told(error)
+            exchange.error_code = told.code
+            await send_error(send, told)
 
     async def _ask(
-        self, scope: Scope, receive: Receive, exchange: Exchange
-    ) -> tuple[RunRequest, Admission, Question]:
+        self, scope: Scope, receive: Receive, send: Send, exchange: Exchange
+    ) -> "tuple[Following, Stream | Whole]":
+        """What is to be followed, and by which reply; nothing else of the request is kept."""
         headers = by_name(scope["headers"])
         exchange.conversation = named_conversation(headers)  # a 401 tells it too
         principal = await self._gateway.keys.authenticate(headers)
@@ -123,7 +99,13 @@ class Answer:
         target = await self._targets.find(question.model, principal)
         run = self._plain_run(target, principal, exchange)
         record = await question.ask(run, principal)
-        return run, Admission(target.agent, principal.max_concurrent, record), question
+        client = client_of(scope, receive)
+        admission = Admission(target.agent, principal.max_concurrent, record)
+        following = self._follow.run(run, admission, client)
+        if run.stream:
+            renderer = question.renderer(run)
+            return following, Stream(renderer, client, send, exchange, self._settings)
+        return following, Whole(question, run, send, self._settings.heartbeat_s)
 
     def _converse(self, exchange: Exchange, model: str) -> None:
         if not exchange.conversation and self._targets.converses(model):
@@ -143,83 +125,23 @@ class Answer:
             profile=target.profile,
         )
 
-    async def _serve(
-        self,
-        run: RunRequest,
-        admission: Admission,
-        question: Question,
-        receive: Receive,
-        send: Send,
-        exchange: Exchange,
-    ) -> None:
-        async with self._follow.run(run, admission, receive) as relay:
-            if not run.stream:
-                body = question.reply(run, await self._folded(relay))
-                await _send_json(send, body)
-                return
-            renderer = question.renderer(run)
-            stream = _Stream(send, exchange.send_body or send)
-            try:
-                await self._stream(relay, renderer, stream)
-            except (RedisUnavailable, RunLost, ReaderClosed) as error:
-                if not stream.began or _client_left(error):
-                    raise
-                failed = _failed(error)
-                exchange.error_code = failed.code
-                await stream.write(renderer.render([failed]), last=True)
 
-    async def _folded(self, relay: Relay) -> Folded:
+class Whole:
+    """One reply that is not streamed."""
+
+    def __init__(self, question: Question, run: RunRequest, send: Send, patience_s: float) -> None:
+        self._question = question
+        self._run = run
+        self._send = send
+        self._patience_s = patience_s
+
+    async def tell(self, relay: Relay) -> None:
+        """Raises ApiError when the run failed, and what `Relay.next` raises."""
         fold = Fold()
         while not relay.ended:
-            for batch in await relay.next(self._settings.heartbeat_s) or ():
+            for batch in await relay.next(self._patience_s) or ():
                 fold.add(batch.first_seq, batch.events)
-        return fold.result()
-
-    async def _stream(self, relay: Relay, renderer: Renderer, stream: "_Stream") -> None:
-        await self._begin(relay, renderer, stream)
-        while not relay.ended:
-            batches = await relay.next(self._settings.heartbeat_s)
-            if batches is None:
-                await stream.write(renderer.heartbeat)
-                continue
-            data = b"".join([renderer.render(batch.events) for batch in batches])
-            await stream.write(data, last=relay.ended)
-
-    async def _begin(self, relay: Relay, renderer: Renderer, stream: "_Stream") -> None:
-        """Headers go with the first output or after `headers_after_s`; before, failures raise."""
-        loop = asyncio.get_running_loop()
-        headers_at = loop.time() + self._settings.headers_after_s
-        early: list[RunEvent] = []
-        while not stream.began:
-            batches = await relay.next(max(0.0, headers_at - loop.time()))
-            early += [event for batch in batches or () for event in batch.events]
-            shown = next(filter(renderer.shows_output, early), None)
-            if isinstance(shown, Failed):
-                raise from_failure(shown)
-            if shown is not None or loop.time() >= headers_at:
-                data = renderer.render(early) or renderer.heartbeat
-                await stream.write(data, last=relay.ended)
-
-
-class _Stream:
-    """The reply's bytes on their way out; headers leave with the first of them.
-
-    A client that reads nothing is the connection's business: it ends, and the reader is closed.
-    """
-
-    def __init__(self, send_head: Send, send_body: Send) -> None:
-        self._send_head = send_head
-        self._send_body = send_body
-        self.began = False
-
-    async def write(self, data: bytes, *, last: bool = False) -> None:
-        if not self.began:
-            self.began = True
-            head = {"type": "http.response.start", "status": 200, "headers": SSE_HEADERS}
-            await self._send_head(head)
-        if data or last:
-            body = {"type": "http.response.body", "body": data, "more_body": not last}
-            await self._send_body(body)
+        await _send_json(self._send, self._question.reply(self._run, fold.result()))
 
 
 async def _send_json(send: Send, body: bytes) -> None:
@@ -231,6 +153,16 @@ async def _send_json(send: Send, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+def _told(error: ApiError | TrunklineError) -> ApiError:
+    match error:
+        case ApiError():
+            return error
+        case Refused():
+            return from_refused(error)
+        case _:
+            return from_failure(failure_of(error))
+
+
 def _model_in(body: bytes) -> str:
     """What a body names as `model`, right or wrong."""
     try:
@@ -238,17 +170,3 @@ def _model_in(body: bytes) -> str:
     except orjson.JSONDecodeError:
         return ""
     return str(values.get("model")) if isinstance(values, dict) else ""
-
-
-def _client_left(error: Exception) -> bool:
-    return isinstance(error, ReaderClosed) and not error.shutting_down
-
-
-def _failed(error: Exception) -> Failed:
-    match error:
-        case RedisUnavailable():
-            return Failed("redis_unavailable", "The server's queue is away; try again later.")
-        case RunLost():
-            return Failed("run_lost", "The run's events were lost.")
-        case _:
-            return Failed("api_draining", "The server is shutting down; try again.")

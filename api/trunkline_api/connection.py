@@ -6,8 +6,9 @@ import secrets
 from collections.abc import Callable
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from trunkline_api.client import EXTENSION
 from trunkline_api.errors import ApiError, envelope
 
 _HEAD_BYTES: Final = 64 * 1024  # of a request before its body; the parser itself would take any
@@ -36,6 +37,8 @@ class Connection(HttpToolsProtocol):
         self._heads = 0  # whole ones so far
         self._awaited = -1  # how many there were when one was missing at the last look
         self._watch: asyncio.TimerHandle | None = None
+        self._extensions: dict[str, Any] = {EXTENSION: self._client}
+        self.left: Callable[[], None] | None = None  # who waits for the client's leaving
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -44,7 +47,10 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._watch is not None:
             self._watch.cancel()
+        self._extensions.clear()  # a circle, which only the garbage collector would find
         super().connection_lost(exc)
+        if self.left is not None:
+            self.left()
 
     def data_received(self, data: bytes) -> None:
         if self._head is not None:
@@ -53,6 +59,10 @@ class Connection(HttpToolsProtocol):
         if self._head is not None and self._head > _HEAD_BYTES and not self.transport.is_closing():
             words = f"The request's head is larger than {_HEAD_BYTES} bytes."
             self._refuse("431 Request Header Fields Too Large", ApiError(431, words))
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = self._extensions
 
     def on_headers_complete(self) -> None:
         self._head = None
@@ -77,6 +87,10 @@ class Connection(HttpToolsProtocol):
         self.transport.write(head.encode() + body)
         self.transport.close()
 
+    def _client(self) -> "DirectClient | None":
+        # While another request waits in the pipeline, uvicorn's cycle is that one's.
+        return None if self.pipeline else DirectClient(self, self.cycle)
+
     def _look(self) -> None:
         waiting = self.transport.get_write_buffer_size()
         if waiting and waiting == self._waiting:
@@ -90,3 +104,40 @@ class Connection(HttpToolsProtocol):
                 return
             self._awaited = self._heads
         self._watch = self.loop.call_later(self._write_timeout_s, self._look)
+
+
+class DirectClient:
+    """The client of one request on its connection; see `trunkline_api.client.Client`."""
+
+    __slots__ = ("_connection", "_cycle", "_flow", "_left", "_transport")
+
+    def __init__(self, connection: Connection, cycle: RequestResponseCycle) -> None:
+        self._connection = connection
+        self._cycle = cycle
+        self._flow = cycle.flow
+        self._transport = cycle.transport
+
+    @property
+    def takes_more(self) -> bool:
+        # What `send` looks at. There are chunks only once the headers have left.
+        cycle = self._cycle
+        return (
+            cycle.chunked_encoding is True
+            and not self._flow.write_paused
+            and not cycle.disconnected
+            and not cycle.response_complete
+        )
+
+    def write(self, piece: bytes) -> None:
+        if piece:  # an empty chunk would end the body
+            self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+
+    def on_leaving(self, left: Callable[[], None]) -> None:
+        self._left = self._connection.left = left
+        self._flow.resume_reading()  # as `receive` does: a connection's end is read too
+        if self._cycle.disconnected:
+            left()
+
+    async def forget(self) -> None:
+        if self._connection.left is self._left:
+            self._connection.left = None

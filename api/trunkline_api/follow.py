@@ -1,10 +1,8 @@
 """From a request to its run and back: submit, follow, and cancel what nobody waits for."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
 
-from trunkline_api.exchange import Receive
+from trunkline_api.client import Client
 from trunkline_api.gateway import Shutdown
 from trunkline_api.hub import Hub, Reader
 from trunkline_api.relay import Relay
@@ -28,39 +26,60 @@ class Follow:
         self._keys = keys
         self._shutdown = shutdown
 
-    @asynccontextmanager
-    async def run(
-        self, request: RunRequest, admission: Admission, receive: Receive
-    ) -> AsyncIterator[Relay]:
-        """Submits the run and follows it; leaving before its end cancels it.
+    def run(self, request: RunRequest, admission: Admission, client: Client) -> "Following":
+        """`async with` submits the run and gives its relay; leaving before its end cancels it.
 
         Raises what `Runs.submit` raises. Inside, the relay raises ReaderClosed as soon as the
         client has left.
         """
-        reader = self._hub.register(request.run_id)
-        relay = Relay(reader, self._pipe, self._keys)
+        return Following(self, request, admission, client)
+
+
+class Following:
+    """One run that is followed. Lets go of the request, which may be large, once it was sent."""
+
+    __slots__ = ("_asked", "_client", "_follow", "_reader", "_relay")
+
+    def __init__(
+        self, follow: Follow, request: RunRequest, admission: Admission, client: Client
+    ) -> None:
+        self._follow = follow
+        self._asked: tuple[RunRequest, Admission] | None = (request, admission)
+        self._client = client
+        self._reader: Reader
+        self._relay: Relay
+
+    async def __aenter__(self) -> Relay:
+        follow = self._follow
+        assert self._asked is not None
+        request, admission = self._asked
+        self._reader = follow._hub.register(request.run_id)
         try:
-            await self._runs.submit(request, admission)
+            await follow._runs.submit(request, admission)
         except (Refused, RedisUnavailable):
-            self._hub.release(reader)
+            follow._hub.release(self._reader)
             raise
         except BaseException:
-            self._hub.release(reader)
-            self._runs.cancel_soon(request.run_id)  # it may have been admitted
+            follow._hub.release(self._reader)
+            follow._runs.cancel_soon(request.run_id)  # it may have been admitted
             raise
-        watch = asyncio.create_task(self._watch(receive, reader), name="disconnect")
-        try:
-            yield relay
-        finally:
-            watch.cancel()
-            self._hub.release(reader)
-            if not relay.ended:
-                self._runs.cancel_soon(request.run_id)
-            await asyncio.gather(watch, return_exceptions=True)
+        self._asked = None
+        self._relay = Relay(self._reader, follow._pipe, follow._keys)
+        self._client.on_leaving(self._left)
+        return self._relay
 
-    async def _watch(self, receive: Receive, reader: Reader) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._follow._hub.release(self._reader)
+        if not self._relay.ended:
+            self._follow._runs.cancel_soon(self._reader.run_id)
+        await self._client.forget()
+
+    def _left(self) -> None:
         # The server says the same when it shuts down, and then the client is still there.
-        if not self._shutdown.draining.is_set():
-            reader.close()
+        if not self._follow._shutdown.draining.is_set():
+            self._reader.close()

@@ -36,21 +36,47 @@ class Reader:
 
     Overflow drops them all and sets `behind`: the log has everything, and is read when the client
     has caught up. `behind` is also set when frames may have been missed.
+
+    `straight` may take a frame while somebody waits, which is when none is before it: a task that
+    wakes for each token would cost more than all else that is done with it.
     """
+
+    __slots__ = (
+        "_bytes",
+        "_error",
+        "_frames",
+        "_max_bytes",
+        "_patience",
+        "_timeout_s",
+        "_waiter",
+        "_waits_since",
+        "behind",
+        "heard_at",
+        "run_id",
+        "straight",
+    )
 
     def __init__(self, run_id: RunId, max_bytes: int) -> None:
         self.run_id = run_id
         self.behind = False
+        self.straight: Callable[[bytes, bytes], bool] | None = None
         self.heard_at = time.monotonic()
         self._max_bytes = max_bytes
         self._frames: list[tuple[bytes, bytes]] = []
         self._bytes = 0
         self._waiter: asyncio.Future[bool] | None = None
-        self._patience = Deadline(lambda: self._wake(False))
-        self._closed: ReaderClosed | None = None
+        self._waits_since = self._timeout_s = 0.0
+        self._patience = Deadline(self._out_of_patience)
+        self._error: Exception | None = None
 
     def push(self, stream_id: bytes, frame: bytes) -> None:
         self.heard_at = time.monotonic()
+        if self.straight is not None and self._waiter is not None and not self._waiter.done():
+            try:
+                if self.straight(stream_id, frame):
+                    return
+            except Exception as error:  # noqa: BLE001  # one stream's end must not deafen the others
+                self._fail(error)
         self._bytes += len(frame)
         if self._bytes > self._max_bytes:
             self.look_into_log()
@@ -66,16 +92,17 @@ class Reader:
         self._wake(True)
 
     def close(self, *, shutting_down: bool = False) -> None:
-        self._closed = self._closed or ReaderClosed(shutting_down=shutting_down)
-        self._wake(True)
+        self._fail(ReaderClosed(shutting_down=shutting_down))
 
     async def wait(self, timeout_s: float) -> bool:
-        """True when there are frames or `behind` is set, False after `timeout_s` without.
+        """True when there are frames or `behind` is set, False after `timeout_s` in which not even
+        `straight` took one.
 
-        Raises ReaderClosed.
+        Raises ReaderClosed, or what `straight` raised.
         """
-        if not self._frames and not self.behind and self._closed is None:
+        if not self._frames and not self.behind and self._error is None:
             self._waiter = asyncio.get_running_loop().create_future()
+            self._waits_since, self._timeout_s = time.monotonic(), timeout_s
             self._patience.set(timeout_s)
             try:
                 if not await self._waiter:
@@ -83,23 +110,35 @@ class Reader:
             finally:
                 self._waiter = None
                 self._patience.clear()
-        if self._closed is not None:
-            raise self._closed
+        if self._error is not None:
+            raise self._error
         return True
 
     def discard(self) -> None:
         """Ends the reader's timer. Nobody waits any more."""
         self._patience.close()
 
-    def _wake(self, heard: bool) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(heard)
-
     def take(self) -> list[tuple[bytes, bytes]]:
         """All buffered `(stream id, frame)`, in order."""
         frames, self._frames = self._frames, []
         self._bytes = 0
         return frames
+
+    def _fail(self, error: Exception) -> None:
+        self._error = self._error or error
+        self._wake(True)
+
+    def _out_of_patience(self) -> None:
+        # Moving the timer with each frame that went straight would cost more than looking now.
+        silent_s = time.monotonic() - max(self.heard_at, self._waits_since)
+        if silent_s < self._timeout_s:
+            self._patience.set(self._timeout_s - silent_s)
+        else:
+            self._wake(False)
+
+    def _wake(self, heard: bool) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(heard)
 
 
 class Hub:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from trunkline_api.auth import Principal
+from trunkline_api.client import AsgiClient
 from trunkline_api.errors import from_failure
 from trunkline_api.exchange import Receive
 from trunkline_api.follow import Follow
@@ -63,11 +64,12 @@ class ProfileCheck:
             options={"max_output_tokens": 1},
             profile=sealed,
         )
+        admission = Admission(agent, principal.max_concurrent)
         said: list[RunEvent] = []
         try:
             async with (
                 asyncio.timeout(self._timeout_s),
-                self._follow.run(run, Admission(agent, principal.max_concurrent), receive) as relay,
+                self._follow.run(run, admission, AsgiClient(receive)) as relay,
             ):
                 while not relay.ended:
                     for batch in await relay.next(self._timeout_s) or ():

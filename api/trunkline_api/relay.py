@@ -1,15 +1,16 @@
 """The relay: a run's events for one reader, each once, in order, none missing, or an error."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from redis.exceptions import RedisError
 
-from trunkline_api.hub import UNREADABLE, Reader
+from trunkline_api.client import Client
+from trunkline_api.hub import UNREADABLE, Reader, ReaderClosed
 from trunkline_shared.errors import RedisUnavailable, TrunklineError
-from trunkline_shared.events import Failed, Finished, RunEvent, decode_frame
+from trunkline_shared.events import Attempt, Failed, Finished, RunEvent, Texts, open_frame
 from trunkline_shared.keys import Keys
 from trunkline_shared.pipe import Pipe
 
@@ -22,26 +23,45 @@ class RunLost(TrunklineError):
     """The log does not hold what this reader was shown, or should be shown next."""
 
 
+def failure_of(error: TrunklineError) -> Failed:
+    """What a client is told of an error of `Relay.next`."""
+    match error:
+        case RedisUnavailable():
+            return Failed("redis_unavailable", "The server's queue is away; try again later.")
+        case RunLost():
+            return Failed("run_lost", "The run's events were lost.")
+        case _:
+            return Failed("api_draining", "The server is shutting down; try again.")
+
+
+def client_left(error: Exception) -> bool:
+    return isinstance(error, ReaderClosed) and not error.shutting_down
+
+
 @dataclass(slots=True)  # not frozen, as the next: that costs 0.3 µs a frame each
 class Cursor:
-    """The last event passed on. Only ever moves forward."""
+    """The last event passed on: its seq, and its frame's stream id. Only ever moves forward."""
 
-    epoch: int
+    stream_id: bytes
     seq: int
 
-    def place(self, epoch: int, first_seq: int) -> Literal["next", "known", "hole"]:
-        """Where a frame of `epoch` beginning at `first_seq` stands.
+    def place(self, stream_id: bytes, first_seq: int) -> Literal["next", "known", "hole"]:
+        """Where a frame that begins at `first_seq` stands.
 
         Raises RunLost when it tells a newer story of what was already passed on: Redis went back
         in time.
         """
-        if first_seq > self.seq + 1:
-            return "hole"
         if first_seq == self.seq + 1:
             return "next"
-        if epoch > self.epoch:
+        if first_seq > self.seq + 1:
+            return "hole"
+        if _epoch(stream_id) > _epoch(self.stream_id):
             raise RunLost("the log was written anew behind the reader")
         return "known"
+
+    def move(self, stream_id: bytes) -> None:
+        self.stream_id = stream_id
+        self.seq = int(stream_id.partition(b"-")[2])
 
 
 @dataclass(slots=True)
@@ -53,14 +73,24 @@ class Batch:
 class Relay:
     """Follows one run: pushed frames while they are without gaps, the log wherever they are not."""
 
+    __slots__ = ("_away_since", "_client", "_cursor", "_log", "_pipe", "_reader", "_tell", "ended")
+
     def __init__(self, reader: Reader, pipe: Pipe, keys: Keys) -> None:
         self._reader = reader
         self._pipe = pipe
         self._log = keys.log(reader.run_id)
         # Whoever submitted the run knows that it was created; nobody pushes that event.
-        self._cursor = Cursor(0, 1)
+        self._cursor = Cursor(b"0-1", 1)
         self._away_since: float | None = None
         self.ended = False  # the terminal event was passed on
+
+    def go_straight(self, client: Client, tell: Callable[[Sequence[RunEvent]], None]) -> None:
+        """From now on `tell` gets what is pushed while `next` waits and the client takes more; the
+        end of the run, and whatever is not simply the next frame, still comes from `next`.
+        """
+        self._client = client
+        self._tell = tell
+        self._reader.straight = self._pass_straight
 
     async def next(self, timeout_s: float) -> list[Batch] | None:
         """The next events; None when `timeout_s` passed without any.
@@ -72,6 +102,7 @@ class Relay:
             return None
         batches: list[Batch] = []
         for stream_id, frame in self._reader.take():
+            self._make_good(stream_id, frame, batches)
             if not self._pass_on(stream_id, frame, batches):
                 self._reader.look_into_log()
                 break
@@ -103,30 +134,58 @@ class Relay:
         Each page begins with the entry at the cursor, which is what proves that the log is the one
         that was read before.
         """
-        at = f"{self._cursor.epoch}-{self._cursor.seq}"
+        at = self._cursor.stream_id
         try:
             entries = await self._pipe.send("XRANGE", self._log, at, "+", "COUNT", PAGE)
             if not entries and await self._pipe.send("EXISTS", self._log):
                 return False  # Redis lost the log's tail; its writer sends it again
         except RedisError as error:
             raise RunLost(f"the log of the run cannot be read: {error}") from error
-        if not entries or entries[0][0] != at.encode():
+        if not entries or entries[0][0] != at:
             raise RunLost("the log of the run is gone")
         for stream_id, fields in entries[1:]:
             if not self._pass_on(stream_id, fields[1], batches):
                 raise RunLost("the log of the run has a hole")
         return len(entries) == PAGE
 
+    def _make_good(self, stream_id: bytes, frame: bytes, batches: list[Batch]) -> None:
+        """Adds what nobody pushes: that a first attempt began, which is all that seq 2 can be."""
+        if self._cursor.seq == 1 and frame.startswith(b"[3,"):
+            self._cursor.move(b"%d-2" % _epoch(stream_id))
+            batches.append(Batch(2, [Attempt(1)]))
+
     def _pass_on(self, stream_id: bytes, frame: bytes, batches: list[Batch]) -> bool:
         """Takes one frame; False when an earlier one is missing."""
-        try:
-            first_seq, events = decode_frame(frame)
-        except UNREADABLE as error:
-            raise RunLost("a frame of the run cannot be read by this version") from error
-        epoch, _, last_seq = stream_id.partition(b"-")
-        place = self._cursor.place(int(epoch), first_seq)
+        first_seq, events, is_end = _opened(frame)
+        place = self._cursor.place(stream_id, first_seq)
         if place == "next":
             batches.append(Batch(first_seq, events))
-            self._cursor.epoch, self._cursor.seq = int(epoch), int(last_seq)
-            self.ended = self.ended or isinstance(events[-1], Finished | Failed)
+            self._cursor.move(stream_id)
+            self.ended = self.ended or is_end
         return place != "hole"
+
+    def _pass_straight(self, stream_id: bytes, frame: bytes) -> bool:
+        """Takes one frame past `next`; False when `next` has to see to it."""
+        if not self._client.takes_more:
+            return False
+        first_seq, events, is_end = _opened(frame)
+        if is_end or self._cursor.place(stream_id, first_seq) != "next":
+            return False
+        self._tell(events)
+        self._cursor.move(stream_id)
+        return True
+
+
+def _opened(frame: bytes) -> tuple[int, Sequence[RunEvent], bool]:
+    """Of one frame: its first seq, its events, whether the last of them ends the run."""
+    try:
+        first_seq, events = open_frame(frame)
+        ends = events.more if type(events) is Texts else events[-1:]
+        is_end = bool(ends) and isinstance(ends[-1], Finished | Failed)
+    except UNREADABLE as error:
+        raise RunLost("a frame of the run cannot be read by this version") from error
+    return first_seq, events, is_end
+
+
+def _epoch(stream_id: bytes) -> int:
+    return int(stream_id.partition(b"-")[0])

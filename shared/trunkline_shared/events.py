@@ -1,12 +1,15 @@
 """Run events: what a run emits, and their compact form in the log.
 
 An event crosses Redis as a JSON array whose first member names its kind. A frame is
-`[first_seq, event, event, ...]`; `seq` counts events from 1 and never resets within a run.
+`[first_seq, row, row, ...]`, where a row is one event, or several pieces of plain text that follow
+each other: `["T", text, text, ...]`, each an event of its own. `seq` counts events from 1 and never
+resets within a run.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from itertools import chain
+from typing import Any, Literal, TypeAlias, overload
 
 import orjson
 
@@ -110,7 +113,8 @@ RunEvent: TypeAlias = (
 )
 Terminal: TypeAlias = Finished | Failed
 
-# The scripts know these names: `claim` looks for the deltas, `finish` writes terminal events.
+# The scripts know these names, and `T`: `claim` looks for the deltas, `finish` writes terminal
+# events.
 _KINDS: dict[str, type[RunEvent]] = {
     "created": Created,
     "attempt": Attempt,
@@ -123,6 +127,8 @@ _KINDS: dict[str, type[RunEvent]] = {
     "failed": Failed,
 }
 
+
+_SHORT = 40  # bytes of a frame with a token or two, which are decoded faster than looked at
 
 _KIND_OF = {event: kind for kind, event in _KINDS.items()}
 
@@ -151,20 +157,81 @@ def decode(row: Sequence[Any]) -> RunEvent:
 
 
 def encode_frame(first_seq: int, events: Iterable[RunEvent]) -> bytes:
-    # Plain text is nearly all there is, so it does not pay for the others.
-    rows = [
-        ("t", event.text) if type(event) is TextDelta and event.logprobs is None else encode(event)
-        for event in events
-    ]
-    return orjson.dumps([first_seq, *rows])
+    rows: list[Any] = [first_seq]
+    texts: list[str] | None = None
+    # Plain text is nearly all there is: it pays neither for the others nor for rows of its own.
+    for event in events:
+        if type(event) is not TextDelta or event.logprobs is not None:
+            texts = None
+            rows.append(encode(event))
+        elif texts is None:
+            texts = ["T", event.text]
+            rows.append(texts)
+        else:
+            texts.append(event.text)
+    return orjson.dumps(rows)
 
 
 def decode_frame(frame: bytes) -> tuple[int, list[RunEvent]]:
     """`(first_seq, events)` of one log entry."""
     first_seq, *rows = orjson.loads(frame)
-    return first_seq, [
-        TextDelta(row[1]) if row[0] == "t" and len(row) == 2 else decode(row) for row in rows
-    ]
+    events: list[RunEvent] = []
+    for row in rows:
+        if row[0] == "T":
+            events += map(TextDelta, row[1:])
+        else:
+            events.append(decode(row))
+    return first_seq, events
+
+
+class Texts(Sequence[RunEvent]):
+    """Plain TextDeltas that nobody has decoded yet, and the events `more` after them.
+
+    `literals` is their JSON between the first quote and the last. No text has a quote in it, so
+    that `","` stands between two of them, and from left to right is found nowhere else.
+    """
+
+    __slots__ = ("literals", "more")
+
+    def __init__(self, literals: bytes, more: Sequence[RunEvent] = ()) -> None:
+        self.literals = literals
+        self.more = more
+
+    def __len__(self) -> int:
+        return self.literals.count(b'","') + 1 + len(self.more)
+
+    @overload
+    def __getitem__(self, index: int) -> RunEvent: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[RunEvent]: ...
+
+    def __getitem__(self, index: int | slice) -> RunEvent | Sequence[RunEvent]:
+        return [*self][index]
+
+    def __iter__(self) -> Iterator[RunEvent]:
+        texts = orjson.loads(b'["' + self.literals + b'"]')
+        return chain(map(TextDelta, texts), self.more)
+
+
+def open_frame(frame: bytes) -> tuple[int, Sequence[RunEvent]]:
+    """As `decode_frame`, but plain texts that come first stay JSON if there is no quote in them:
+    who renders them can make its bytes of these bytes (0.1 µs a token, not 1.6).
+    """
+    if len(frame) < _SHORT:
+        return decode_frame(frame)
+    head, _, rest = frame.partition(b',["T","')
+    first_seq = head[1:]
+    if first_seq.isdigit():
+        literals, _, more = rest.partition(b'"]')
+        # Without an escaped quote they open and close by turns, and an even number before this one
+        # means that it closes: the row ends here, not a text that begins with a bracket.
+        plain = b'\\"' not in literals and literals[-1:] != b"\\"
+        if plain and literals.count(b'"') % 2 == 0:
+            if more == b"]":
+                return int(first_seq), Texts(literals)
+            return int(first_seq), Texts(literals, decode_frame(b"[0" + more)[1])
+    return decode_frame(frame)
 
 
 def _value(value: Any) -> Any:

@@ -31,6 +31,9 @@ class FakeRelay:
         self.seq = 2
         self.waited: list[float] = []
 
+    def go_straight(self, client: Any, tell: Any) -> None:
+        """All comes from `next`."""
+
     async def next(self, timeout_s: float) -> list[Batch] | None:
         self.waited.append(timeout_s)
         step = self.script.pop(0)
@@ -56,7 +59,7 @@ class FakeFollow:
 
     @asynccontextmanager
     async def run(
-        self, request: RunRequest, admission: Admission, receive: Any
+        self, request: RunRequest, admission: Admission, client: Any
     ) -> AsyncIterator[FakeRelay]:
         self.asked.append((request, admission))
         if self.refusal is not None:

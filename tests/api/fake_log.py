@@ -34,7 +34,7 @@ class FakeLog:
         assert command[0] == "XRANGE"
         self.reads += 1
         _, _, at, _, _, count = command
-        found = [entry for entry in self.entries if place(entry[0]) >= place(at.encode())]
+        found = [entry for entry in self.entries if place(entry[0]) >= place(at)]
         return [(stream_id, [b"f", data]) for stream_id, data in found[:count]]
 
 

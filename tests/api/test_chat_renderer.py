@@ -1,6 +1,8 @@
+from itertools import permutations
 from typing import Any
 
 import orjson
+import pytest
 
 from trunkline_api.render.chat import ChatRenderer
 from trunkline_api.wire.chat_reply import ChatCompletionChunk
@@ -16,6 +18,9 @@ from trunkline_shared.events import (
     ToolArgsDelta,
     ToolCallStart,
     Usage,
+    decode_frame,
+    encode_frame,
+    open_frame,
 )
 from trunkline_shared.run import new_run_id
 
@@ -238,3 +243,34 @@ def test_what_shows_nothing_renders_nothing_and_the_other_way_round() -> None:
 def test_the_heartbeat_is_a_comment() -> None:
     assert ChatRenderer.heartbeat.startswith(b":")
     assert ChatRenderer.heartbeat.endswith(b"\n\n")
+
+
+@pytest.mark.parametrize("include_usage", [False, True])
+@pytest.mark.parametrize(
+    "before",
+    [[], [TextDelta("x")], [ToolCallStart(0, "c", "f")], [ReasoningDelta("why")]],
+    ids=repr,
+)
+def test_texts_that_were_never_decoded_are_rendered_as_those_that_were(
+    before: list[RunEvent], include_usage: bool
+) -> None:
+    pieces = [
+        "",
+        '"',
+        ",",
+        '","',
+        "\\",
+        '\\"',
+        "]",
+        '"],["',
+        "é\u2028\n\t\x00\x7f",
+        "a long word " * 4,
+    ]
+    for texts in permutations(pieces, 3):
+        frame = encode_frame(3, [*map(TextDelta, texts), Finished("stop")])
+        straight = ChatRenderer(RUN_ID, "m", include_usage=include_usage)
+        decoded = ChatRenderer(RUN_ID, "m", include_usage=include_usage)
+        assert straight.render(before) == decoded.render(before)
+        sent = straight.render(open_frame(frame)[1])
+        assert sent == decoded.render(decode_frame(frame)[1])
+        assert sent.endswith(b"data: [DONE]\n\n")

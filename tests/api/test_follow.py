@@ -6,6 +6,7 @@ import pytest
 
 from tests.api.fake_gateway import CONFIG
 from tests.api.fake_log import FakeLog
+from trunkline_api.client import AsgiClient
 from trunkline_api.follow import Follow
 from trunkline_api.gateway import Shutdown
 from trunkline_api.hub import Reader, ReaderClosed
@@ -66,6 +67,10 @@ class Bench:
             shutdown=self.shutdown,
         )
 
+    @property
+    def client(self) -> AsgiClient:
+        return AsgiClient(self.receive)
+
     async def receive(self) -> dict[str, Any]:
         await self.left.wait()
         return {"type": "http.disconnect"}
@@ -83,7 +88,7 @@ async def bench() -> AsyncIterator[Bench]:
 
 
 async def test_a_run_that_was_followed_to_its_end_is_not_cancelled(bench: Bench) -> None:
-    async with bench.follow.run(REQUEST, ADMISSION, bench.receive) as relay:
+    async with bench.follow.run(REQUEST, ADMISSION, bench.client) as relay:
         bench.push_end()
         await relay.next(10)
         assert relay.ended
@@ -91,14 +96,14 @@ async def test_a_run_that_was_followed_to_its_end_is_not_cancelled(bench: Bench)
 
 
 async def test_leaving_before_the_end_cancels_the_run(bench: Bench) -> None:
-    async with bench.follow.run(REQUEST, ADMISSION, bench.receive):
+    async with bench.follow.run(REQUEST, ADMISSION, bench.client):
         pass
     assert bench.runs.cancelled == ["r"]
 
 
 async def test_a_client_that_leaves_wakes_the_relay_and_cancels_the_run(bench: Bench) -> None:
     with pytest.raises(ReaderClosed):
-        async with bench.follow.run(REQUEST, ADMISSION, bench.receive) as relay:
+        async with bench.follow.run(REQUEST, ADMISSION, bench.client) as relay:
             asyncio.get_running_loop().call_soon(bench.left.set)
             await relay.next(20)
     assert bench.runs.cancelled == ["r"]
@@ -107,7 +112,7 @@ async def test_a_client_that_leaves_wakes_the_relay_and_cancels_the_run(bench: B
 async def test_a_disconnect_while_the_process_drains_is_no_client_that_left(bench: Bench) -> None:
     bench.shutdown.draining.set()
     bench.left.set()
-    async with bench.follow.run(REQUEST, ADMISSION, bench.receive) as relay:
+    async with bench.follow.run(REQUEST, ADMISSION, bench.client) as relay:
         assert await relay.next(0.05) is None
         bench.push_end()
         await relay.next(10)
@@ -120,7 +125,7 @@ async def test_a_run_that_was_not_admitted_leaves_no_reader(
 ) -> None:
     bench.runs.trouble = trouble
     with pytest.raises(type(trouble)):
-        async with bench.follow.run(REQUEST, ADMISSION, bench.receive):
+        async with bench.follow.run(REQUEST, ADMISSION, bench.client):
             raise AssertionError("nothing to follow")
     assert bench.runs.cancelled == []
 
@@ -131,7 +136,7 @@ async def test_a_submit_cut_off_in_the_middle_is_cancelled_for_it_may_have_arriv
     bench.runs.hang = True
 
     async def follow() -> None:
-        async with bench.follow.run(REQUEST, ADMISSION, bench.receive):
+        async with bench.follow.run(REQUEST, ADMISSION, bench.client):
             raise AssertionError("nothing to follow")
 
     task = asyncio.create_task(follow())

@@ -67,8 +67,8 @@ async def bench() -> AsyncIterator[Bench]:
 async def test_frames_find_their_readers_many_in_one_message(bench: Bench) -> None:
     one, two = bench.register("one"), bench.register("two")
     bench.hear(("one", TextDelta("a b\n")), ("two", TextDelta("c")), ("one", TextDelta("d")))
-    assert [data for _, data in one.take()] == [b'[3,["t","a b\\n"]]', b'[3,["t","d"]]']
-    assert [data for _, data in two.take()] == [b'[3,["t","c"]]']
+    assert [data for _, data in one.take()] == [b'[3,["T","a b\\n"]]', b'[3,["T","d"]]']
+    assert [data for _, data in two.take()] == [b'[3,["T","c"]]']
     assert bench.cancelled == []
 
 

@@ -29,7 +29,7 @@ class FakeFollow:
 
     @asynccontextmanager
     async def run(
-        self, request: RunRequest, admission: Any, receive: Any
+        self, request: RunRequest, admission: Any, client: Any
     ) -> AsyncIterator[FakeRelay]:
         self.requests.append(request)
         if self.refusal is not None:

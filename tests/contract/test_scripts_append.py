@@ -96,8 +96,8 @@ async def test_what_is_new_is_published_and_a_repetition_is_not(bed: Bed, run: C
     await listener.aclose()
     name = run.run_id
     assert heard[:-1] == [
-        f'{name} {run.epoch}-3 [3,["t","a"]]'.encode(),
-        f'{name} {run.epoch}-4 [4,["t","b"]]'.encode(),
+        f'{name} {run.epoch}-3 [3,["T","a"]]'.encode(),
+        f'{name} {run.epoch}-4 [4,["T","b"]]'.encode(),
     ]
 
 

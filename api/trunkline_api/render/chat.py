@@ -20,6 +20,7 @@ from trunkline_shared.events import (
     RefusalDelta,
     RunEvent,
     TextDelta,
+    Texts,
     ToolArgsDelta,
     ToolCallStart,
     Usage,
@@ -71,6 +72,9 @@ class ChatRenderer:
     def render(self, events: Sequence[RunEvent]) -> bytes:
         """The bytes for a batch, to be sent as they are; empty when nothing is to be shown."""
         pieces: list[bytes] = []
+        if type(events) is Texts:
+            self._render_texts(events.literals, pieces)
+            events = events.more
         for event in events:
             if type(event) is TextDelta and event.logprobs is None and self._in_text:
                 pieces += (self._text, orjson.dumps(event.text), self._plain)
@@ -86,6 +90,15 @@ class ChatRenderer:
     @property
     def _in_text(self) -> bool:
         return self._has_role and not self._starting
+
+    def _render_texts(self, literals: bytes, pieces: list[bytes]) -> None:
+        if not self._in_text:
+            first, more, literals = literals.partition(b'","')
+            self._render(TextDelta(orjson.loads(b'"' + first + b'"')), pieces)
+            if not more:
+                return
+        before, after = self._text + b'"', b'"' + self._plain
+        pieces += (before, literals.replace(b'","', after + before), after)
 
     def _render(self, event: RunEvent, pieces: list[bytes]) -> None:
         match event:

@@ -1,0 +1,107 @@
+"""A run told to one client while it goes on: headers, chunks, comments in its silences, the end."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from trunkline_api.client import Client
+from trunkline_api.errors import Send, from_failure
+from trunkline_api.exchange import Exchange
+from trunkline_api.hub import ReaderClosed
+from trunkline_api.relay import Batch, Relay, RunLost, client_left, failure_of
+from trunkline_api.settings import ApiSettings
+from trunkline_shared.errors import RedisUnavailable
+from trunkline_shared.events import Failed, RunEvent
+
+SSE_HEADERS: Final = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class Renderer(Protocol):
+    """One run's events as server-sent events; fed every event once, in order."""
+
+    @property
+    def heartbeat(self) -> bytes: ...
+
+    def render(self, events: Sequence[RunEvent]) -> bytes:
+        """The bytes for a batch, to be sent as they are; empty when nothing is to be shown."""
+
+    def shows_output(self, event: RunEvent) -> bool:
+        """Whether `render` shows something for this event, the end of the run included."""
+
+
+class Stream:
+    """One streamed reply.
+
+    A client that reads nothing is the connection's business: it ends, and the reader is closed.
+    """
+
+    __slots__ = ("_began", "_client", "_exchange", "_renderer", "_send", "_settings")
+
+    def __init__(
+        self,
+        renderer: Renderer,
+        client: Client,
+        send: Send,
+        exchange: Exchange,
+        settings: ApiSettings,
+    ) -> None:
+        self._renderer = renderer
+        self._client = client
+        self._send = send
+        self._exchange = exchange
+        self._settings = settings
+        self._began = False
+
+    async def tell(self, relay: Relay) -> None:
+        """Tells all, or that it cannot go on. Before the headers failures raise: ApiError of the
+        run's own, and what `Relay.next` raises.
+        """
+        try:
+            await self._begin(relay)
+            if not relay.ended:
+                relay.go_straight(self._client, self._tell)
+            while not relay.ended:
+                batches = await relay.next(self._settings.heartbeat_s)
+                data = self._renderer.heartbeat if batches is None else self._rendered(batches)
+                await self._write(data, last=relay.ended)
+        except (RedisUnavailable, RunLost, ReaderClosed) as error:
+            if not self._began or client_left(error):
+                raise
+            failed = failure_of(error)
+            self._exchange.error_code = failed.code
+            await self._write(self._renderer.render([failed]), last=True)
+
+    async def _begin(self, relay: Relay) -> None:
+        """Headers go with the first output or after `headers_after_s`; before, failures raise."""
+        loop = asyncio.get_running_loop()
+        headers_at = loop.time() + self._settings.headers_after_s
+        early: list[Batch] = []
+        while not self._began:
+            batches = await relay.next(max(0.0, headers_at - loop.time()))
+            early += batches or ()
+            events = (event for batch in early for event in batch.events)
+            shown = next(filter(self._renderer.shows_output, events), None)
+            if isinstance(shown, Failed):
+                raise from_failure(shown)
+            if shown is not None or loop.time() >= headers_at:
+                data = self._rendered(early) or self._renderer.heartbeat
+                await self._write(data, last=relay.ended)
+
+    def _rendered(self, batches: Sequence[Batch]) -> bytes:
+        return b"".join([self._renderer.render(batch.events) for batch in batches])
+
+    def _tell(self, events: Sequence[RunEvent]) -> None:
+        self._client.write(self._renderer.render(events))
+
+    async def _write(self, data: bytes, *, last: bool = False) -> None:
+        """Headers leave with the first of it."""
+        if not self._began:
+            self._began = True
+            await self._send({"type": "http.response.start", "status": 200, "headers": SSE_HEADERS})
+        if data or last:
+            send_body = self._exchange.send_body or self._send
+            await send_body({"type": "http.response.body", "body": data, "more_body": not last})
