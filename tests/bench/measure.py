@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from tests.bench.load import Spec
-from tests.bench.system import System, module, process
+from tests.bench.process import module, process
+from tests.bench.spec import Spec
+from tests.bench.system import System
 
 Figures = dict[str, float]
 
@@ -57,17 +58,26 @@ def cost(system: System, spec: Spec, per: str, unit: float) -> Figures:
 
 
 def steady_cost(
-    system: System, spec: Spec, tokens_per_s: float, window_s: tuple[float, float], unit: float
+    system: System,
+    spec: Spec,
+    tokens_per_s: float,
+    window_s: tuple[float, float],
+    unit: float,
+    at_end: Callable[[], Figures] = dict,
 ) -> Figures:
-    """The same per token, between two moments after the begin at which all streams run."""
+    """The same per token, between two moments after the begin at which all streams run.
+
+    `at_end` adds figures of the last of these moments.
+    """
     with load(spec) as running:
         running.begin()
         time.sleep(window_s[0])
         begun, before = time.monotonic(), _Reading(system)
         time.sleep(window_s[1] - window_s[0])
         took, after = time.monotonic() - begun, _Reading(system)
+        seen = at_end()
         figures = running.result()
-    return figures | after.since(before, 1 / (tokens_per_s * took), unit)
+    return figures | seen | after.since(before, 1 / (tokens_per_s * took), unit)
 
 
 class _Reading:
@@ -80,7 +90,7 @@ class _Reading:
     def since(self, before: "_Reading", share: float, unit: float) -> Figures:
         spent = {name: after - before.cpu[name] for name, after in self.cpu.items()}
         made = {name: after - before.calls.get(name, 0) for name, after in self.calls.items()}
-        figures = {"cpu": sum(spent.values()) * unit * share}
+        figures = {"cpu": sum(spent.values()) * unit * share} if spent else {}
         figures |= {f"cpu.{name}": seconds * unit * share for name, seconds in spent.items()}
         if made:
             figures["redis_bytes"] = made.pop("bytes") * share
