@@ -10,6 +10,7 @@ import gc
 import json
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -28,6 +29,7 @@ class Tally:
     ttft: list[float] = field(default_factory=list)
     delays: list[float] = field(default_factory=list)
     tokens: int = 0
+    by_tenth: Counter[int] = field(default_factory=Counter)  # tokens by tenths of monotonic time
     lost: int = 0
     doubled: int = 0  # or out of order
     errors: list[str] = field(default_factory=list)
@@ -39,6 +41,7 @@ class Tally:
             "requests_per_s": self.completed / self.took,
             "tokens": self.tokens,
             "tokens_per_s": self.tokens / self.took,
+            "by_tenth": self.by_tenth,
             "lost": self.lost,
             "doubled": self.doubled,
             "errors": len(self.errors),
@@ -120,6 +123,7 @@ class _Client(asyncio.Protocol):
         if self._next == 0:
             tally.ttft.append(time.perf_counter() - self._sent)
         now = time.monotonic_ns()
+        tally.by_tenth[now // 100_000_000] += len(found)
         for number, sent in found:
             i = int(number)
             if i < self._next:

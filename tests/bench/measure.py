@@ -22,6 +22,7 @@ class Running:
         assert child.stdout is not None
         self._input = child.stdin
         self._output = child.stdout
+        self.by_tenth: dict[int, int] = {}  # with the result: tokens by tenths of monotonic time
         if self._output.readline() != "ready\n":
             raise SystemExit("the load generator failed")
 
@@ -32,6 +33,7 @@ class Running:
     def result(self) -> Figures:
         """The tally's numbers; `bad` counts what came wrong in any way."""
         summary = json.loads(self._output.readline())
+        self.by_tenth = {int(tenth): n for tenth, n in summary.pop("by_tenth").items()}
         first_errors = summary.pop("first_errors")
         if first_errors:
             print(f"  {summary['errors']} errors, the first: {first_errors}", flush=True)
@@ -65,19 +67,27 @@ def steady_cost(
     unit: float,
     at_end: Callable[[], Figures] = dict,
 ) -> Figures:
-    """The same per token, between two moments after the begin at which all streams run.
+    """The same per token that arrives between two moments at which all streams run.
 
-    `at_end` adds figures of the last of these moments.
+    `kept_up` is the share that these are of `tokens_per_s`, the rate of the upstream; `at_end`
+    adds figures of the last of the two moments.
     """
     with load(spec) as running:
         running.begin()
-        time.sleep(window_s[0])
-        begun, before = time.monotonic(), _Reading(system)
-        time.sleep(window_s[1] - window_s[0])
-        took, after = time.monotonic() - begun, _Reading(system)
+        first, before = _at_tenth(window_s[0]), _Reading(system)
+        last, after = _at_tenth(window_s[1] - window_s[0]), _Reading(system)
         seen = at_end()
         figures = running.result()
-    return figures | seen | after.since(before, 1 / (tokens_per_s * took), unit)
+    arrived = sum(running.by_tenth.get(tenth, 0) for tenth in range(first, last))
+    figures |= seen | after.since(before, 1 / max(arrived, 1), unit)
+    return {**figures, "kept_up": arrived / (tokens_per_s * (last - first) / 10)}
+
+
+def _at_tenth(seconds: float) -> int:
+    """Sleeps about so long, until a tenth of a second begins, and tells which."""
+    tenth = round(10 * (time.monotonic() + seconds))
+    time.sleep(max(tenth / 10 - time.monotonic(), 0))
+    return tenth
 
 
 class _Reading:

@@ -60,6 +60,7 @@ def _tokens(case: str, *targets: float) -> tuple[Row, ...]:
 def _delays(case: str, *targets: float) -> tuple[Row, ...]:
     must, stretch = targets or (None, None)
     return (
+        Row(case, "tokens in step with the upstream, share", "kept_up", 2),
         Row(case, "delay of a token p50, ms", "delay_p50_ms"),
         Row(case, "delay of a token p99, ms", "delay_p99_ms", 1, must, stretch),
     )
