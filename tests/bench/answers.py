@@ -82,5 +82,6 @@ class WholeAnswer:
 
 def answer_to(spec: Spec) -> Answer:
     """A reader of one answer."""
+    kinds: dict[str, type[Answer]]
     kinds = {"chat": ChatEvents, "whole": WholeAnswer, "responses": ResponsesEvents}
     return kinds[spec.ask]()

@@ -1,5 +1,8 @@
 """All cases, and those that are one load or a few after another."""
 
+from dataclasses import replace
+from typing import Any
+
 from tests.bench.case import BOTH, QUICK, Case, Scale, per, spec
 from tests.bench.fleet import SLOTS, SLOTS_OF_MANY, filled, linear
 from tests.bench.held import held, in_flight, waiting
@@ -15,7 +18,7 @@ def _ttft(system: System, scale: Scale) -> Spec:
     return spec(system, "burst-1", requests=scale.ttft_requests, warmup=50)
 
 
-def _short(system: System, scale: Scale, **more: object) -> Spec:
+def _short(system: System, scale: Scale, **more: Any) -> Spec:
     requests = scale.short_requests
     return spec(system, "burst-16", connections=32, requests=requests, warmup=300, **more)
 
@@ -69,10 +72,11 @@ def _measure_wide(system: System, upstream_port: int, scale: Scale) -> Figures:
 
 def _measure_responses(system: System, _upstream: int, scale: Scale) -> Figures:
     """One after the other in the same round: chat, responses, and responses that are stored."""
-    chat = cost(system, _short(system, scale), "requests", 1e3)
-    figures = cost(system, _responses(system, scale), "requests", 1e3)
-    stored_load = _short(system, scale, ask="responses", store=True)
-    stored = cost(system, stored_load, "requests", 1e3)
+    half = scale.short_requests // 2
+    chat = cost(system, replace(_short(system, scale), requests=half), "requests", 1e3)
+    unstored = replace(_responses(system, scale), requests=half)
+    figures = cost(system, unstored, "requests", 1e3)
+    stored = cost(system, replace(unstored, store=True), "requests", 1e3)
     return {
         **figures,
         "cpu.chat": chat["cpu"],
