@@ -93,10 +93,10 @@ def _measure_trips(system: System, _upstream: int, scale: Scale) -> Figures:
     with watched(system.redis) as counts:
         figures = cost(system, alone, "requests", 1e3)
     figures |= per_run(counts, scale.trips + 20)
-    many = spec(system, "burst-16", connections=32, requests=10 * scale.trips, warmup=100)
+    many = spec(system, "burst-16", connections=32, requests=5 * scale.trips, warmup=100)
     with watched(system.redis) as counts:
         busy = cost(system, many, "requests", 1e3)
-    shared = per_run(counts, 10 * scale.trips + 100)
+    shared = per_run(counts, 5 * scale.trips + 100)
     figures |= {"busy.trips": shared["trips"], "busy.writes": shared["writes"]}
     return {**figures, "bad": figures["bad"] + busy["bad"]}
 
