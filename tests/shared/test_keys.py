@@ -9,9 +9,7 @@ import trunkline_shared.keys
 from trunkline_shared.keys import Keys
 
 ROOT = Path(__file__).parents[2]
-BUILDERS = [
-    name for name, _ in getmembers(Keys, isfunction) if name[0] != "_" and name != "stems"
-]
+BUILDERS = [name for name, _ in getmembers(Keys, isfunction) if name[0] != "_" and name != "stems"]
 
 
 @pytest.mark.parametrize("name", [name for name in BUILDERS if name != "job"])
