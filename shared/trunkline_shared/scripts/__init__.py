@@ -55,6 +55,7 @@ class Scripts:
             "seen_ms": SEEN_MS,
             "forget_ms": FORGET_MS,
             "look": LOOK,
+            "look_end": LOOK - 1,
             "page": PAGE,
             "page_end": PAGE - 1,
             "patience_ms": PATIENCE_MS,

@@ -7,11 +7,11 @@
 local worker, mode, known, draining = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
 local lease = K.lease .. worker
 if mode == 'start' then
-  if not redis.call('SET', lease, '1', 'NX', 'PX', C.lease_ttl_ms) then return { 'lost' } end
+  if not redis.call('SET', lease, '1', 'NX', 'PX', S.lease_ttl_ms) then return { 'lost' } end
 -- First, because Redis without memory takes it, and then also what follows.
-elseif redis.call('PEXPIRE', lease, C.lease_ttl_ms) == 0 then
+elseif redis.call('PEXPIRE', lease, S.lease_ttl_ms) == 0 then
   if mode == 'renew' then return { 'lost' } end
-  redis.call('SET', lease, '1', 'PX', C.lease_ttl_ms)
+  redis.call('SET', lease, '1', 'PX', S.lease_ttl_ms)
 end
 
 -- Out of memory must not cost the lease: what follows may fail, the renewal stands.
@@ -33,7 +33,7 @@ local agents = tonumber(ARGV[at])
 for i = at + 1, at + agents do
   if mode ~= 'renew' then redis.pcall('SADD', K.agents .. worker, ARGV[i]) end
 end
-redis.pcall('PEXPIRE', K.agents .. worker, C.forget_ms)
+redis.pcall('PEXPIRE', K.agents .. worker, S.forget_ms)
 
 local runs = false
 if mode == 'recover' then
