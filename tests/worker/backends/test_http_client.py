@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.worker.backends.loops import each_loop
 from tests.worker.backends.raw_server import Client, serving
 from trunkline_worker.backends.http_client import HttpClient, origin_of, post_head
 from trunkline_worker.backends.http_connection import ConnectTimeout, Origin, Unreachable
@@ -46,6 +47,7 @@ async def of_loopback(host: str, port: int) -> Sequence[Address]:
 
 
 @pytest.mark.parametrize("trusted", [True, False])
+@each_loop
 async def test_certificates_are_checked(
     trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -64,6 +66,7 @@ async def test_certificates_are_checked(
             assert error.value.cause == "self-signed certificate"
 
 
+@each_loop
 async def test_a_name_whose_lookup_hangs_is_not_waited_for() -> None:
     async def hang(host: str, port: int) -> Sequence[Address]:
         await asyncio.Event().wait()
@@ -73,6 +76,7 @@ async def test_a_name_whose_lookup_hangs_is_not_waited_for() -> None:
         await HttpClient(Resolver(hang)).connect(Origin("h", 80, False), 0.02)
 
 
+@each_loop
 async def test_a_port_where_nobody_listens_says_so(unused_tcp_port: int) -> None:
     with pytest.raises(Unreachable) as error:
         await HttpClient().connect(Origin("127.0.0.1", unused_tcp_port, False), 5)
@@ -80,6 +84,7 @@ async def test_a_port_where_nobody_listens_says_so(unused_tcp_port: int) -> None
     assert "127.0.0.1" not in str(error.value)
 
 
+@each_loop
 async def test_the_next_address_is_tried_when_one_leads_nowhere(unused_tcp_port: int) -> None:
     async def two(host: str, port: int) -> Sequence[Address]:
         dead = socket.AF_INET, ("127.0.0.1", unused_tcp_port)
@@ -89,6 +94,7 @@ async def test_the_next_address_is_tried_when_one_leads_nowhere(unused_tcp_port:
         assert (await client.post()).text == b"hello"
 
 
+@each_loop
 async def test_where_all_addresses_lead_nowhere_the_reason_is_told(unused_tcp_port: int) -> None:
     async def two(host: str, port: int) -> Sequence[Address]:
         return [(socket.AF_INET, ("127.0.0.1", unused_tcp_port))] * 2
@@ -98,6 +104,7 @@ async def test_where_all_addresses_lead_nowhere_the_reason_is_told(unused_tcp_po
     assert error.value.cause == "Connection refused"
 
 
+@each_loop
 async def test_ipv6_is_spoken() -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(asyncio.Protocol, "::1", 0)
@@ -108,6 +115,7 @@ async def test_ipv6_is_spoken() -> None:
     server.close()
 
 
+@each_loop
 async def test_a_name_is_looked_up_once_for_all_who_ask() -> None:
     asked: list[str] = []
 

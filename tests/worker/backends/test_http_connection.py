@@ -1,17 +1,13 @@
 """What the wire may do to a call, on asyncio's loop and on uvloop, which is the product's."""
 
 import asyncio
-import functools
 import gzip
-import inspect
 import zlib
-from collections.abc import Callable, Coroutine
-from typing import Any, cast
 
 import pytest
-import uvloop
 
 from tests.patience import until
+from tests.worker.backends.loops import each_loop
 from tests.worker.backends.raw_server import CLOSE, Client, Heard, serving
 from trunkline_worker.backends import http_connection
 from trunkline_worker.backends.http_client import post_head
@@ -20,22 +16,6 @@ from trunkline_worker.backends.http_connection import CallError, Cut, NotHttp, S
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
 SIZED = OK + b"Content-Length: 5\r\n\r\nhello"
 CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\nt: 1\r\n\r\n"
-
-
-def each_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Runs the test on either loop."""
-
-    def run(loop: Callable[[], asyncio.AbstractEventLoop], **fields: Any) -> None:
-        with asyncio.Runner(loop_factory=loop) as runner:
-            runner.run(test(**fields))
-
-    signature = inspect.signature(test)
-    loop = inspect.Parameter("loop", inspect.Parameter.KEYWORD_ONLY)
-    parameters = [*signature.parameters.values(), loop]
-    wrapped = functools.update_wrapper(run, test)
-    wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    loops = pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
-    return cast(Callable[..., None], loops(wrapped))
 
 
 def encoded(name: bytes, data: bytes) -> bytes:
