@@ -120,3 +120,11 @@ def test_lines_may_be_split_at_any_byte(end: bytes) -> None:
         stream = ChatStream()
         events = stream.feed(data[:at]) + stream.feed(data[at:])
         assert events == [TextDelta(text) for text in texts]
+
+
+def test_a_field_that_happens_to_say_the_same_is_not_taken_for_the_text() -> None:
+    stream = ChatStream()
+    for tail in ("a", "b", "c"):
+        choice = {"index": 0, "delta": {"content": "a"}}
+        row = {"model": "m", "choices": [choice], "tail": tail}
+        assert stream.feed(b"data: " + json.dumps(row).encode() + b"\n\n") == [TextDelta("a")]
