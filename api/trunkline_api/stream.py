@@ -88,8 +88,8 @@ class Stream:
             if isinstance(shown, Failed):
                 raise from_failure(shown)
             if shown is not None or loop.time() >= headers_at:
-                data = self._rendered(early) or self._renderer.heartbeat
-                await self._write(data, last=relay.ended)
+                data = self._rendered(early) or self._renderer.render(())
+                await self._write(data or self._renderer.heartbeat, last=relay.ended)
 
     def _rendered(self, batches: Sequence[Batch]) -> bytes:
         return b"".join([self._renderer.render(batch.events) for batch in batches])
