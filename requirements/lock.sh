@@ -16,3 +16,9 @@ lock api pyproject.toml --extra api --constraints requirements/dev.lock
 lock worker pyproject.toml --extra worker --constraints requirements/dev.lock
 lock build --group build --constraints requirements/dev.lock
 lock lab --group lab --constraints requirements/dev.lock
+
+# What tests/bench compares with: for the one Python that it runs them on.
+for peer in litellm agentpool openhands; do
+    uv pip compile --quiet --python-version 3.13 --generate-hashes --no-header --no-annotate --no-emit-index-url \
+        --constraints requirements/never.txt ${UPGRADE:+--upgrade} "tests/bench/peers/$peer.in" --output-file "tests/bench/peers/$peer.lock"
+done
