@@ -47,7 +47,8 @@ class Case:
 
 def _per_request(case: Case, system: System) -> Figures:
     figures = cost(system, case.spec(system), "requests", 1e3)
-    return figures | {"rss_mib": sum(system.rss().values()) / 1024}
+    held = [kib for name, kib in system.rss().items() if name != "redis"]
+    return figures | {"rss_mib": sum(held) / 1024}
 
 
 def _per_token(case: Case, system: System) -> Figures:

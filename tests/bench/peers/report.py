@@ -32,7 +32,7 @@ ROWS = (
     Row("ttft", "lost, doubled, errors: all rounds", "bad", 0, total=True),
     Row("short", "CPU per request, ms", "cpu", 2, 50, 90),
     Row("short", "requests/s", "requests_per_s", 0),
-    Row("short", "memory after it, MiB", "rss_mib", 0, 2, 3),
+    Row("short", "memory after it, without Redis, MiB", "rss_mib", 0, 2, 3),
     Row("short", "lost, doubled, errors: all rounds", "bad", 0, total=True),
     Row("burst", "CPU per token, µs", "cpu", 1, 100, 150),
     Row("burst", "tokens/s", "tokens_per_s", 0),
@@ -99,8 +99,8 @@ def _values(row: Row, rounds: Rounds, name: str) -> list[float]:
 
 
 def _short(ratio: float) -> str:
-    """Two digits that count."""
-    return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.1f}" if ratio >= 1 else f"{ratio:.2f}"
+    """To two digits that count."""
+    return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}"
 
 
 def _aligned(rows: list[list[str]]) -> str:
