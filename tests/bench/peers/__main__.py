@@ -8,12 +8,12 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+from tests.bench.machine import machine
 from tests.bench.measure import Figures
 from tests.bench.peers.cases import CASES, Case
 from tests.bench.peers.environment import PYTHON, Unavailable, install, lock_of, pins
 from tests.bench.peers.report import Rounds, table
 from tests.bench.peers.system import FORGETS_NOTHING, LOCKED, SYSTEMS
-from tests.bench.report import machine
 from tests.bench.system import System, upstream
 
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.peers.environment import HERE, Unavailable, program
-from tests.bench.system import KEY, System, direct, module, process, relay, trunkline
+from tests.bench.process import module, port_of, process
+from tests.bench.system import KEY, System, direct, relay, trunkline
 
 _START_S = 120.0
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -64,8 +65,7 @@ Start = Callable[[int, list[str]], AbstractContextManager[System]]
 def naive(upstream_port: int, models: list[str]) -> Iterator[System]:
     """FastAPI and httpx, in the environment of the project."""
     with process(*module("tests.bench.peers.naive", str(upstream_port))) as child:
-        assert child.stdout is not None
-        yield System("naive", int(child.stdout.readline()), {"naive": child.pid})
+        yield System("naive", port_of(child), {"naive": child.pid})
 
 
 @contextmanager
