@@ -62,7 +62,8 @@ class Bench:
             with SYSTEMS[name](self._upstream, [case.model]) as system:
                 return case.measure(case, system)
         if name not in self._standing:
-            start = SYSTEMS[name](self._upstream, [each.model for each in CASES])
+            models = list(dict.fromkeys(each.model for each in CASES))
+            start = SYSTEMS[name](self._upstream, models)
             self._standing[name] = self._stack.enter_context(start)
         return case.measure(case, self._standing[name])
 
