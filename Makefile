@@ -1,6 +1,6 @@
 # `make help` lists what there is. Everything runs from .venv, which `setup` makes.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check test-clients test-compose bench lock clean
+.PHONY: help setup serve test check test-clients test-compose bench bench-peers lock clean
 
 CONFIG ?= examples/agents.yml
 BIN := .venv/bin
@@ -47,9 +47,12 @@ test-compose: setup ## docker-compose.yml in a real engine; needs root and what 
 bench: setup ## speed beside a bare relay; ARGS= go to tests.bench
 	$(BIN)/python -m tests.bench $(ARGS)
 
+bench-peers: setup ## speed beside LiteLLM, AgentPool, OpenHands; needs python3.13, or --python in ARGS=
+	$(BIN)/python -m tests.bench.peers $(ARGS)
+
 lock: ## the requirements anew; needs uv; UPGRADE=1 takes newer versions
 	@UPGRADE=$(UPGRADE) requirements/lock.sh
 
 clean: ## remove .venv and every cache
-	rm -rf .venv dist build $(NODE)/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .bench-peers dist build $(NODE)/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

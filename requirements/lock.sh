@@ -17,3 +17,9 @@ lock requirements/worker pyproject.toml --extra worker --constraints requirement
 lock requirements/build --group build --constraints requirements/dev.lock
 lock requirements/lab --group lab --constraints requirements/dev.lock
 lock tests/bench/profile --group profile
+
+# What tests/bench compares with: for the one Python that it runs them on.
+for peer in litellm agentpool openhands; do
+    uv pip compile --quiet --python-version 3.13 --generate-hashes --no-header --no-annotate --no-emit-index-url \
+        --constraints requirements/never.txt ${UPGRADE:+--upgrade} "tests/bench/peers/$peer.in" --output-file "tests/bench/peers/$peer.lock"
+done

@@ -26,6 +26,7 @@ class Spec:
     ask: Literal["chat", "whole", "responses"] = "chat"
     store: bool = False  # of responses
     transcript_bytes: int = 0  # what is said before the prompt, as JSON
+    prefix: str = ""  # what a system wants before the model's name
 
     @property
     def tokens(self) -> int:
@@ -48,7 +49,7 @@ class Spec:
         return head.encode() + body
 
     def _body(self) -> dict[str, Any]:
-        about = {"model": self.model, "stream": self.ask != "whole"}
+        about = {"model": self.prefix + self.model, "stream": self.ask != "whole"}
         if self.ask == "responses":
             return {**about, "store": self.store, "input": PROMPT}
         prompt = {"role": "user", "content": PROMPT}
