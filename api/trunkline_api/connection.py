@@ -141,3 +141,4 @@ class DirectClient:
     async def forget(self) -> None:
         if self._connection.left is self._left:
             self._connection.left = None
+        del self._left  # leads back here

@@ -77,6 +77,7 @@ class Exchanges:
                 message = f"The server had an error; its log has more under {exchange.request_id}."
                 await send_error(tagged, ApiError(500, message, SERVER_ERROR, "server_error"))
         finally:
+            exchange.send_body = None  # leads back here
             _log(scope, exchange, time.perf_counter() - began)
 
 
