@@ -4,8 +4,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol
 
 from trunkline_shared.events import Failed, Finished, RunEvent, Terminal
 from trunkline_shared.logs import log_event
@@ -27,8 +27,7 @@ class BackendsByAgent(Protocol):
         """For runs that came without a deadline, as stock arq's do; of an agent that `get` knew."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """One run as `claim` returned it."""
 
     run_id: str

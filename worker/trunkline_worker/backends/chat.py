@@ -142,7 +142,8 @@ class ChatBackend:
             usage = usage_of(stream.usage)
         else:  # it never came, or we did not wait for it
             usage = Usage(input_tokens(request, self._agent), stream.output_tokens)
-        return replace(usage, cost=self._prices.cost(spec, usage, stream.service_tier))
+        cost = self._prices.cost(spec, usage, stream.service_tier)
+        return usage if cost is None else replace(usage, cost=cost)
 
 
 _TOO_DEAR = Fault(
