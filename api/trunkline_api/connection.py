@@ -68,6 +68,7 @@ class Connection(HttpToolsProtocol):
         self._head = None
         self._heads += 1
         super().on_headers_complete()
+        self.cycle.transport = _Together(self.cycle, self.loop)
 
     def on_message_complete(self) -> None:
         self._head = 0
@@ -106,6 +107,42 @@ class Connection(HttpToolsProtocol):
         self._watch = self.loop.call_later(self._write_timeout_s, self._look)
 
 
+class _Together(asyncio.Transport):
+    """What a reply is written to until its second piece: the first, which is the head, waits for
+    that as long as the tick lasts. By itself it would cost a system call of its own, 7 µs.
+    """
+
+    def __init__(self, cycle: RequestResponseCycle, loop: asyncio.AbstractEventLoop) -> None:
+        self._cycle = cycle
+        self._loop = loop
+        self._transport = cycle.transport
+        self._head = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._head:
+            self._send(self._head + data)
+        else:
+            self._head = bytes(data)
+            self._loop.call_soon(self._end_tick)
+
+    def close(self) -> None:
+        self._end_tick()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def _end_tick(self) -> None:
+        if self._head:
+            self._send(self._head)
+
+    def _send(self, data: bytes) -> None:
+        self._head = b""
+        self._cycle.transport = self._transport
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+
 class DirectClient:
     """The client of one request on its connection; see `trunkline_api.client.Client`."""
 
@@ -115,14 +152,15 @@ class DirectClient:
         self._connection = connection
         self._cycle = cycle
         self._flow = cycle.flow
-        self._transport = cycle.transport
+        self._transport = connection.transport
 
     @property
     def takes_more(self) -> bool:
-        # What `send` looks at. There are chunks only once the headers have left.
+        # What `send` looks at. There are chunks only once there are headers.
         cycle = self._cycle
         return (
             cycle.chunked_encoding is True
+            and cycle.transport is self._transport
             and not self._flow.write_paused
             and not cycle.disconnected
             and not cycle.response_complete

@@ -20,6 +20,7 @@ logger = logging.getLogger("trunkline.hub")
 SILENCE_S = 5.0  # a reader that heard nothing for so long looks into the log
 # What a frame of another version, or what is no frame at all, may raise when it is decoded.
 UNREADABLE = (ValueError, KeyError, TypeError, IndexError)
+_TICK_S = 0.001  # the loop's clock counts these: a timer of less would go off again and again
 ASK_AGAIN_S = 5.0  # how often a run that nobody here reads is cancelled anew
 
 
@@ -132,9 +133,9 @@ class Reader:
 
     def _out_of_patience(self) -> None:
         # Moving the timer with each frame that went straight would cost more than looking now.
-        silent_s = time.monotonic() - max(self.heard_at, self._waits_since)
-        if silent_s < self._timeout_s:
-            self._patience.set(self._timeout_s - silent_s)
+        patience_s = self._timeout_s - (time.monotonic() - self.heard_at)
+        if self.heard_at > self._waits_since and patience_s > _TICK_S:
+            self._patience.set(patience_s)
         else:
             self._wake(False)
 

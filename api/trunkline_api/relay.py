@@ -105,6 +105,7 @@ class Relay:
             self._make_good(stream_id, frame, batches)
             if not self._pass_on(stream_id, frame, batches):
                 self._reader.look_into_log()
+            if self._reader.behind or self.ended:
                 break
         if self._reader.behind and not self.ended:
             await self._catch_up(batches, timeout_s)

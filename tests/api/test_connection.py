@@ -13,9 +13,11 @@ from uvicorn.server import ServerState
 
 from tests.api.fake_gateway import application
 from tests.api.uvicorn_server import Serving
-from trunkline_api.connection import connection_factory
+from tests.patience import until
+from trunkline_api.client import AsgiClient, Client, client_of
+from trunkline_api.connection import DirectClient, connection_factory
 from trunkline_api.errors import Send
-from trunkline_api.exchange import Receive, Scope
+from trunkline_api.exchange import Exchanges, Receive, Scope
 
 MUCH = 64 * 1024 * 1024  # more than the system buffers for anybody
 
@@ -61,6 +63,114 @@ async def test_a_client_that_reads_nothing_is_let_go_whatever_the_reply_is() -> 
             async with asyncio.timeout(20):
                 assert await _all_that_comes(reader) < MUCH
             writer.close()
+
+
+class Straight:
+    """Says what it is told to, past ASGI once the headers are out, and notes who leaves."""
+
+    def __init__(self) -> None:
+        self.clients: list[Client] = []
+        self.said: asyncio.Queue[bytes] = asyncio.Queue()
+        self.left = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        client = client_of(scope, receive)
+        self.clients.append(client)
+        client.on_leaving(self.left.set)
+        assert not client.takes_more
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"first", "more_body": True})
+        while piece := await self.said.get():
+            if client.takes_more:
+                client.write(piece)
+            else:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await client.forget()
+        await send({"type": "http.response.body", "body": b""})
+
+
+POST = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}"
+
+
+async def test_pieces_written_past_asgi_are_one_body_with_what_is_sent() -> None:
+    chat = Straight()
+    async with Serving(application(chat)) as url, httpx.AsyncClient() as http:
+        for _ in range(2):  # on one connection
+            for piece in (b"a", b"b" * 100_000, b"c", b""):
+                chat.said.put_nowait(piece)
+            reply = await http.post(f"{url}/v1/chat/completions", content=b"x" * 100_000)
+            assert reply.content == b"firsta" + b"b" * 100_000 + b"c"
+        assert {type(client) for client in chat.clients} == {DirectClient}
+        assert not chat.left.is_set()
+
+
+async def test_a_full_socket_takes_no_more_until_it_is_read() -> None:
+    chat = Straight()
+    async with Serving(application(chat)) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", _port(url))
+        writer.write(POST)
+        async with asyncio.timeout(20):
+            await reader.readuntil(b"first\r\n")
+            assert chat.clients[0].takes_more
+            chat.said.put_nowait(b"x" * MUCH)
+            await until(lambda: not chat.clients[0].takes_more)
+            await reader.readexactly(len(b"4000000\r\n") + MUCH)
+            await until(lambda: chat.clients[0].takes_more)
+        chat.said.put_nowait(b"")
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "body", [b"{}", b"x" * 200_000], ids=["small", "more than is read at once"]
+)
+async def test_a_client_that_leaves_is_noticed_without_a_task(body: bytes) -> None:
+    chat = Straight()
+    async with Serving(application(chat)) as url:
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n"
+        _, writer = await asyncio.open_connection("127.0.0.1", _port(url))
+        writer.write(head % len(body) + body)
+        await until(lambda: chat.clients)
+        tasks = {task.get_name() for task in asyncio.all_tasks()}
+        assert "disconnect" not in tasks
+        writer.close()
+        async with asyncio.timeout(20):
+            await chat.left.wait()
+        assert not chat.clients[0].takes_more
+        chat.said.put_nowait(b"")
+
+
+async def test_requests_that_come_before_their_turn_are_answered_as_asgi_has_it() -> None:
+    chat = Straight()
+    async with Serving(application(chat)) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", _port(url))
+        writer.write(2 * POST)
+        for piece in (b"a", b"", b"b", b""):
+            chat.said.put_nowait(piece)
+        async with asyncio.timeout(20):
+            for piece in (b"a", b"b"):
+                await reader.readuntil(b"first\r\n1\r\n" + piece + b"\r\n0\r\n\r\n")
+        assert isinstance(chat.clients[0], AsgiClient)
+        writer.close()
+
+
+async def test_a_head_leaves_with_the_piece_after_it_or_when_none_comes_at_once() -> None:
+    """Each write would be a system call of its own."""
+    chat, transport = Straight(), Mock()
+    transport.is_closing.return_value = False
+    transport.get_write_buffer_size.return_value = 0
+    config = uvicorn.Config(Exchanges(chat), log_config=None)
+    made = connection_factory(60)(config, ServerState(), {})
+    made.connection_made(transport)
+    made.data_received(POST)
+    await until(lambda: transport.write.called)
+    ((written,),) = [call.args for call in transport.write.call_args_list]
+    assert written.startswith(b"HTTP/1.1 200 ") and written.endswith(b"\r\n\r\n5\r\nfirst\r\n")
+    chat.said.put_nowait(b"")
+    await until(lambda: transport.write.call_count == 2)
+    assert transport.write.call_args.args == (b"0\r\n\r\n",)
+    made.connection_lost(None)
 
 
 class Pace:
