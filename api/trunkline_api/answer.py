@@ -89,7 +89,10 @@ class Answer:
         exchange.principal = principal.name
         exchange.span = span_name(headers)
         max_bytes = self._settings.max_body_bytes
-        body = await read_body(receive, headers, max_bytes=max_bytes, limit=self._body_limit)
+        client = client_of(scope, receive)
+        body = await read_body(
+            receive, headers, max_bytes=max_bytes, limit=self._body_limit, arrived=client.body
+        )
         try:
             question = self._parse(body)
         except ApiError:
@@ -99,7 +102,6 @@ class Answer:
         target = await self._targets.find(question.model, principal)
         run = self._plain_run(target, principal, exchange)
         record = await question.ask(run, principal)
-        client = client_of(scope, receive)
         admission = Admission(target.agent, principal.max_concurrent, record)
         following = self._follow.run(run, admission, client)
         if run.stream:

@@ -1,6 +1,7 @@
 """Reading a request's body: bounded in size and in time."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -20,11 +21,17 @@ class ClientLeft(Exception):
 
 
 async def read_body(
-    receive: Receive, headers: Headers, *, max_bytes: int, limit: TimeLimit
+    receive: Receive,
+    headers: Headers,
+    *,
+    max_bytes: int,
+    limit: TimeLimit,
+    arrived: Callable[[], bytes | None] = lambda: None,
 ) -> bytes:
-    """The whole body. Raises ApiError 413, 408 or 415, or ClientLeft.
+    """The whole body: what `arrived` gives, if all of it is here already, else what is received.
 
-    Of a body that is too large the rest is read and dropped first, within bounds.
+    Raises ApiError 413, 408 or 415, or ClientLeft. Of a body that is too large the rest is read
+    and dropped first, within bounds.
     """
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         message = "Send the body without 'Content-Encoding'."
@@ -35,6 +42,11 @@ async def read_body(
         if headers.get(b"expect") != b"100-continue":
             await _drop(receive, max_bytes)
         raise _too_large(max_bytes)
+    body = arrived()
+    if body is not None:
+        if len(body) > max_bytes:
+            raise _too_large(max_bytes)
+        return body
     try:
         with limit:
             body = await _collect(receive, max_bytes)

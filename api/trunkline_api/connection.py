@@ -154,6 +154,14 @@ class DirectClient:
         self._flow = cycle.flow
         self._transport = connection.transport
 
+    def body(self) -> bytes | None:
+        cycle = self._cycle
+        if cycle.more_body or cycle.disconnected:
+            return None
+        body, cycle.body = bytes(cycle.body), bytearray()
+        cycle.message_event.clear()  # as `receive` does
+        return body
+
     @property
     def takes_more(self) -> bool:
         # What `send` looks at. There are chunks only once there are headers.

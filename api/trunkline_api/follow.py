@@ -74,7 +74,7 @@ class Following:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._follow._hub.release(self._reader)
+        self._follow._hub.release(self._reader, over=self._relay.ended)
         if not self._relay.ended:
             self._follow._runs.cancel_soon(self._reader.run_id)
         await self._client.forget()

@@ -189,12 +189,13 @@ class Hub:
             reader.close(shutting_down=True)
         return reader
 
-    def release(self, reader: Reader) -> None:
-        """The client is served, or gone; in the latter case the caller cancels the run."""
+    def release(self, reader: Reader, *, over: bool = False) -> None:
+        """The client is served, or gone; unless the run is `over`, the caller cancels it."""
         reader.discard()
         key = reader.run_id.encode()
         del self._readers[key]
-        self._note_asked(key)
+        if not over:
+            self._note_asked(key)
 
     def _receive(self, message: bytes) -> None:
         for line in message.split(b"\n"):

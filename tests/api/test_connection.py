@@ -14,7 +14,7 @@ from uvicorn.server import ServerState
 from tests.api.fake_gateway import application
 from tests.api.uvicorn_server import Serving
 from tests.patience import until
-from trunkline_api.client import AsgiClient, Client, client_of
+from trunkline_api.client import AsgiClient, client_of, Client, client_of
 from trunkline_api.connection import DirectClient, connection_factory
 from trunkline_api.errors import Send
 from trunkline_api.exchange import Exchanges, Receive, Scope
@@ -139,6 +139,33 @@ async def test_a_client_that_leaves_is_noticed_without_a_task(body: bytes) -> No
             await chat.left.wait()
         assert not chat.clients[0].takes_more
         chat.said.put_nowait(b"")
+
+
+class Bodies:
+    """Answers a body that has arrived, else says that it has not and answers what it receives."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = client_of(scope, receive).body()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        if body is None:
+            await send({"type": "http.response.body", "body": b"not here", "more_body": True})
+            body = (await receive())["body"]
+        await send({"type": "http.response.body", "body": b"<" + body + b">"})
+
+
+async def test_a_body_that_has_arrived_is_had_without_receiving_it() -> None:
+    async with Serving(application(Bodies())) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", _port(url))
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n"
+        async with asyncio.timeout(20):
+            for _ in range(2):
+                writer.write(head + b"body")
+                assert b"not here" not in await reader.readuntil(b"<body>\r\n0\r\n\r\n")
+            writer.write(head)
+            await reader.readuntil(b"not here\r\n")
+            writer.write(b"late")
+            await reader.readuntil(b"<late>\r\n0\r\n\r\n")
+        writer.close()
 
 
 async def test_requests_that_come_before_their_turn_are_answered_as_asgi_has_it() -> None:

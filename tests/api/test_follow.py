@@ -28,7 +28,7 @@ class FakeHub:
         self.readers[run_id] = Reader(run_id, 1000)
         return self.readers[run_id]
 
-    def release(self, reader: Reader) -> None:
+    def release(self, reader: Reader, *, over: bool = False) -> None:
         reader.discard()
         del self.readers[reader.run_id]
 
