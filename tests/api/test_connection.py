@@ -14,7 +14,7 @@ from uvicorn.server import ServerState
 from tests.api.fake_gateway import application
 from tests.api.uvicorn_server import Serving
 from tests.patience import until
-from trunkline_api.client import AsgiClient, client_of, Client, client_of
+from trunkline_api.client import AsgiClient, Client, client_of
 from trunkline_api.connection import DirectClient, connection_factory
 from trunkline_api.errors import Send
 from trunkline_api.exchange import Exchanges, Receive, Scope
