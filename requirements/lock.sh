@@ -7,12 +7,13 @@ cd "$(dirname "$0")/.."
 command -v uv >/dev/null || { echo "make lock needs uv on PATH (pip install uv)" >&2; exit 1; }
 
 lock() {
-    name=$1; shift
+    file=$1.lock; shift
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-        --no-header --no-annotate --no-emit-index-url --constraints requirements/never.txt "$@" --output-file "requirements/$name.lock"
+        --no-header --no-annotate --no-emit-index-url --constraints requirements/never.txt "$@" --output-file "$file"
 }
-lock dev pyproject.toml --extra api --extra worker --extra embedded-redis --group dev ${UPGRADE:+--upgrade}
-lock api pyproject.toml --extra api --constraints requirements/dev.lock
-lock worker pyproject.toml --extra worker --constraints requirements/dev.lock
-lock build --group build --constraints requirements/dev.lock
-lock lab --group lab --constraints requirements/dev.lock
+lock requirements/dev pyproject.toml --extra api --extra worker --extra embedded-redis --group dev ${UPGRADE:+--upgrade}
+lock requirements/api pyproject.toml --extra api --constraints requirements/dev.lock
+lock requirements/worker pyproject.toml --extra worker --constraints requirements/dev.lock
+lock requirements/build --group build --constraints requirements/dev.lock
+lock requirements/lab --group lab --constraints requirements/dev.lock
+lock tests/bench/profile --group profile

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-import fakeredis
 import pytest
 
 from tests.api.fake_gateway import CONFIG
 from tests.api.fake_log import FakeLog
 from tests.api.test_follow import FakeHub, FakeRuns
+from tests.fakes.memory_redis import MemoryRedis
 from tests.patience import PATIENCE_S
 from tests.worker.dispatch_bench import DispatchBench
 from tests.worker.fake_run import ScriptedBackend, execution
@@ -226,7 +226,7 @@ async def silent() -> dict[str, Any]:
 async def test_a_pipe_that_is_closed_at_any_tick_answers_every_caller(count: int) -> None:
     """Nobody waits for ever for a connection that is no more."""
     scripts = Scripts.build(Keys(), CommonSettings())
-    pipe = Pipe(fakeredis.FakeAsyncRedis(), scripts, timeout_s=5.0, name="test")
+    pipe = Pipe(MemoryRedis(), scripts, timeout_s=5.0, name="test")
     await pipe.start()
     replies = []
     for _ in range(count):

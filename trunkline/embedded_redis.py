@@ -141,6 +141,7 @@ def _command(binary: Path, socket: Path, directory: Path, keep: bool) -> list[st
         "appendfsync": "everysec",
         "save": "",
         "maxmemory-policy": "noeviction",
+        "stream-node-max-bytes": "1024",  # the log of a short run has one, with room kept free
         "daemonize": "no",
     }
     return [

@@ -7,14 +7,15 @@ A pub/sub connection that died silently looks like one on which nothing happens,
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Any
 
+import hiredis
 from redis.asyncio import Redis
-from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
-from trunkline_shared.errors import RedisUnavailable
 from trunkline_shared.owned import end_owned, start_owned
 from trunkline_shared.pipe import Pipe
+from trunkline_shared.redis_protocol import RedisProtocol, take_over
 
 logger = logging.getLogger("trunkline.redis")
 
@@ -26,7 +27,7 @@ _LAST_BACKOFF_S = 1.0
 class Channel:
     """Listens to one channel. `on_message` gets each payload, `on_connected` every (re)connect.
 
-    Both run on the event loop and must not raise or block. Messages of the time between two
+    Both run inside the read and must not raise or block. Messages of the time between two
     connections are lost: what must not be lost is read elsewhere after `on_connected`.
     """
 
@@ -49,9 +50,11 @@ class Channel:
         self._on_connected = on_connected
         self._echo_s = echo_s
         self._heard_at = 0.0
+        self._confirmed: asyncio.Future[None]
         self._ready = asyncio.Event()
         self._owner: asyncio.Task[None] | None = None
         self._closed = False
+        self._loop = asyncio.get_running_loop()
 
     @property
     def is_ready(self) -> bool:
@@ -70,18 +73,15 @@ class Channel:
 
     async def _run(self) -> None:
         backoff = _FIRST_BACKOFF_S
-        while not self._closed:  # a cancellation gets lost where a task group fails just then
+        while not self._closed:  # redis-py's `connect` can swallow a cancellation
             connection = self._client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
             try:
                 async with asyncio.timeout(self._timeout_s):
                     await connection.connect()
-                    await connection.send_command("SUBSCRIBE", self._name)
-                    await connection.read_response()
-                self._heard_at = asyncio.get_running_loop().time()
+                    protocol = await take_over(connection, self._take)
+                    await self._subscribe(protocol)
                 backoff = _FIRST_BACKOFF_S
-                self._ready.set()
-                self._on_connected()
-                await self._serve(connection)
+                await self._watch(protocol)
             except (RedisError, OSError, TimeoutError) as error:
                 logger.warning("subscription lost: %s", error or type(error).__name__)
             finally:
@@ -90,32 +90,42 @@ class Channel:
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, _LAST_BACKOFF_S)
 
-    async def _serve(self, connection: AbstractConnection) -> None:
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._read(connection), name=f"read:{self._name}")
-                tasks.create_task(self._echo(), name=f"echo:{self._name}")
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+    async def _subscribe(self, protocol: RedisProtocol) -> None:
+        self._confirmed = self._loop.create_future()
+        protocol.write(hiredis.pack_command(("SUBSCRIBE", self._name)))  # type: ignore[arg-type]
+        either = [self._confirmed, protocol.lost]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if protocol.lost.done():
+            protocol.lost.result()
 
-    async def _read(self, connection: AbstractConnection) -> None:
-        while True:
-            kind, _, payload = await connection.read_response()
-            if kind != b"message":
-                continue
+    def _take(self, reply: Any) -> None:
+        if isinstance(reply, RedisError):
+            raise reply
+        kind, _, payload = reply
+        if kind == b"message":
             if payload == _ECHO:
-                self._heard_at = asyncio.get_running_loop().time()
+                self._heard_at = self._loop.time()
             else:
                 self._on_message(payload)
+        elif kind == b"subscribe":
+            self._heard_at = self._loop.time()
+            self._ready.set()
+            self._on_connected()
+            self._confirmed.set_result(None)
 
-    async def _echo(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                async with asyncio.timeout(self._echo_s):
-                    await self._pipe.send("PUBLISH", self._name, _ECHO)
-            except (RedisUnavailable, TimeoutError, RedisError):
-                logger.debug("no echo could be sent")
-            await asyncio.sleep(self._echo_s)
-            if loop.time() - self._heard_at > 2 * self._echo_s and self._pipe.is_connected:
-                raise TimeoutError("the subscription does not hear its own echo")
+    async def _watch(self, protocol: RedisProtocol) -> None:
+        """Raises what ends the subscription, its silence included."""
+        while not protocol.lost.done():
+            asked = self._pipe.is_connected
+            if asked:
+                self._pipe.send_then(_log_refusal, "PUBLISH", self._name, _ECHO)
+            await asyncio.wait([protocol.lost], timeout=self._echo_s)
+            silence_s = self._loop.time() - self._heard_at
+            if asked and self._pipe.is_connected and silence_s > 2 * self._echo_s:
+                protocol.end(TimeoutError("the subscription does not hear its own echo"))
+        protocol.lost.result()
+
+
+def _log_refusal(answer: object) -> None:
+    if isinstance(answer, Exception):
+        logger.debug("no echo could be sent: %s", answer)

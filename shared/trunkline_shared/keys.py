@@ -1,7 +1,7 @@
 """Every Redis key and channel. Nothing outside this file knows the layout.
 
-Keys of one thing are a fixed stem plus an id, so that the scripts can build them too: `lua_table`
-hands them the same stems.
+Keys of one thing are a fixed stem plus an id, so that the scripts can build them too: `stems`
+hands them the same ones.
 """
 
 from dataclasses import dataclass
@@ -29,8 +29,8 @@ _STEMS = {
     "active": "active:",  # + principal: set of its runs that are not over
     "control": "control:",  # + worker id: channel, run ids to cancel
     "reply": "reply:",  # + API process id: channel, frames of its runs
-    "pools": "pools",  # set of pools ever submitted to
-    "holders": "holders",  # set of worker ids that hold, or held, runs
+    "pools": "pools",  # set of pools that ever had a worker
+    "holders": "holders",  # set of worker ids with a lease, or of late: they may hold runs
     "waits": "waits",  # sorted set of all runs that wait for their turn -> Unix ms of their end
     "profiles": "profiles",  # hash, name -> sealed LLM; stays until it is deleted
     "active_profile": "profiles:active",  # string, the name of the one last activated
@@ -50,10 +50,9 @@ _STEMS = {
 class Keys:
     prefix: str = "trunkline"
 
-    def lua_table(self) -> str:
-        """The stems as a Lua table constructor, for the head of every script."""
-        stems = ", ".join(f"{name} = '{self._stem(name)}'" for name in _STEMS)
-        return f"{{{stems}, job = 'arq:job:'}}"
+    def stems(self) -> dict[str, str]:
+        """What the scripts build their keys from, by the name of the thing."""
+        return {name: self._stem(name) for name in _STEMS} | {"job": self.job("")}
 
     def run(self, run_id: str) -> str:
         return self._stem("run") + run_id

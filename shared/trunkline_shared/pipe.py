@@ -1,31 +1,31 @@
 """One ordered connection to Redis on which nobody waits for anybody.
 
-All commands of one loop tick leave in one write, replies are matched first-in first-out. Built on
-redis-py's `Connection`, so TLS, ACL, Sentinel and RESP stay its business; what is left out is the
-per-command cost of its client (a pool round, two tasks switches and a lock per command).
+All commands of one loop tick leave in one write, replies are matched first-in first-out, inside
+the read that brings them. redis-py's `Connection` connects (`redis_protocol.py`); what is left out
+is the per-command cost of its client (a pool round, task switches and a lock per command).
 """
 
 import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import hiredis
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
-    BusyLoadingError,
+    ConnectionError,
+    InvalidResponse,
     NoScriptError,
     ReadOnlyError,
     RedisError,
-    ResponseError,
 )
 
 from trunkline_shared.errors import RedisUnavailable
 from trunkline_shared.owned import end_owned, start_owned
+from trunkline_shared.redis_protocol import RedisProtocol, take_over
 from trunkline_shared.scripts import Argument, ScriptName, Scripts
 
 logger = logging.getLogger("trunkline.redis")
@@ -34,13 +34,10 @@ IDLE_S = 15.0
 _FIRST_BACKOFF_S = 0.02
 _LAST_BACKOFF_S = 1.0
 _STEADY_S = 1.0  # a connection that was of use for so long begins with the first backoff again
+_LOOKS = 5  # a time without an answer is counted in so many looks
 
-
-@dataclass(slots=True)
-class _Call:
-    command: tuple[Argument, ...]
-    reply: asyncio.Future[Any]
-    sent_at: float = 0.0
+Then: TypeAlias = Callable[[Any], None]
+_Waiter: TypeAlias = "asyncio.Future[Any] | Then"
 
 
 class Pipe:
@@ -48,7 +45,8 @@ class Pipe:
 
     A call whose reply is unknown when the connection breaks raises RedisUnavailable: it may or may
     not have run. `timeout_s` without an answer counts as broken. Commands made while there is no
-    connection wait for it, at most `max_waiting` of them; then RedisUnavailable at once.
+    connection, or while it takes no more, wait for it, at most `max_waiting` of them; then
+    RedisUnavailable at once.
     """
 
     def __init__(
@@ -66,12 +64,13 @@ class Pipe:
         self._name = name
         self._max_waiting = max_waiting
         self._loop = asyncio.get_running_loop()
-        self._out: list[_Call] = []
-        self._inflight: deque[_Call] = deque()
-        self._wake = asyncio.Event()
+        self._out: list[tuple[bytes, _Waiter]] = []  # packed, and not yet written
+        self._inflight: deque[_Waiter] = deque()
+        self._protocol: RedisProtocol | None = None
         self._connected = asyncio.Event()
         self._owner: asyncio.Task[None] | None = None
         self._closed = False
+        self._sent = 0  # commands written, over all connections
         self._sent_at = 0.0
         self.generation = 0  # counts connections; a change means that replies may have been lost
 
@@ -83,8 +82,9 @@ class Pipe:
         """What waits fails, and so does whatever is asked from now on."""
         self._closed = True
         await end_owned(self._owner)
-        self._fail_all(self._out)
-        self._out = []
+        out, self._out = self._out, []
+        for _, waiter in out:
+            _fail(waiter, "the connection is closed")
 
     @property
     def is_connected(self) -> bool:
@@ -96,38 +96,98 @@ class Pipe:
     def send(self, *command: Argument) -> asyncio.Future[Any]:
         """Queues one command; it leaves with all others of this loop tick."""
         reply: asyncio.Future[Any] = self._loop.create_future()
-        if self._closed or len(self._out) >= self._max_waiting:
-            why = "the connection is closed" if self._closed else "too many commands wait for Redis"
-            reply.set_exception(RedisUnavailable(why))
-            reply.exception()  # marks it as seen: the caller may be gone
-            return reply
-        self._out.append(_Call(command, reply))
-        self._wake.set()
+        self._queue(command, reply)
         return reply
 
     def call(self, script: ScriptName, *arguments: Argument) -> asyncio.Future[Any]:
         """Queues the call of one script."""
         return self.send(*self._scripts.call(script, *arguments))
 
+    def send_then(self, then: Then, *command: Argument) -> None:
+        """`send` for the hot path: no future, and no loop tick between a reply and its reader.
+
+        `then` gets the reply, or the error as a value: a ResponseError or RedisUnavailable. It
+        runs inside the read, never before this returns, and must neither raise nor block; it may
+        send.
+        """
+        self._queue(command, then)
+
+    def call_then(self, then: Then, script: ScriptName, *arguments: Argument) -> None:
+        """`call` in the same way."""
+        self._queue(self._scripts.call(script, *arguments), then)
+
+    def _queue(self, command: tuple[Argument, ...], waiter: _Waiter) -> None:
+        if self._closed or len(self._out) >= self._max_waiting:
+            why = "the connection is closed" if self._closed else "too many commands wait for Redis"
+            if isinstance(waiter, asyncio.Future):
+                _fail(waiter, why)
+            else:
+                self._loop.call_soon(_fail, waiter, why)  # not before `send_then` has returned
+            return
+        # redis-py's own packer is Python, and costs more than the rest of the call.
+        packed = hiredis.pack_command(command)  # type: ignore[arg-type]
+        if not self._out:  # else a flush is due already, or waits for the connection
+            self._loop.call_soon(self._flush)
+        self._out.append((packed, waiter))
+
+    def _flush(self) -> None:
+        protocol = self._protocol
+        if protocol is None or not protocol.writable:
+            return  # whoever changes that flushes
+        packed = []
+        for command, waiter in self._out:
+            if isinstance(waiter, asyncio.Future) and waiter.done():
+                continue  # its caller has left
+            packed.append(command)
+            self._inflight.append(waiter)
+        self._out.clear()
+        if packed:
+            self._sent += len(packed)
+            self._sent_at = self._loop.time()
+            protocol.write(b"".join(packed))
+
+    def _take(self, reply: Any) -> None:
+        """One reply, for the oldest command without one."""
+        if isinstance(reply, RedisError):
+            if _leads_astray(reply):
+                raise reply
+        elif isinstance(reply, hiredis.PushNotification):
+            return  # RESP3: it belongs to no command
+        if not self._inflight:
+            raise InvalidResponse("Redis answers what was not asked")
+        waiter = self._inflight.popleft()
+        if not isinstance(waiter, asyncio.Future):
+            waiter(reply)
+        elif waiter.done():
+            return
+        elif isinstance(reply, RedisError):
+            waiter.set_exception(reply)
+        else:
+            waiter.set_result(reply)
+
     async def _run(self) -> None:
         backoff = _FIRST_BACKOFF_S
-        while not self._closed:  # a cancellation gets lost where a task group fails just then
+        while not self._closed:  # redis-py's `connect` can swallow a cancellation
             connection = self._client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
             opened_at = math.inf
             try:
                 async with asyncio.timeout(self._timeout_s):
                     await connection.connect()
                     await self._load_scripts(connection)
+                    self._protocol = await take_over(connection, self._take, self._flush)
                 self.generation += 1
                 opened_at = self._loop.time()
                 self._connected.set()
-                await self._serve(connection)
+                self._flush()
+                await self._watch(self._protocol)
             except (RedisError, OSError, TimeoutError) as error:
                 logger.warning("redis connection %s lost: %s", self._name, error or type(error))
             finally:
+                self._protocol = None
                 self._connected.clear()
-                self._fail_all(self._inflight)
-                self._inflight.clear()
+                inflight, self._inflight = self._inflight, deque()
+                for waiter in inflight:
+                    _fail(waiter, "the connection to Redis broke")
                 await connection.disconnect(nowait=True)
             if self._loop.time() - opened_at > _STEADY_S:
                 backoff = _FIRST_BACKOFF_S
@@ -143,74 +203,38 @@ class Pipe:
                 await connection.send_command("SCRIPT", "LOAD", self._scripts.texts[name])
                 await connection.read_response()
 
-    async def _serve(self, connection: AbstractConnection) -> None:
-        """Runs the three loops of one connection; the first error of any ends them all."""
-        loops: list[Callable[[AbstractConnection], Awaitable[None]]]
-        loops = [self._write, self._read, self._watch]
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for each in loops:
-                    tasks.create_task(each(connection))  # type: ignore[arg-type]
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
-
-    async def _write(self, connection: AbstractConnection) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            calls = [call for call in self._out if not call.reply.done()]
-            self._out.clear()
-            if not calls:
-                continue
-            self._sent_at = now = self._loop.time()
-            for call in calls:
-                call.sent_at = now
-            self._inflight.extend(calls)
-            # redis-py's own packer is Python, and costs more than the rest of the call.
-            packed = [hiredis.pack_command(call.command) for call in calls]  # type: ignore[arg-type]
-            await connection.send_packed_command(packed, check_health=False)
-
-    async def _read(self, connection: AbstractConnection) -> None:
-        while True:
-            error: ResponseError | None = None
-            answer: Any = None
-            try:
-                answer = await connection.read_response()
-            except ResponseError as refusal:
-                error = refusal
-            if error is not None and _leads_astray(error):
-                raise error
-            reply = self._inflight.popleft().reply
-            if reply.done():
-                continue
-            if error is None:
-                reply.set_result(answer)
-            else:
-                reply.set_exception(error)
-
-    async def _watch(self, _: AbstractConnection) -> None:
-        late: _Call | None = None
-        while True:
-            await asyncio.sleep(self._timeout_s / 5)
+    async def _watch(self, protocol: RedisProtocol) -> None:
+        """Raises what ends the connection, a silence of `timeout_s` included."""
+        answered, silent_looks = -1, 0
+        while not protocol.lost.done():
+            await asyncio.wait([protocol.lost], timeout=self._timeout_s / _LOOKS)
             if self._loop.time() - self._sent_at > IDLE_S:
-                self.send("PING")  # a connection that a firewall dropped is found before use
-            oldest = self._inflight[0] if self._inflight else None
-            if oldest is None or self._loop.time() - oldest.sent_at <= self._timeout_s:
-                late = None
-            elif oldest is late:
-                raise TimeoutError(f"no answer for {self._loop.time() - oldest.sent_at:.1f} s")
-            else:
-                late = oldest  # perhaps it was the loop that stood still: the answer may be here
-
-    def _fail_all(self, calls: "deque[_Call] | list[_Call]") -> None:
-        for call in calls:
-            if not call.reply.done():
-                call.reply.set_exception(RedisUnavailable("the connection to Redis broke"))
-                call.reply.exception()  # marks it as seen: the caller may be gone
+                self.send_then(_ignore, "PING")  # finds what a firewall dropped, before use
+            before, answered = answered, self._sent - len(self._inflight)
+            if not self._inflight:
+                answered = -1
+            # Looks are counted, not seconds: in one that came late the loop itself stood still.
+            silent_looks = silent_looks + 1 if answered == before >= 0 else 0
+            if silent_looks == _LOOKS:
+                protocol.end(TimeoutError(f"no answer for {self._timeout_s} s"))
+        protocol.lost.result()
 
 
-def _leads_astray(error: ResponseError) -> bool:
+def _fail(waiter: _Waiter, why: str) -> None:
+    error = RedisUnavailable(why)
+    if not isinstance(waiter, asyncio.Future):
+        waiter(error)
+    elif not waiter.done():
+        waiter.set_exception(error)
+        waiter.exception()  # marks it as seen: the caller may be gone
+
+
+def _ignore(_: object) -> None:
+    """For replies that nobody waits for."""
+
+
+def _leads_astray(error: RedisError) -> bool:
     """Whether the connection leads to the wrong server, or to one that forgot the scripts."""
-    if isinstance(error, NoScriptError | ReadOnlyError | BusyLoadingError):
-        return True
+    if isinstance(error, NoScriptError | ReadOnlyError | ConnectionError):
+        return True  # among the last: it loads its data, it wants a password
     return "READONLY" in str(error)  # out of a script, some versions put other words before it

@@ -1,10 +1,10 @@
 import time
 from collections.abc import AsyncIterator
 
-import fakeredis
 import pytest
 
 from tests.api.fake_gateway import AGENTS, application, client
+from tests.fakes.memory_redis import MemoryRedis
 from trunkline_api.births import Births
 from trunkline_api.errors import ApiError
 from trunkline_api.lookup import Lookup
@@ -19,14 +19,14 @@ SCRIPTS = Scripts.build(KEYS, ApiSettings(prefix="births"))
 
 
 @pytest.fixture
-async def redis() -> AsyncIterator[fakeredis.FakeAsyncRedis]:
-    redis = fakeredis.FakeAsyncRedis()
+async def redis() -> AsyncIterator[MemoryRedis]:
+    redis = MemoryRedis()
     yield redis
     await redis.aclose()
 
 
 @pytest.fixture
-async def pipe(redis: fakeredis.FakeAsyncRedis) -> AsyncIterator[Pipe]:
+async def pipe(redis: MemoryRedis) -> AsyncIterator[Pipe]:
     pipe = Pipe(redis, SCRIPTS, timeout_s=5.0, name="test")
     await pipe.start()
     yield pipe
@@ -45,9 +45,7 @@ async def test_a_model_is_as_old_as_its_first_listing(pipe: Pipe) -> None:
     assert all(before <= moment <= time.time() for moment in born.values())
 
 
-async def test_every_process_tells_the_moment_of_the_first(
-    pipe: Pipe, redis: fakeredis.FakeAsyncRedis
-) -> None:
+async def test_every_process_tells_the_moment_of_the_first(pipe: Pipe, redis: MemoryRedis) -> None:
     await redis.hset(KEYS.born, mapping={"a": 111, "b": 222})
     process = births(pipe)
     assert await process.of(["b"]) == {"b": 222}

@@ -4,11 +4,11 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-import fakeredis
 import pytest
 from redis.asyncio import Redis
 
 from tests.api.fake_gateway import application, client
+from tests.fakes.memory_redis import MemoryRedis
 from trunkline_api.auth import ANONYMOUS, ApiKeys, Principal
 from trunkline_api.errors import ApiError
 from trunkline_api.lookup import Lookup
@@ -44,7 +44,7 @@ class Bed:
 
 @pytest.fixture
 async def bed() -> AsyncIterator[Bed]:
-    redis = fakeredis.FakeAsyncRedis()
+    redis = MemoryRedis()
     bed = Bed(redis)
     await bed.pipe.start()
     yield bed

@@ -1,16 +1,20 @@
-"""`python -m tests.bench`: Trunkline beside a bare relay, in rounds, as a table and as JSON."""
+"""`python -m tests.bench`: Trunkline beside a bare relay, in rounds, as a table and as JSON.
+
+5 rounds of all cases take about 20 minutes, --quick about 2. Nothing else should run meanwhile.
+"""
 
 import argparse
 import json
 import resource
 import signal
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
-from tests.bench.cases import CASES, QUICK, Case, Scale
-from tests.bench.report import Rounds, machine, table
-from tests.bench.system import SYSTEMS, System, upstream
+from tests.bench.cases import CASES, QUICK, Scale
+from tests.bench.machine import machine
+from tests.bench.report import summary, table
+from tests.bench.rounds import run
+from tests.bench.system import SYSTEMS
 
 
 def _arguments() -> argparse.Namespace:
@@ -21,40 +25,22 @@ def _arguments() -> argparse.Namespace:
                         help=f"which of: {', '.join(names)} (default: all)")  # fmt: skip
     parser.add_argument("--systems", nargs="+", choices=list(SYSTEMS), default=list(SYSTEMS),
                         metavar="SYSTEM", help=f"which of: {', '.join(SYSTEMS)}")  # fmt: skip
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every round's figures too")
-    parser.add_argument("--quick", action="store_true", help="one short round, about a minute")
+    parser.add_argument("--json", type=Path, metavar="FILE",
+                        help="write the machine, all rounds, medians, ratios")  # fmt: skip
+    parser.add_argument("--quick", action="store_true", help="one short round of less")
     return parser.parse_args()
 
 
-def run(cases: list[Case], systems: list[str], rounds: int, scale: Scale) -> dict[str, Rounds]:
-    """Every round of every case, the systems in turn within a round."""
-    results: dict[str, Rounds] = {}
-    with ExitStack() as stack:
-        upstream_port = stack.enter_context(upstream())
-        standing: dict[str, System] = {}
-        for case in cases:
-            taking_part = [name for name in case.systems if name in systems]
-            results[case.name] = {name: [] for name in taking_part}
-            for number in range(rounds):
-                for name in taking_part:
-                    print(f"{case.name} {number + 1}/{rounds} {name}", file=sys.stderr, flush=True)
-                    with ExitStack() as own:
-                        start = SYSTEMS[name](upstream_port, scale.models)
-                        if case.fresh:
-                            system = own.enter_context(start)
-                        else:
-                            system = standing.get(name) or stack.enter_context(start)
-                            standing[name] = system
-                        figures = case.measure(system, upstream_port, scale)
-                    results[case.name][name].append(figures)
-    return results
+def as_measured() -> None:
+    """What every measuring process needs: room for files, and children that end with it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _main() -> None:
     arguments = _arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the children are ended
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    as_measured()
     cases = [case for case in CASES if case.name in arguments.cases]
     scale, rounds = (QUICK, 1) if arguments.quick else (Scale(), arguments.rounds)
     about = machine()
@@ -63,6 +49,7 @@ def _main() -> None:
     print("\n" + table(cases, results))
     if arguments.json:
         report = {"machine": about, "rounds": rounds, "results": results}
+        report["summary"] = summary(cases, results)
         arguments.json.write_text(json.dumps(report, indent=1))
 
 

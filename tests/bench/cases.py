@@ -1,102 +1,126 @@
-"""The cases: what is asked of a system, and which figures come of it. Each measures one round."""
+"""All cases, and those that are one load or a few after another."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
-from tests.bench.load import Spec
-from tests.bench.measure import Figures, cost, idle, load, steady_cost, until
-from tests.bench.system import KEY, System, streams
+from tests.bench.case import BOTH, QUICK, Case, Scale, per, spec
+from tests.bench.fleet import SLOTS, SLOTS_OF_MANY, filled, linear
+from tests.bench.held import held, in_flight, waiting
+from tests.bench.measure import Figures, cost, steady_cost
+from tests.bench.spec import Spec
+from tests.bench.system import System, streams
+from tests.bench.trips import per_run, watched
+
+__all__ = ["CASES", "QUICK", "Case", "Scale"]
 
 
-@dataclass(frozen=True)
-class Scale:
-    """How much of each case a round does."""
-
-    ttft_requests: int = 200
-    short_requests: int = 3000
-    burst_requests: int = 200
-    paced_streams: int = 1000
-    paced_s: int = 10
-    held: int = 800
-    idle_s: float = 11.0  # long enough for each periodic work of a process
-
-    @property
-    def paced_model(self) -> str:
-        return f"paced-{20 * self.paced_s}-20"
-
-    @property
-    def models(self) -> list[str]:
-        return ["burst-1", "burst-16", "burst-500", "sleep-600", self.paced_model]
+def _ttft(system: System, scale: Scale) -> Spec:
+    return spec(system, "burst-1", requests=scale.ttft_requests, warmup=50)
 
 
-QUICK = Scale(ttft_requests=100, short_requests=1000, burst_requests=60, paced_s=4, idle_s=3.0)
+def _short(system: System, scale: Scale, **more: Any) -> Spec:
+    requests = scale.short_requests
+    return spec(system, "burst-16", connections=32, requests=requests, warmup=300, **more)
 
 
-@dataclass(frozen=True)
-class Case:
-    name: str
-    title: str
-    systems: tuple[str, ...]
-    measure: Callable[[System, int, Scale], Figures]  # system, the upstream's port, scale
-    fresh: bool = False  # each round has processes of its own: memory is not given back
+def _whole(system: System, scale: Scale) -> Spec:
+    return _short(system, scale, ask="whole")
 
 
-def _spec(system: System, model: str, **more: Any) -> Spec:
-    return Spec(url=system.url, model=model, key=KEY, **more)
+def _responses(system: System, scale: Scale) -> Spec:
+    return _short(system, scale, ask="responses")
 
 
-def _ttft(system: System, _upstream: int, scale: Scale) -> Figures:
-    spec = _spec(system, "burst-1", requests=scale.ttft_requests, warmup=50)
-    return cost(system, spec, "requests", 1e3)
+def _large(system: System, scale: Scale) -> Spec:
+    requests = scale.large_requests
+    said = {"transcript_bytes": 200_000}
+    return spec(system, "burst-1", connections=8, requests=requests, warmup=30, **said)
 
 
-def _short(system: System, _upstream: int, scale: Scale) -> Figures:
-    spec = _spec(system, "burst-16", connections=32, requests=scale.short_requests, warmup=300)
-    return cost(system, spec, "requests", 1e3)
+def _burst(system: System, scale: Scale) -> Spec:
+    return spec(system, "burst-500", connections=8, requests=scale.burst_requests, warmup=20)
 
 
-def _burst(system: System, _upstream: int, scale: Scale) -> Figures:
-    spec = _spec(system, "burst-500", connections=8, requests=scale.burst_requests, warmup=20)
-    return cost(system, spec, "tokens", 1e6)
-
-
-def _paced(system: System, _upstream: int, scale: Scale) -> Figures:
+def _paced(system: System, scale: Scale) -> Spec:
     number = scale.paced_streams
-    spec = _spec(
-        system, scale.paced_model, connections=number, requests=number, ramp_s=1.0, timeout_s=120.0
-    )
-    # Between the last start and the first end: starting and ending are the case `short`.
+    timing = {"ramp_s": 1.0, "timeout_s": 120.0}
+    return spec(system, scale.paced_model, connections=number, requests=number, **timing)
+
+
+def _wide(system: System, scale: Scale) -> Spec:
+    number = scale.wide_streams
+    timing = {"ramp_s": scale.wide_ramp_s, "timeout_s": 120.0}
+    return spec(system, scale.wide_model, connections=number, requests=number, **timing)
+
+
+# Between the last start and the first end: starting and ending are the case `short`.
+def _measure_paced(system: System, _upstream: int, scale: Scale) -> Figures:
     window_s = (1.5, scale.paced_s - 0.5)
-    return steady_cost(system, spec, 20.0 * number, window_s, 1e6)
+    load = _paced(system, scale)
+    return steady_cost(system, load, 20.0 * scale.paced_streams, window_s, 1e6)
 
 
-def _held(system: System, upstream_port: int, scale: Scale) -> Figures:
-    number = scale.held
-    probe = _spec(system, "burst-1", requests=100, warmup=50)
-    sleepers = _spec(
-        system, "sleep-600", connections=number, requests=number, ramp_s=2.0, timeout_s=600.0
-    )
-    cost(system, probe, "requests", 1e3)
-    rss, keys = system.rss(), system.redis_memory()
-    with load(sleepers) as running:
-        running.begin()
-        took = until(lambda: streams(upstream_port) >= number, 60)
-        grown = {f"kib.{name}": (kib - rss[name]) / number for name, kib in system.rss().items()}
-        keys = (system.redis_memory() - keys) / number
-        held = {"held": float(streams(upstream_port)), "held_after_s": took, "kib.keys": keys}
-        waiting = idle(system, scale.idle_s) if system.redis else {}
-        figures = cost(system, probe, "requests", 1e3)
-    if system.watches_clients:
-        held["left_after_s"] = until(lambda: streams(upstream_port) == 0, 30)
-    return {**figures, **waiting, **grown, **held}
+def _measure_wide(system: System, upstream_port: int, scale: Scale) -> Figures:
+    window_s = (scale.wide_ramp_s + 1.5, scale.wide_s - 0.5)
+    load, rate = _wide(system, scale), 4.0 * scale.wide_streams
+
+    def at_once() -> Figures:
+        return {"held": float(streams(upstream_port))}
+
+    return steady_cost(system, load, rate, window_s, 1e6, at_once)
 
 
-_BOTH = ("relay", "trunkline")
+def _measure_responses(system: System, _upstream: int, scale: Scale) -> Figures:
+    """One after the other in the same round: chat, responses, and responses that are stored."""
+    half = scale.short_requests // 2
+    chat = cost(system, replace(_short(system, scale), requests=half), "requests", 1e3)
+    unstored = replace(_responses(system, scale), requests=half)
+    figures = cost(system, unstored, "requests", 1e3)
+    stored = cost(system, replace(unstored, store=True), "requests", 1e3)
+    return {
+        **figures,
+        "cpu.chat": chat["cpu"],
+        "cpu.stored": stored["cpu"],
+        "to_chat": figures["cpu"] / chat["cpu"],
+        "stored_to_chat": stored["cpu"] / chat["cpu"],
+        "bad": chat["bad"] + figures["bad"] + stored["bad"],
+    }
+
+
+def _measure_trips(system: System, _upstream: int, scale: Scale) -> Figures:
+    assert system.redis is not None
+    alone = spec(system, "burst-16", requests=scale.trips, warmup=20)
+    with watched(system.redis) as counts:
+        figures = cost(system, alone, "requests", 1e3)
+    figures |= per_run(counts, scale.trips + 20)
+    many = spec(system, "burst-16", connections=32, requests=5 * scale.trips, warmup=100)
+    with watched(system.redis) as counts:
+        busy = cost(system, many, "requests", 1e3)
+    shared = per_run(counts, 5 * scale.trips + 100)
+    figures |= {"busy.trips": shared["trips"], "busy.writes": shared["writes"]}
+    return {**figures, "bad": figures["bad"] + busy["bad"]}
+
+
+_OURS = ("trunkline",)
 CASES = (
-    Case("ttft", "one connection, one token", ("direct", *_BOTH), _ttft),
-    Case("short", "32 connections, 16 tokens at once", _BOTH, _short),
-    Case("burst", "8 connections, 500 tokens at once", _BOTH, _burst),
-    Case("paced", "1,000 streams of 20 tokens/s", _BOTH, _paced),
-    Case("held", "800 runs in progress, and one more", _BOTH, _held, fresh=True),
-)
+    Case("ttft", "one connection, one token", ("direct", *BOTH), per(_ttft, "requests", 1e3),
+         load=_ttft),
+    Case("short", "32 connections, 16 tokens at once", BOTH, per(_short, "requests", 1e3),
+         load=_short),
+    Case("whole", "the same, not streamed", BOTH, per(_whole, "requests", 1e3), load=_whole),
+    Case("large", "8 connections, a transcript of 200 KB, one token", BOTH,
+         per(_large, "requests", 1e3), load=_large),
+    Case("responses", "as short, through /v1/responses", _OURS, _measure_responses,
+         load=_responses),
+    Case("trips", "what 16 tokens ask of Redis", _OURS, _measure_trips),
+    Case("burst", "8 connections, 500 tokens at once", BOTH, per(_burst, "tokens", 1e6),
+         load=_burst),
+    Case("paced", "1,000 streams of 20 tokens/s", BOTH, _measure_paced, load=_paced),
+    Case("wide", "5,000 streams of 4 tokens/s", BOTH, _measure_wide, load=_wide),
+    Case("held", "800 runs in progress, and one more", BOTH, held, fresh=True, load=waiting),
+    Case("flight", "runs in progress that have said 500 tokens", _OURS, in_flight, fresh=True),
+    Case("scale", f"1, 2 and 4 workers of {SLOTS} slots, runs that sleep 0.5 s", _OURS, linear,
+         fresh=True, options={"slots": SLOTS}),
+    Case("slots", f"40 workers of {SLOTS_OF_MANY} slots, all of them wanted at once", _OURS,
+         filled, fresh=True, once=True, options={"slots": SLOTS_OF_MANY}),
+)  # fmt: skip

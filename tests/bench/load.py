@@ -1,58 +1,24 @@
 """A load generator that checks what it gets: each token of each stream once, and in order.
 
-It asks for streamed chat completions over kept-alive connections, one request after the other on
-each. Run as a process it takes a `Spec` as JSON, warms up, prints `ready`, waits for a line on its
-input, works, and prints a `Tally.summary` as JSON.
+It asks over kept-alive connections, one request after the other on each. Run as a process it takes
+a `Spec` as JSON, warms up, prints `ready`, waits for a line on its input, works, and prints a
+`Tally.summary` as JSON.
 """
 
 import asyncio
 import gc
 import json
-import re
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import httptools
 import uvloop
 
-_TOKEN = re.compile(rb" w(\d+)(?:@([0-9a-f]+))?")
-PROMPT = "Say the words you know, one after the other, and stop when you have run out of them."
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What to ask for, and how hard."""
-
-    url: str
-    model: str
-    connections: int = 1
-    requests: int = 1  # over all connections
-    warmup: int = 0
-    ramp_s: float = 0.0  # the connections begin spread over so long
-    timeout_s: float = 60.0  # of one request
-    key: str = "bench"
-
-    @property
-    def tokens(self) -> int:
-        """Tokens that each answer must hold."""
-        kind, number = self.model.split("-")[:2]
-        return 1 if kind == "sleep" else int(number)
-
-    @property
-    def port(self) -> int:
-        return int(self.url.rsplit(":", 1)[1])
-
-    def request(self) -> bytes:
-        messages = [{"role": "user", "content": PROMPT}]
-        body = json.dumps({"model": self.model, "messages": messages, "stream": True}).encode()
-        head = (
-            f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{self.port}\r\n"
-            f"authorization: Bearer {self.key}\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(body)}\r\n\r\n"
-        )
-        return head.encode() + body
+from tests.bench.answers import Found, answer_to
+from tests.bench.spec import Spec
 
 
 @dataclass
@@ -63,6 +29,7 @@ class Tally:
     ttft: list[float] = field(default_factory=list)
     delays: list[float] = field(default_factory=list)
     tokens: int = 0
+    by_tenth: Counter[int] = field(default_factory=Counter)  # tokens by tenths of monotonic time
     lost: int = 0
     doubled: int = 0  # or out of order
     errors: list[str] = field(default_factory=list)
@@ -74,6 +41,7 @@ class Tally:
             "requests_per_s": self.completed / self.took,
             "tokens": self.tokens,
             "tokens_per_s": self.tokens / self.took,
+            "by_tenth": self.by_tenth,
             "lost": self.lost,
             "doubled": self.doubled,
             "errors": len(self.errors),
@@ -95,12 +63,13 @@ class _Client(asyncio.Protocol):
     """One connection. `ask` sends a request and returns when its answer is complete or broken."""
 
     def __init__(self, spec: Spec, tally: Tally) -> None:
+        self._spec = spec
         self._request = spec.request()
         self._expected = spec.tokens
         self.tally = tally
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
-        self._answer: asyncio.Future[None] | None = None
+        self._ended: asyncio.Future[None] | None = None
         self.lost = asyncio.Event()
 
     @property
@@ -113,21 +82,20 @@ class _Client(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self.lost.set()
-        if self._answer is not None:
+        if self._ended is not None:
             self._end(f"connection lost after {self._next} tokens")
 
     async def ask(self, timeout_s: float) -> None:
         assert self._transport is not None
-        self._answer = answer = asyncio.get_running_loop().create_future()
-        self._tail = b""
+        self._ended = ended = asyncio.get_running_loop().create_future()
+        self._answer = answer_to(self._spec)
         self._next = 0
-        self._body = b""
-        self._done = False
+        self._last = b""
         self._sent = time.perf_counter()
         self._transport.write(self._request)
         try:
             async with asyncio.timeout(timeout_s):
-                await answer
+                await ended
         except TimeoutError:
             self._end(f"nothing complete in {timeout_s:g} s, {self._next} tokens")
             self.close()
@@ -144,24 +112,18 @@ class _Client(asyncio.Protocol):
             self.close()
 
     def on_body(self, body: bytes) -> None:
-        if self._answer is None:
+        if self._ended is None:
             return
-        data = self._tail + body if self._tail else body
-        end = data.rfind(b"\n") + 1
-        self._tail = data[end:]
-        lines = data[:end]
-        self._body = data
-        if b"[DONE]" in lines:
-            self._done = True
-        found = _TOKEN.findall(lines)
-        if found:
+        self._last = body
+        if found := self._answer.feed(body):
             self._count(found)
 
-    def _count(self, found: list[tuple[bytes, bytes]]) -> None:
+    def _count(self, found: Found) -> None:
         tally = self.tally
         if self._next == 0:
             tally.ttft.append(time.perf_counter() - self._sent)
         now = time.monotonic_ns()
+        tally.by_tenth[now // 100_000_000] += len(found)
         for number, sent in found:
             i = int(number)
             if i < self._next:
@@ -174,25 +136,31 @@ class _Client(asyncio.Protocol):
                 tally.delays.append((now - int(sent, 16)) / 1e9)
 
     def on_message_complete(self) -> None:
+        if self._ended is None:
+            return
         status = self._parser.get_status_code()
         if status != 200:
-            self._end(f"status {status}: {self._body[:300].decode(errors='replace')}")
-        elif not self._done:
-            self._end(f"ended without [DONE]: {self._body[-300:].decode(errors='replace')}")
+            self._end(f"status {status}: {self._last[:300].decode(errors='replace')}")
+            return
+        found, fault = self._answer.end()
+        if found:
+            self._count(found)
+        if fault:
+            self._end(f"{fault}: {self._last[-300:].decode(errors='replace')}")
         else:
             self.tally.lost += self._expected - self._next
             self.tally.completed += 1
             self._end(None)
 
     def _end(self, error: str | None) -> None:
-        answer, self._answer = self._answer, None
-        if answer is None:
+        ended, self._ended = self._ended, None
+        if ended is None:
             return
         if error is not None:
             self.tally.errors.append(error)
             self.tally.lost += self._expected - self._next
-        if not answer.done():
-            answer.set_result(None)
+        if not ended.done():
+            ended.set_result(None)
 
 
 class Load:

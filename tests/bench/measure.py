@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from tests.bench.load import Spec
-from tests.bench.system import System, module, process
+from tests.bench.process import module, process
+from tests.bench.spec import Spec
+from tests.bench.system import System
 
 Figures = dict[str, float]
 
@@ -21,6 +22,7 @@ class Running:
         assert child.stdout is not None
         self._input = child.stdin
         self._output = child.stdout
+        self.by_tenth: dict[int, int] = {}  # with the result: tokens by tenths of monotonic time
         if self._output.readline() != "ready\n":
             raise SystemExit("the load generator failed")
 
@@ -31,6 +33,7 @@ class Running:
     def result(self) -> Figures:
         """The tally's numbers; `bad` counts what came wrong in any way."""
         summary = json.loads(self._output.readline())
+        self.by_tenth = {int(tenth): n for tenth, n in summary.pop("by_tenth").items()}
         first_errors = summary.pop("first_errors")
         if first_errors:
             print(f"  {summary['errors']} errors, the first: {first_errors}", flush=True)
@@ -57,17 +60,34 @@ def cost(system: System, spec: Spec, per: str, unit: float) -> Figures:
 
 
 def steady_cost(
-    system: System, spec: Spec, tokens_per_s: float, window_s: tuple[float, float], unit: float
+    system: System,
+    spec: Spec,
+    tokens_per_s: float,
+    window_s: tuple[float, float],
+    unit: float,
+    at_end: Callable[[], Figures] = dict,
 ) -> Figures:
-    """The same per token, between two moments after the begin at which all streams run."""
+    """The same per token that arrives between two moments at which all streams run.
+
+    `kept_up` is the share that these are of `tokens_per_s`, the rate of the upstream; `at_end`
+    adds figures of the last of the two moments.
+    """
     with load(spec) as running:
         running.begin()
-        time.sleep(window_s[0])
-        begun, before = time.monotonic(), _Reading(system)
-        time.sleep(window_s[1] - window_s[0])
-        took, after = time.monotonic() - begun, _Reading(system)
+        first, before = _at_tenth(window_s[0]), _Reading(system)
+        last, after = _at_tenth(window_s[1] - window_s[0]), _Reading(system)
+        seen = at_end()
         figures = running.result()
-    return figures | after.since(before, 1 / (tokens_per_s * took), unit)
+    arrived = sum(running.by_tenth.get(tenth, 0) for tenth in range(first, last))
+    figures |= seen | after.since(before, 1 / max(arrived, 1), unit)
+    return {**figures, "kept_up": arrived / (tokens_per_s * (last - first) / 10)}
+
+
+def _at_tenth(seconds: float) -> int:
+    """Sleeps about so long, until a tenth of a second begins, and tells which."""
+    tenth = round(10 * (time.monotonic() + seconds))
+    time.sleep(max(tenth / 10 - time.monotonic(), 0))
+    return tenth
 
 
 class _Reading:
@@ -80,7 +100,7 @@ class _Reading:
     def since(self, before: "_Reading", share: float, unit: float) -> Figures:
         spent = {name: after - before.cpu[name] for name, after in self.cpu.items()}
         made = {name: after - before.calls.get(name, 0) for name, after in self.calls.items()}
-        figures = {"cpu": sum(spent.values()) * unit * share}
+        figures = {"cpu": sum(spent.values()) * unit * share} if spent else {}
         figures |= {f"cpu.{name}": seconds * unit * share for name, seconds in spent.items()}
         if made:
             figures["redis_bytes"] = made.pop("bytes") * share

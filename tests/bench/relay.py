@@ -13,8 +13,6 @@ import aiohttp
 import uvicorn
 import uvloop
 
-_HEADERS = [(b"content-type", b"text/event-stream; charset=utf-8")]
-
 
 class Relay:
     """The ASGI application."""
@@ -26,7 +24,8 @@ class Relay:
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         body = await _read(receive)
         async with self._session.post(self._url, data=body) as reply:
-            await send({"type": "http.response.start", "status": reply.status, "headers": _HEADERS})
+            headers = [(b"content-type", reply.headers["content-type"].encode())]
+            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
             async for data in reply.content.iter_any():
                 await send({"type": "http.response.body", "body": data, "more_body": True})
         await send({"type": "http.response.body", "body": b""})

@@ -1,130 +1,132 @@
-"""Rounds to medians, medians to a table with the targets beside them."""
+"""Rounds to medians, medians to a table and to JSON, with the targets beside them."""
 
-import importlib.metadata
-import os
-import platform
-import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from statistics import median
-from typing import Literal
+from typing import Any
 
-from tests.bench.cases import Case
+from tests.bench.case import Case
 from tests.bench.measure import Figures
-from tests.fakes.redis_server import binary_for_tests
+from tests.bench.rows import ROWS, Row
 
-Rounds = dict[str, list[Figures]]  # by system, a round each, in turn
-_VERSIONS = ("redis", "hiredis", "uvicorn", "uvloop", "httptools", "aiohttp", "fastapi", "orjson")
+Rounds = dict[str, list[Figures]]  # by system, a round each, in turn; none: it cannot do the case
+COLUMNS = ("direct", "relay", "trunkline")
 
 
 @dataclass(frozen=True)
-class Row:
-    """A line of the table. A target binds trunkline's ratio to the relay, or its value."""
+class Line:
+    """What all rounds say of one row. `ratio` is trunkline's to the relay."""
 
-    case: str
-    label: str
-    key: str
-    digits: int = 1
-    target: float | None = None
-    binds: Literal["ratio", "value"] = "value"
-    added: bool = False  # what the system adds to asking the upstream directly
-    total: bool = False  # the sum of all rounds, as one fault among many rounds counts
+    row: Row
+    middles: dict[str, float]
+    ratio: float | None
 
-
-ROWS = (
-    Row("ttft", "added time to first token p50, ms", "ttft_p50_ms", 2, 5.0, added=True),
-    Row("ttft", "added time to first token p99, ms", "ttft_p99_ms", 2, added=True),
-    Row("ttft", "time to first token p50, ms", "ttft_p50_ms", 2),
-    Row("ttft", "CPU per request, ms", "cpu", 2),
-    Row("ttft", "Redis calls per run, in scripts too", "redis_calls"),
-    Row("ttft", "Redis scripts called per run", "redis_calls.evalsha"),
-    Row("short", "CPU per request, ms", "cpu", 2, 6.0, "ratio"),
-    Row("short", "  of the API process", "cpu.api", 2),
-    Row("short", "  of the worker", "cpu.worker", 2),
-    Row("short", "  of Redis", "cpu.redis", 2),
-    Row("short", "requests/s", "requests_per_s", 0),
-    Row("short", "Redis calls per run, in scripts too", "redis_calls"),
-    Row("short", "Redis bytes per run, in and out", "redis_bytes", 0),
-    Row("short", "lost, doubled, errors: all rounds", "bad", 0, 0.0, total=True),
-    Row("burst", "CPU per token, µs", "cpu", 1, 6.0, "ratio"),
-    Row("burst", "  of the API process", "cpu.api"),
-    Row("burst", "  of the worker", "cpu.worker"),
-    Row("burst", "  of Redis", "cpu.redis", 2),
-    Row("burst", "tokens/s", "tokens_per_s", 0),
-    Row("burst", "Redis calls per token", "redis_calls", 3),
-    Row("burst", "lost, doubled, errors: all rounds", "bad", 0, 0.0, total=True),
-    Row("paced", "CPU per token, µs", "cpu", 1, 2.5, "ratio"),
-    Row("paced", "  of the API process", "cpu.api"),
-    Row("paced", "  of the worker", "cpu.worker"),
-    Row("paced", "  of Redis", "cpu.redis"),
-    Row("paced", "tokens/s", "tokens_per_s", 0),
-    Row("paced", "delay of a token p50, ms", "delay_p50_ms"),
-    Row("paced", "delay of a token p99, ms", "delay_p99_ms"),
-    Row("paced", "Redis calls per token", "redis_calls", 3),
-    Row("paced", "Redis bytes per token, in and out", "redis_bytes", 0),
-    Row("paced", "lost, doubled, errors: all rounds", "bad", 0, 0.0, total=True),
-    Row("held", "time to first token p50, ms", "ttft_p50_ms", 2, 10.0),
-    Row("held", "time to first token p99, ms", "ttft_p99_ms", 2),
-    Row("held", "runs held", "held", 0),
-    Row("held", "all gone after their clients, s", "left_after_s", 2),
-    Row("held", "memory per open stream, KiB: relay", "kib.relay"),
-    Row("held", "  of the API process", "kib.api"),
-    Row("held", "  of the worker", "kib.worker"),
-    Row("held", "  of Redis, its keys", "kib.keys"),
-    Row("held", "idle API, CPU ms/s", "idle_ms.api"),
-    Row("held", "idle worker, CPU ms/s", "idle_ms.worker"),
-    Row("held", "idle Redis, calls/s", "idle_redis_calls", 0),
-    Row("held", "lost, doubled, errors: all rounds", "bad", 0, 0.0, total=True),
-)
+    @property
+    def verdict(self) -> str:
+        """Whether the targets were met; nothing without a target or a value to hold to it."""
+        row = self.row
+        value = self.ratio if row.binds == "ratio" else self.middles.get("trunkline")
+        if row.must is None or value is None:
+            return ""
+        if row.stretch is not None and value <= row.stretch:
+            return "stretch met"
+        return "must met" if value <= row.must else "MISSED"
 
 
-def table(cases: list[Case], results: dict[str, Rounds]) -> str:
-    """All rows of the cases that ran, aligned, as Markdown."""
-    head = ["figure", "direct", "relay", "trunkline", "ratio", "target", ""]
+def lines(case: Case, rounds: Rounds) -> list[Line]:
+    """The rows of a case that any system has a value of."""
+    found = [_line(row, rounds) for row in ROWS if row.case == case.name]
+    return [line for line in found if line.middles]
+
+
+def table(
+    cases: Sequence[Case], results: dict[str, Rounds], columns: Sequence[str] = COLUMNS
+) -> str:
+    """All lines of the cases that ran, aligned, as Markdown, with a column for each system."""
+    head = ["figure", *columns, "ratio", "must", "stretch", ""]
     parts = []
     for case in cases:
         rounds = results[case.name]
-        lines = [_line(row, rounds) for row in ROWS if row.case == case.name]
-        parts.append(f"**{case.name}**: {case.title}\n\n" + _aligned([head, *lines]))
+        shown = [_cells(line, rounds, columns) for line in lines(case, rounds)]
+        parts.append(f"**{case.name}**: {case.title}\n\n" + _aligned([head, *shown]))
     return "\n\n".join(parts)
 
 
-def _line(row: Row, rounds: Rounds) -> list[str]:
-    fold = sum if row.total else _middle
-    middles = {name: fold(_values(row, rounds, name)) for name in rounds}
-    shown = [_number(middles.get(name), row.digits) for name in ("direct", "relay", "trunkline")]
-    ratio = _ratio(row, rounds)
-    if row.target is None:
-        return [row.label, *shown, _number(ratio, 2), "", ""]
-    limit = f"≤ {row.target:g}" + (" ×" if row.binds == "ratio" else "")
-    value = ratio if row.binds == "ratio" else middles.get("trunkline")
-    verdict = "" if value is None else "met" if value <= row.target else "MISSED"
-    return [row.label, *shown, _number(ratio, 2), limit, verdict]
+def summary(cases: Sequence[Case], results: dict[str, Rounds]) -> dict[str, Any]:
+    """By case: the median of every figure of each system, and the table's lines with verdicts."""
+    return {case.name: _summary(case, results[case.name]) for case in cases}
+
+
+def _summary(case: Case, rounds: Rounds) -> dict[str, Any]:
+    medians = {
+        name: {key: median(_all(key, figures)) for key in sorted(set().union(*figures))}
+        for name, figures in rounds.items()
+    }
+    ratios = {
+        key: ratio
+        for key in medians.get("trunkline", ())
+        if (ratio := _ratio(Row(case.name, "", key), rounds)) is not None
+    }
+    told = [
+        {
+            "figure": line.row.label.strip(),
+            "key": line.row.key,
+            "medians": line.middles,
+            "ratio": line.ratio,
+            "binds": line.row.binds,
+            "must": line.row.must,
+            "stretch": line.row.stretch,
+            "verdict": line.verdict,
+        }
+        for line in lines(case, rounds)
+    ]
+    return {"medians": medians, "ratios": ratios, "table": told}
+
+
+def _line(row: Row, rounds: Rounds) -> Line:
+    fold = sum if row.total else median
+    values = {name: _values(row, rounds, name) for name in rounds}
+    return Line(row, {n: fold(found) for n, found in values.items() if found}, _ratio(row, rounds))
+
+
+def _all(key: str, rounds: list[Figures]) -> list[float]:
+    return [figures[key] for figures in rounds if key in figures]
 
 
 def _values(row: Row, rounds: Rounds, name: str) -> list[float]:
-    found = [figures[row.key] for figures in rounds.get(name, []) if row.key in figures]
+    found = _all(row.key, rounds.get(name, []))
     if not row.added:
         return found
     if name == "direct":
         return []
-    direct = [figures[row.key] for figures in rounds.get("direct", [])]
+    direct = _all(row.key, rounds.get("direct", []))
     return [value - base for value, base in zip(found, direct, strict=False)]
 
 
 def _ratio(row: Row, rounds: Rounds) -> float | None:
     """The median of the ratios within each round: noise that both felt falls out."""
     ours, floor = (_values(row, rounds, name) for name in ("trunkline", "relay"))
-    return _middle([a / b for a, b in zip(ours, floor, strict=False) if b > 0])
+    ratios = [a / b for a, b in zip(ours, floor, strict=False) if b > 0]
+    return median(ratios) if ratios else None
 
 
-def _middle(values: list[float]) -> float | None:
-    return median(values) if values else None
+def _cells(line: Line, rounds: Rounds, columns: Sequence[str]) -> list[str]:
+    row = line.row
+    sign = " ×" if row.binds == "ratio" else ""
+    targets = [f"≤ {each:g}{sign}" if each is not None else "" for each in (row.must, row.stretch)]
+    values = [_value(line, rounds, name) for name in columns]
+    ratio = "" if line.ratio is None else _number(line.ratio, 2)
+    return [row.label, *values, ratio, *targets, line.verdict]
 
 
-def _number(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:,.{digits}f}"
+def _value(line: Line, rounds: Rounds, name: str) -> str:
+    if name in line.middles:
+        return _number(line.middles[name], line.row.digits)
+    return "cannot" if rounds.get(name) == [] else "-"
+
+
+def _number(value: float, digits: int) -> str:
+    return f"{value:,.{digits}f}"
 
 
 def _aligned(rows: list[list[str]]) -> str:
@@ -139,25 +141,3 @@ def _aligned(rows: list[list[str]]) -> str:
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def machine() -> dict[str, str]:
-    """What the figures were measured on."""
-    server = [binary_for_tests(), "--version"]
-    version = subprocess.run(server, capture_output=True, text=True, check=True)
-    names = (
-        line.split(":", 1)[1].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    )
-    load_1, load_5, _ = os.getloadavg()
-    return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "cpu": next(names, platform.machine()),
-        "cores": str(os.cpu_count()),
-        "kernel": platform.release(),
-        "load": f"{load_1:.1f} {load_5:.1f}",
-        "python": platform.python_version(),
-        "server": version.stdout.split(" sha=")[0].strip(),
-        **{name: importlib.metadata.version(name) for name in _VERSIONS},
-    }

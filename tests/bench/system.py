@@ -1,27 +1,26 @@
-"""The processes under measurement: started, watched through /proc and stopped by their ids."""
+"""The systems that are measured, from their start to their stop, and what can be read of them."""
 
-import ctypes
 import http.client
 import json
-import os
-import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import redis
 
+from tests.bench.process import cpu_s, module, port_of, process, rss_kib
 from tests.fakes.redis_server import RedisServer
+from trunkline_shared.config.models import DEFAULT_POOL
+from trunkline_shared.keys import Keys
 
 KEY = "bench"
 _START_S = 60.0
-_PR_SET_PDEATHSIG = 1
+_AT_ONCE = 4  # workers that start together: each wants a core for a second
 _CONFIG_HEAD = "agents:\n"
 _CONFIG_AGENT = """\
   {model}:
@@ -29,7 +28,6 @@ _CONFIG_AGENT = """\
     base_url: http://127.0.0.1:{port}/v1
     api_key: dummy
 """
-_libc = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,8 @@ class System:
     pids: dict[str, int]
     redis: "redis.Redis | None" = None
     watches_clients: bool = False  # drops the upstream's stream when its client leaves
+    lacks: frozenset[str] = field(default=frozenset())  # names of cases that it cannot do
+    grow: Callable[[int], None] | None = None  # starts workers until there are so many
 
     @property
     def url(self) -> str:
@@ -48,11 +48,11 @@ class System:
 
     def cpu(self) -> dict[str, float]:
         """CPU seconds, user and system, of each process since it began."""
-        return {name: _cpu_s(pid) for name, pid in self.pids.items()}
+        return {name: cpu_s(pid) for name, pid in self.pids.items()}
 
     def rss(self) -> dict[str, float]:
         """Resident KiB of each process."""
-        return {name: _rss_kib(pid) for name, pid in self.pids.items()}
+        return {name: rss_kib(pid) for name, pid in self.pids.items()}
 
     def commands(self) -> dict[str, float]:
         """Redis calls so far by command, those inside scripts included; `bytes` in and out."""
@@ -68,84 +68,35 @@ class System:
         """KiB that Redis holds; 0 without a Redis."""
         return self.redis.info("memory")["used_memory"] / 1024 if self.redis else 0.0
 
-
-def _cpu_s(pid: int) -> float:
-    """From the scheduler's nanoseconds where the kernel has them, else in 10 ms ticks."""
-    try:
-        tasks = Path(f"/proc/{pid}/task").iterdir()
-        return sum(int((t / "schedstat").read_text().split()[0]) for t in tasks) / 1e9
-    except FileNotFoundError:
-        ticks = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
-        return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
-
-
-def _rss_kib(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return float(status.split("VmRSS:")[1].split()[0])
+    def redis_keys(self) -> float:
+        """KiB of all keys with what lies there, by Redis' own account; 0 without a Redis."""
+        if self.redis is None:
+            return 0.0
+        with self.redis.pipeline(transaction=False) as asked:
+            for key in self.redis.scan_iter(count=1000):
+                asked.memory_usage(key, samples=0)
+            return sum(size or 0 for size in asked.execute()) / 1024
 
 
-def _die_with_parent() -> None:
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _environ(**more: str) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("TRUNKLINE_")}
-    return {**kept, **more}
-
-
-@contextmanager
-def process(*argv: str, log: Path | None = None, **env: str) -> Iterator[subprocess.Popen[str]]:
-    """A child that ends with the block, or with this process. Its errors go to `log`, else ours."""
-    with ExitStack() as stack:
-        errors = stack.enter_context(log.open("w")) if log else None
-        child = subprocess.Popen(
-            argv,
-            env=_environ(**env),
-            stdin=subprocess.PIPE,
-            stdout=errors or subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            start_new_session=True,
-            preexec_fn=_die_with_parent,
-        )
-        try:
-            yield child
-        finally:
-            _stop(child)
-
-
-def _stop(child: subprocess.Popen[str]) -> None:
-    child.terminate()
-    try:
-        child.wait(5)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
-    for pipe in (child.stdin, child.stdout):
-        if pipe is not None:
-            pipe.close()
-
-
-def module(name: str, *argv: str) -> tuple[str, ...]:
-    """The command that runs a module in this interpreter."""
-    return (sys.executable, "-m", name, *argv)
-
-
-def _port_of(child: subprocess.Popen[str]) -> int:
-    assert child.stdout is not None
-    return int(child.stdout.readline())
+Start = Callable[..., AbstractContextManager[System]]  # of the upstream's port, and the models
 
 
 @contextmanager
 def upstream() -> Iterator[int]:
     """The fake upstream's port."""
     with process(*module("tests.bench.upstream")) as child:
-        yield _port_of(child)
+        yield port_of(child)
+
+
+def stats(port: int) -> dict[str, int]:
+    """What the fake upstream counts: `requests` so far, `streams` and `holding` now."""
+    counted: dict[str, int] = json.loads(_get(port, "/stats")[1])
+    return counted
 
 
 def streams(port: int) -> int:
     """How many streams the fake upstream has open."""
-    return int(json.loads(_get(port, "/stats")[1])["streams"])
+    return stats(port)["streams"]
 
 
 @contextmanager
@@ -158,12 +109,12 @@ def direct(upstream_port: int, models: list[str]) -> Iterator[System]:
 def relay(upstream_port: int, models: list[str]) -> Iterator[System]:
     """The floor."""
     with process(*module("tests.bench.relay", str(upstream_port))) as child:
-        yield System("relay", _port_of(child), {"relay": child.pid})
+        yield System("relay", port_of(child), {"relay": child.pid})
 
 
 @contextmanager
-def trunkline(upstream_port: int, models: list[str]) -> Iterator[System]:
-    """One API process, one worker process and one Redis, with a key asked for."""
+def trunkline(upstream_port: int, models: list[str], slots: int = 6000) -> Iterator[System]:
+    """One API process, one worker process with `slots` and one Redis, with a key asked for."""
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trunkline-bench-")))
         config = home / "agents.yml"
@@ -175,21 +126,35 @@ def trunkline(upstream_port: int, models: list[str]) -> Iterator[System]:
         settings = {
             "TRUNKLINE_REDIS_URL": server.url,
             "TRUNKLINE_API_KEY": KEY,
+            "TRUNKLINE_SECRET_KEY": KEY,
             "TRUNKLINE_LOG_FORMAT": "json",
-            "TRUNKLINE_UPSTREAM_CONNECTIONS": "4000",
             "TRUNKLINE_DRAIN_S": "1",
             "TRUNKLINE_GRACE_S": "1",
         }
-        work = module("trunkline", "worker", str(config), "--slots", "2000")
-        worker = stack.enter_context(process(*work, log=home / "worker.log", **settings))
+        work = module("trunkline", "worker", str(config), "--slots", str(slots))
         serve = module("trunkline", "api", str(config), "--port", str(port))
-        api = stack.enter_context(process(*serve, log=home / "api.log", **settings))
-        _wait_ready(port, home, api, worker)
-        pids = {"api": api.pid, "worker": worker.pid, "redis": server.pid}
-        yield System("trunkline", port, pids, client, watches_clients=True)
+        children: dict[str, subprocess.Popen[str]] = {}
+        pids = {"redis": server.pid}
+
+        def start(name: str, argv: tuple[str, ...]) -> None:
+            log = home / f"{name}.log"
+            children[name] = stack.enter_context(process(*argv, log=log, **settings))
+            pids[name] = children[name].pid
+
+        def grow(number: int) -> None:
+            known = Keys().workers(DEFAULT_POOL)
+            for i in range(len(children), number + 1):  # one of the children is the API
+                start(f"worker{i}", work)
+                if i % _AT_ONCE == 0 or i == number:
+                    _wait(lambda at_least=i: client.zcard(known) >= at_least, home, children)
+
+        start("worker", work)
+        start("api", serve)
+        _wait(lambda: _get(port, "/ready")[0] == 200, home, children)
+        yield System("trunkline", port, pids, client, watches_clients=True, grow=grow)
 
 
-SYSTEMS = {"direct": direct, "relay": relay, "trunkline": trunkline}
+SYSTEMS: dict[str, Start] = {"direct": direct, "relay": relay, "trunkline": trunkline}
 
 
 def _free_port() -> int:
@@ -209,10 +174,12 @@ def _get(port: int, path: str) -> tuple[int, bytes]:
         connection.close()
 
 
-def _wait_ready(port: int, logs: Path, *children: subprocess.Popen[str]) -> None:
+def _wait(
+    ready: Callable[[], bool], logs: Path, children: dict[str, subprocess.Popen[str]]
+) -> None:
     until = time.monotonic() + _START_S
-    while _get(port, "/ready")[0] != 200:
-        ended = any(child.poll() is not None for child in children)
+    while not ready():
+        ended = any(child.poll() is not None for child in children.values())
         if ended or time.monotonic() > until:
             said = "\n".join(log.read_text()[-3000:] for log in sorted(logs.glob("*.log")))
             raise SystemExit(f"trunkline does not get ready:\n{said}")

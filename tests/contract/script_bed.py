@@ -116,8 +116,8 @@ class Bed:
     async def append(self, run: Claimed, first_seq: int, *events: RunEvent, reply: str = "") -> str:
         stream_id = f"{run.epoch}-{first_seq + len(events) - 1}"
         frame = encode_frame(first_seq, events)
-        (answer,) = await self.call("append", "0", run.run_id, stream_id, reply, frame)
-        return str(answer.decode())
+        answer = await self.call("append", reply, "0", run.run_id, stream_id, frame)
+        return str((answer if isinstance(answer, bytes) else answer[0]).decode())
 
     async def finish(
         self,
@@ -130,7 +130,8 @@ class Bed:
     ) -> str:
         stream_id = f"{run.epoch}-{first_seq + len(events) - 1}"
         frame = encode_frame(first_seq, events)
-        answer = await self.call("finish", run.run_id, stream_id, frame, outcome, result, turn)
+        end = (run.run_id, stream_id, frame, outcome, result, turn, 0)
+        answer = await self.call("finish", *end)
         return str(answer.decode())
 
     async def finish_for(self, run_id: str, code: str = "cancelled") -> str:

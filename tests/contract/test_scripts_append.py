@@ -70,8 +70,8 @@ async def test_many_frames_are_answered_one_by_one(bed: Bed, run: Claimed) -> No
     calls: list[str | bytes] = []
     for which, first_seq in ((run, 3), (second, 3), (run, 4), (run, 9), (run, 3)):
         at = f"{which.epoch}-{first_seq}"
-        calls += [which.run_id, at, "", encode_frame(first_seq, [TextDelta("x")])]
-    assert await bed.call("append", "00000", *calls) == [
+        calls += [which.run_id, at, encode_frame(first_seq, [TextDelta("x")])]
+    assert await bed.call("append", "", "00000", *calls) == [
         b"added",
         b"added",
         b"added",
@@ -109,8 +109,8 @@ async def test_frames_for_one_reader_in_one_call_are_one_message_in_order(
     calls: list[str | bytes] = []
     for first_seq in (3, 4):
         frame = encode_frame(first_seq, [TextDelta("x")])
-        calls += [run.run_id, f"{run.epoch}-{first_seq}", "back", frame]
-    await bed.call("append", "00", *calls)
+        calls += [run.run_id, f"{run.epoch}-{first_seq}", frame]
+    assert await bed.call("append", "back", "00", *calls) == b"added"
     message = None
     while message is None:
         message = await listener.get_message(timeout=5)
@@ -131,8 +131,8 @@ async def test_epochs_of_different_length_are_compared_as_numbers(bed: Bed, run:
 async def test_a_frame_that_surely_follows_is_fenced_all_the_same(bed: Bed, run: Claimed) -> None:
     async def follow(first_seq: int, epoch: int = run.epoch) -> bytes:
         frame = encode_frame(first_seq, [TextDelta("x")])
-        answers = await bed.call("append", "1", run.run_id, f"{epoch}-{first_seq}", "", frame)
-        return bytes(answers[0])
+        answer = await bed.call("append", "", "1", run.run_id, f"{epoch}-{first_seq}", frame)
+        return bytes(answer if isinstance(answer, bytes) else answer[0])
 
     assert await follow(3) == b"added"
     assert await follow(3) == b"known"

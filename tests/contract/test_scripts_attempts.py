@@ -99,3 +99,38 @@ async def test_a_second_reader_makes_a_run_a_streamed_one(bed: Bed) -> None:
     await bed.set_state(run_id, stream=1)
     assert await bed.claim("w2") == []
     assert (await bed.state(run_id))["st"] == "done"
+
+
+# One row for many text deltas in a row, each an event of its own.
+PACKED = b'[3,["call",0,"c","f","function"],["T","he","l","lo"],["t","!"]]'
+
+
+async def test_a_packed_row_of_text_shows_something(bed: Bed) -> None:
+    run_id = await crash_after_packed(bed, stream=True)
+    assert await bed.claim("w2") == []
+    assert (
+        b'"worker_lost"' in (await bed.redis.xrevrange(bed.keys.log(run_id), count=1))[0][1][b"f"]
+    )
+
+
+async def test_each_text_of_a_packed_row_counts_as_an_event(bed: Bed) -> None:
+    run_id = await crash_after_packed(bed, stream=False)
+    (second,) = await bed.claim("w2")
+    assert second.last_seq == 8
+    packed = b'[9,["attempt",9,9],["T","a","b"],["t","c"]]'
+    assert await bed.call("append", "", "0", run_id, f"{second.epoch}-12", packed) == b"added"
+    await bed.hand_back("w2", run_id)
+    (third,) = await bed.claim("w2")
+    assert third.last_seq == 13
+    ((_, newest),) = await bed.redis.xrevrange(bed.keys.log(run_id), count=1)
+    assert newest[b"f"] == b'[13,["attempt",3,10]]'
+
+
+async def crash_after_packed(bed: Bed, *, stream: bool) -> str:
+    await bed.renew("w1")
+    run_id = await bed.submit(stream=stream)
+    (run,) = await bed.claim("w1")
+    assert await bed.call("append", "", "0", run_id, f"{run.epoch}-7", PACKED) == b"added"
+    await bed.crash("w1")
+    await bed.renew("w2")
+    return run_id

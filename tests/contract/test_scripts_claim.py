@@ -57,16 +57,20 @@ async def test_an_epoch_is_above_the_one_before_even_when_the_clock_went_back(be
     assert second.epoch == ahead + 1
 
 
-async def test_an_attempt_is_published_to_the_one_who_waits(bed: Bed) -> None:
+async def test_an_attempt_is_published_to_the_one_who_waits_unless_it_is_the_first(
+    bed: Bed,
+) -> None:
     listener = bed.redis.pubsub(ignore_subscribe_messages=True)
     await listener.subscribe("back")
     await bed.renew()
     run_id = await bed.submit(reply="back")
+    await bed.claim()
+    await bed.hand_back("w", run_id)
     (run,) = await bed.claim()
     message = None
     while message is None:
         message = await listener.get_message(timeout=5)
-    assert message["data"] == f'{run_id} {run.epoch}-2 [2,["attempt",1,null]]'.encode()
+    assert message["data"] == f'{run_id} {run.epoch}-3 [3,["attempt",2,null]]'.encode()
     await listener.aclose()
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from tests.contract.script_bed import Bed
-from trunkline_shared.events import Failed, Finished, TextDelta
+from trunkline_shared.events import Failed, Finished, TextDelta, encode_frame
 from trunkline_shared.settings import CommonSettings
 from trunkline_worker.execute import Claimed
 
@@ -101,3 +101,17 @@ async def test_an_end_that_crosses_a_hand_back_still_ends_the_run(bed: Bed, run:
     assert await bed.finish(run, 3, Finished("stop")) == "ok"
     assert await bed.queued() == []
     assert await bed.traces(run.run_id) == []
+
+
+async def test_an_end_that_surely_follows_needs_no_look_and_is_fenced_all_the_same(
+    bed: Bed, run: Claimed
+) -> None:
+    async def end(epoch: int) -> bytes:
+        frame = encode_frame(3, [Finished("stop")])
+        ends = (run.run_id, f"{epoch}-3", frame, "finished", b"", b"", 1)
+        return bytes(await bed.call("finish", *ends))
+
+    assert await end(run.epoch - 1) == b"fenced"
+    assert await end(run.epoch) == b"ok"
+    assert await end(run.epoch) == b"done"
+    assert len(await bed.events(run.run_id)) == 3

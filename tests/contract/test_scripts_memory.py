@@ -1,7 +1,11 @@
-"""A Redis without memory refuses what makes it grow; what ends a run must work all the same."""
+"""What a run takes of Redis' memory; and what still works when there is none left.
+
+A Redis without memory refuses what makes it grow; what ends a run must work all the same.
+"""
 
 from collections.abc import AsyncIterator, Iterator
 
+import orjson
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
@@ -138,3 +142,29 @@ async def test_waiting_runs_end_on_time(bed: Bed) -> None:
     await bed.redis.delete("contract:sweep:last")
     assert (await bed.call("sweep"))[1] == 1
     assert isinstance((await bed.events(late))[-1], Failed)
+
+
+@pytest.mark.parametrize(("at_once", "most_kib"), [(16, 12), (1, 30)])
+async def test_a_run_of_500_tokens_takes_little_memory(
+    bed: Bed, at_once: int, most_kib: int
+) -> None:
+    run_id = await bed.submit(stream=True, reply="trunkline:reply:" + "0" * 32)
+    (run,) = await bed.claim()
+    for first in range(3, 503, at_once):
+        kind, last = "T" if at_once > 1 else "t", first + at_once - 1
+        frame = orjson.dumps([first, [kind, *(f" {seq:05}" for seq in range(first, last + 1))]])
+        await bed.call("append", "", "1", run_id, f"{run.epoch}-{last}", frame)
+    keys = (bed.keys.log(run_id), bed.keys.run(run_id), bed.keys.job(run_id))
+    assert sum([await bed.redis.memory_usage(key) for key in keys]) <= most_kib * 1024
+
+
+async def test_the_state_of_a_run_keeps_its_compact_form(bed: Bed) -> None:
+    asked = {"reply": "trunkline:reply:" + "0" * 32, "stream": True, "slots": 2, "hooks": True}
+    run_id = await bed.submit(conversation="c" * 64, record=b"asked", on_lost="continue", **asked)
+    (run,) = await bed.claim()
+    await bed.crash("w")
+    await bed.renew("w2")
+    await bed.claim("w2")
+    await bed.cancel(run.run_id)
+    form = await bed.redis.execute_command("OBJECT", "ENCODING", bed.keys.run(run_id))
+    assert form in (b"listpack", b"ziplist")

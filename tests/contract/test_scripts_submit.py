@@ -104,3 +104,33 @@ async def test_a_submit_leaves_one_wake_token_however_many_wait(bed: Bed) -> Non
     for _ in range(3):
         await bed.submit()
     assert await bed.tokens() == 1
+
+
+async def test_a_run_that_was_admitted_is_not_refused_when_it_is_asked_for_again(bed: Bed) -> None:
+    await bed.renew()
+    run_id = await bed.submit(conversation="c", record=b"asked")
+    waiting = await bed.submit(conversation="c", record=b"asked")
+    await bed.kill("w")
+    await bed.redis.delete(bed.keys.workers(POOL))
+    for each in (run_id, waiting):
+        assert await bed.admit(each, conversation="c", record=b"asked", max_waiting=0) == "ok"
+        assert len(await bed.log(each)) == 1
+    assert await bed.admit() == "agent_unavailable"
+
+
+async def test_a_worker_that_cannot_run_the_agent_hides_none_that_can(bed: Bed) -> None:
+    await bed.renew("able")
+    await bed.redis.zadd(bed.keys.workers(POOL), {"able": now_ms() - 2_000})
+    await bed.renew("other", agents=("another",))
+    assert await bed.admit() == "ok"
+
+
+async def test_what_has_its_default_takes_no_room(bed: Bed) -> None:
+    await bed.renew()
+    plain = await bed.state(await bed.submit())
+    assert plain.keys() == {"st", "agent", "pool", "principal", "score", "tmo", "exp"}
+    asked = await bed.submit(stream=True, reply="back", slots=2, on_lost="continue")
+    state = await bed.state(asked)
+    assert [state[name] for name in ("stream", "reply", "slots", "lost")] == [
+        *("1", "back", "2", "continue")
+    ]

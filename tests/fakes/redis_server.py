@@ -11,6 +11,7 @@ from pathlib import Path
 
 import redis
 
+from tests.fakes.certificate import Certificate
 from trunkline.redis_binary import find_redis, wheel_binaries
 
 START_TIMEOUT_S = 30.0
@@ -25,11 +26,21 @@ def binary_for_tests() -> Path:
     return find_redis(os.environ.get("PATH", "")).path
 
 
+def binary_with_tls() -> Path | None:
+    """The first on PATH that was built with it; the wheel's is not."""
+    for directory in os.environ.get("PATH", "").split(os.pathsep):
+        path = Path(directory) / "redis-server"
+        if os.access(path, os.X_OK) and b"tls-cert-file" in path.read_bytes():
+            return path
+    return None
+
+
 class RedisServer:
     """Listens on a unix socket, or with `tcp` on a free port of loopback that it then keeps.
 
     `options` are redis-server's own, e.g. `--maxmemory-policy allkeys-lru`; `append_only` keeps
-    the data over `restart`. Started by the constructor; usable as a context manager.
+    the data over `restart`; with `tls` it speaks nothing else, on a port too. Started by the
+    constructor; usable as a context manager.
     """
 
     def __init__(
@@ -37,11 +48,19 @@ class RedisServer:
         *options: str,
         tcp: bool = False,
         append_only: bool = False,
+        tls: Certificate | None = None,
         binary: Path | None = None,
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="trunkline-test-"))
         self._binary = binary or binary_for_tests()
-        if tcp:
+        listen: tuple[str, ...]
+        if tls is not None:
+            self.port = _free_port()
+            self.url = f"rediss://127.0.0.1:{self.port}/0?ssl_ca_certs={tls.certificate}"
+            listen = ("--port", "0", "--bind", "127.0.0.1", "--tls-port", str(self.port))
+            listen += ("--tls-cert-file", str(tls.certificate), "--tls-key-file", str(tls.key))
+            listen += ("--tls-ca-cert-file", str(tls.certificate), "--tls-auth-clients", "no")
+        elif tcp:
             self.port = _free_port()
             self.url = f"redis://127.0.0.1:{self.port}/0"
             listen = ("--port", str(self.port), "--bind", "127.0.0.1")

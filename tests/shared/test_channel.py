@@ -1,10 +1,10 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-import fakeredis
 import pytest
 from redis.asyncio import Redis
 
+from tests.fakes.memory_redis import MemoryRedis
 from tests.fakes.redis_server import RedisServer
 from tests.patience import until
 from trunkline_shared.channel import Channel
@@ -39,7 +39,7 @@ class Heard:
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.redis)])
 async def client(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
     if request.param == "fake":
-        client: Redis = fakeredis.FakeAsyncRedis()
+        client: Redis = MemoryRedis()
     else:
         client = Redis.from_url(request.getfixturevalue("redis_url"))
     yield client
@@ -145,3 +145,23 @@ async def test_a_server_that_stays_away_is_asked_less_and_less(
     assert asyncio.get_running_loop().time() - began >= 0.6  # 0.1 + 0.2 + 0.4 s
     await heard.channel.aclose()
     await nowhere.aclose()
+
+
+@pytest.mark.redis
+async def test_a_subscription_that_is_refused_is_said_and_tried_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    deaf = ("--user", "default", "on", "nopass", "~*", "+@all", "resetchannels", "&elsewhere")
+    with RedisServer(*deaf) as server:
+        client: Redis = Redis.from_url(server.url)
+        pipe = Pipe(client, SCRIPTS, timeout_s=5.0, name="test")
+        heard = Heard(client, pipe)
+        await heard.channel.start()
+        await until(lambda: len(caplog.messages) == 2)
+        assert "subscription lost" in caplog.text
+        assert "permission" in caplog.text or "NOPERM" in caplog.text
+        assert not heard.channel.is_ready
+        await client.execute_command("ACL", "SETUSER", "default", "&*")
+        await heard.channel.ready()
+        await heard.channel.aclose()
+        await client.aclose()

@@ -1,9 +1,7 @@
 import asyncio
 
-import pytest
-
-from tests.patience import PATIENCE_S, until
-from trunkline_shared.deadline import Deadline, Silence
+from tests.patience import until
+from trunkline_shared.deadline import Deadline
 
 
 async def test_a_deadline_that_is_not_cleared_fires_once() -> None:
@@ -51,49 +49,3 @@ async def test_a_closed_deadline_leaves_no_timer() -> None:
     deadline.close()
     await asyncio.sleep(0.05)
     assert fired == []
-
-
-async def test_silence_cancels_the_task_that_hears_nothing() -> None:
-    silence = Silence(0.02)
-    with pytest.raises(asyncio.CancelledError):
-        await asyncio.Event().wait()
-    assert silence.gave_up()
-    assert not silence.gave_up()
-    task = asyncio.current_task()
-    assert task is not None and task.cancelling() == 0
-    silence.close()
-
-
-async def test_who_hears_something_now_and_then_goes_on() -> None:
-    silence = Silence(0.2)
-    for _ in range(10):
-        await asyncio.sleep(0.05)
-        silence.heard()
-    silence.close()
-
-
-async def test_a_cancellation_from_elsewhere_is_not_silence() -> None:
-    inside = asyncio.Event()
-    said: list[bool] = []
-
-    async def wait() -> None:
-        silence = Silence(PATIENCE_S)
-        try:
-            inside.set()
-            await asyncio.Event().wait()
-        finally:
-            said.append(silence.gave_up())
-            silence.close()
-
-    task = asyncio.create_task(wait())
-    await inside.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert said == [False]
-
-
-async def test_a_closed_silence_cuts_nothing_off() -> None:
-    silence = Silence(0.01)
-    silence.close()
-    await asyncio.sleep(0.05)

@@ -1,14 +1,13 @@
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
-import fakeredis
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from tests.fakes.redis_server import RedisServer
+from tests.fakes.memory_redis import MemoryRedis
 from tests.patience import PATIENCE_S, until
 from trunkline_shared.errors import RedisUnavailable
 from trunkline_shared.keys import Keys
@@ -22,7 +21,7 @@ SCRIPTS = Scripts.build(Keys("pipe"), CommonSettings(prefix="pipe"))
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.redis)])
 async def client(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
     if request.param == "fake":
-        client: Redis = fakeredis.FakeAsyncRedis()
+        client: Redis = MemoryRedis()
     else:
         client = Redis.from_url(request.getfixturevalue("redis_url"))
     yield client
@@ -73,29 +72,67 @@ async def test_commands_sent_before_there_is_a_connection_wait_for_it(client: Re
     await pipe.aclose()
 
 
-async def test_all_commands_of_one_tick_leave_in_one_write(pipe: Pipe) -> None:
-    await pipe.connected()
-    writes: list[int] = []
-    inner = pipe._write
-
-    async def counted(connection):  # type: ignore[no-untyped-def]
-        send = connection.send_packed_command
-
-        async def noted(command, check_health=True):  # type: ignore[no-untyped-def]
-            writes.append(len(command))
-            await send(command, check_health=check_health)
-
-        connection.send_packed_command = noted
-        await inner(connection)
-
-    pipe._write = counted  # type: ignore[method-assign]
-    await pipe.aclose()
-    pipe._closed = False
+async def test_all_commands_of_one_tick_leave_in_one_write() -> None:
+    client = MemoryRedis()
+    pipe = Pipe(client, SCRIPTS, timeout_s=5.0, name="test")
     await pipe.start()
     await pipe.connected()
     for _ in range(3):
         await asyncio.gather(*[pipe.send("PING") for _ in range(100)])
-    assert len(writes) == 3
+    assert client.writes == 3
+    await pipe.aclose()
+    await client.aclose()
+
+
+async def test_a_callback_gets_the_reply_or_the_error_in_its_turn(pipe: Pipe) -> None:
+    answers: list[Any] = []
+    pipe.send_then(answers.append, "SET", "k", "v")
+    refused = pipe.send("LPUSH", "k", "x")
+    pipe.send_then(answers.append, "LPUSH", "k", "x")
+    pipe.call_then(answers.append, "sweep")
+    assert answers == []
+    await pipe.send("PING")
+    first, second, third = answers
+    assert (first, third) == (b"OK", [0, 0, 1])
+    assert isinstance(second, ResponseError)
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await refused
+
+
+async def test_a_callback_may_send(pipe: Pipe) -> None:
+    answers: list[Any] = []
+
+    def again(answer: Any) -> None:
+        answers.append(answer)
+        if answer < 20:
+            pipe.send_then(again, "INCR", "counter")
+
+    pipe.send_then(again, "INCR", "counter")
+    await until(lambda: len(answers) == 20)
+    assert answers == [*range(1, 21)]
+
+
+async def test_a_callback_hears_of_what_cannot_be_sent_but_not_before_its_sender_goes_on(
+    client: Redis,
+) -> None:
+    pipe = Pipe(client, SCRIPTS, timeout_s=5.0, name="test", max_waiting=1)
+    answers: list[Any] = []
+    pipe.send_then(answers.append, "PING")
+    pipe.send_then(answers.append, "PING")
+    assert answers == []
+    await asyncio.sleep(0)
+    assert [type(answer) for answer in answers] == [RedisUnavailable]
+    await pipe.aclose()
+    assert [type(answer) for answer in answers] == [RedisUnavailable] * 2
+    pipe.send_then(answers.append, "PING")
+    await asyncio.sleep(0)
+    assert [type(answer) for answer in answers] == [RedisUnavailable] * 3
+
+
+async def test_what_no_command_is_made_of_is_its_callers_mistake(pipe: Pipe) -> None:
+    with pytest.raises(TypeError):
+        pipe.send("ECHO", None)  # type: ignore[arg-type]
+    assert await pipe.send("ECHO", "still here") == b"still here"
 
 
 async def test_a_caller_that_has_left_disturbs_nobody(pipe: Pipe) -> None:
@@ -160,113 +197,3 @@ async def test_failures_that_nobody_waits_for_are_silent(client: Redis) -> None:
     gc.collect()
     await asyncio.sleep(0)
     assert errors == []
-
-
-@pytest.mark.redis
-class TestRealServer:
-    """What needs a server that kills connections or stands still."""
-
-    @pytest.fixture
-    def server(self) -> Iterator[RedisServer]:
-        with RedisServer() as server:
-            yield server
-
-    @pytest.fixture
-    async def client(self, server: RedisServer) -> AsyncIterator[Redis]:
-        client: Redis = Redis.from_url(server.url)
-        yield client
-        await client.aclose()
-
-    async def test_a_broken_connection_fails_what_is_under_way_and_is_opened_again(
-        self, pipe: Pipe, client: Redis
-    ) -> None:
-        await pipe.connected()
-        blocked = pipe.send("BLPOP", "never", 0)
-        await asyncio.sleep(0)
-        await client.client_kill_filter(_type="normal", skipme=True)
-        with pytest.raises(RedisUnavailable):
-            await blocked
-        assert await pipe.send("ECHO", "again") == b"again"
-        assert pipe.generation == 2
-
-    async def test_commands_that_wait_survive_a_broken_connection(
-        self, pipe: Pipe, client: Redis
-    ) -> None:
-        await pipe.connected()
-        await client.client_kill_filter(_type="normal", skipme=True)
-        await until(lambda: not pipe.is_connected)
-        replies = [pipe.send("ECHO", str(number)) for number in range(20)]
-        assert await asyncio.gather(*replies) == [b"%d" % number for number in range(20)]
-
-    async def test_a_silent_server_fails_what_is_under_way_and_loses_nothing_that_waits(
-        self, server: RedisServer, client: Redis
-    ) -> None:
-        pipe = Pipe(client, SCRIPTS, timeout_s=0.5, name="test")
-        await pipe.start()
-        await pipe.connected()
-        server.pause()
-        try:
-            sent = pipe.send("ECHO", "sent")
-            with pytest.raises(RedisUnavailable):
-                async with asyncio.timeout(PATIENCE_S):
-                    await sent
-            waiting = pipe.send("ECHO", "waiting")
-        finally:
-            server.resume()
-        async with asyncio.timeout(PATIENCE_S):
-            assert await waiting == b"waiting"
-        await pipe.aclose()
-
-    async def test_a_long_wait_for_a_command_that_blocks_is_no_silence_of_others(
-        self, client: Redis
-    ) -> None:
-        pipe = Pipe(client, SCRIPTS, timeout_s=0.5, name="test")
-        await pipe.start()
-        async with asyncio.timeout(PATIENCE_S):
-            for _ in range(8):
-                assert await pipe.send("BLPOP", "never", "0.1") is None
-        assert pipe.generation == 1
-        await pipe.aclose()
-
-    async def test_a_server_that_comes_back_is_found(self, server: RedisServer, pipe: Pipe) -> None:
-        await pipe.connected()
-        server.kill()
-        await until(lambda: not pipe.is_connected)
-        waiting = pipe.send("ECHO", "patient")
-        server.restart()
-        async with asyncio.timeout(PATIENCE_S):
-            assert await waiting == b"patient"
-            assert await pipe.call("sweep") == [0, 0, 1]
-
-    async def test_a_primary_that_became_a_replica_is_no_place_to_write(
-        self, pipe: Pipe, client: Any
-    ) -> None:
-        await client.xadd("pipe:log:run", {"f": '[1,["created",1]]'}, id="0-1")
-        append = ("0", "run", "5-2", "", '[2,["attempt",1,null]]')
-        await pipe.connected()
-        await client.replicaof("127.0.0.1", "1")
-        for _ in range(2):
-            with pytest.raises(RedisUnavailable):
-                await pipe.call("append", *append)
-            with pytest.raises(RedisUnavailable):
-                await pipe.call("sweep")
-        await client.replicaof("NO", "ONE")
-        assert await pipe.call("append", *append) == [b"added"]
-
-    async def test_closing_ends_while_the_connection_breaks(
-        self, server: RedisServer, client: Redis
-    ) -> None:
-        for tick in range(12):
-            pipe = Pipe(client, SCRIPTS, timeout_s=5.0, name="test")
-            await pipe.start()
-            await pipe.connected()
-            owner = pipe._owner
-            assert owner is not None
-            kill = client.client_kill_filter(_type="normal", skipme=True)
-            killer = asyncio.ensure_future(kill)
-            for _ in range(tick):
-                await asyncio.sleep(0)
-            async with asyncio.timeout(PATIENCE_S):
-                await pipe.aclose()
-                await killer
-            assert owner.done()

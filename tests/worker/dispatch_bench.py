@@ -3,9 +3,8 @@
 import asyncio
 from typing import Any
 
-import fakeredis
-
 from tests.contract.script_bed import PREFIX, Bed
+from tests.fakes.memory_redis import MemoryRedis
 from tests.patience import PATIENCE_S
 from tests.worker.fake_run import ScriptedBackend
 from trunkline_shared.pipe import Pipe
@@ -29,7 +28,7 @@ class DispatchBench:
     """`async with`: a worker named `w` that serves `agent` with this backend."""
 
     def __init__(self, backend: ScriptedBackend, **settings: Any) -> None:
-        self.bed = Bed(fakeredis.FakeAsyncRedis())
+        self.bed = Bed(MemoryRedis())
         self.backend = backend
         self.calls, self.frames, self.waits = (
             Pipe(self.bed.redis, self.bed.scripts, timeout_s=5.0, name=name)

@@ -12,7 +12,7 @@ from trunkline_worker.backends.base import RunContext, Unavailable
 from trunkline_worker.execute import Claimed, Execution
 from trunkline_worker.frames import is_terminal
 from trunkline_worker.memory import Memory
-from trunkline_worker.publish import RunBufferFull
+from trunkline_worker.run_writer import RunBufferFull
 
 
 class FakeWriter:

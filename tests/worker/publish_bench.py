@@ -8,7 +8,8 @@ from tests.contract.script_bed import Bed
 from trunkline_shared.events import RunEvent
 from trunkline_shared.pipe import Pipe
 from trunkline_worker.execute import Claimed
-from trunkline_worker.publish import Publisher, RunWriter
+from trunkline_worker.publish import Publisher
+from trunkline_worker.run_writer import RunWriter
 
 
 class PublishBench:

@@ -1,11 +1,23 @@
 """What a run leaves of its upstream's connection, when a worker executes it."""
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
 
-from tests.worker.backends.driving import chat, spec
+from tests.worker.backends.driving import (
+    batches_of,
+    chat,
+    events_of,
+    failed,
+    finished,
+    request,
+    spec,
+)
+from tests.worker.backends.raw_server import CLOSE, RawServer, serving
 from tests.worker.fake_run import claimed, code_of, execution
 from trunkline_shared.run import RunRequest
 from trunkline_worker.backends.base import Backend
+from trunkline_worker.backends.chat import ChatBackend
+from trunkline_worker.backends.retry import Retry
 
 ANSWER = (
     b'data: {"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}]}\n\n'
@@ -71,3 +83,39 @@ async def test_the_next_run_takes_the_connection_of_the_one_before() -> None:
                     await asyncio.sleep(0)
         await upstream.closed.wait()
     assert upstream.connections == 1
+
+
+WHOLE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n\r\n%b" % (
+    len(ANSWER),
+    ANSWER,
+)
+
+
+def without_retries(raw: RawServer) -> AbstractAsyncContextManager[ChatBackend]:
+    return chat(spec(raw, "any"), retry=Retry(retries=0))  # type: ignore[arg-type]
+
+
+async def test_a_call_that_nobody_heard_on_a_kept_connection_is_made_on_a_new_one() -> None:
+    gates: list[bool] = []
+
+    async def gate() -> None:
+        gates.append(True)
+
+    async with serving([WHOLE], [CLOSE], [WHOLE]) as raw, without_retries(raw) as backend:
+        for _ in range(2):
+            finished([*(await batches_of(backend, request(), gate))[-1]])
+    assert len(raw.requests) == 3 and len(raw.connections) == 2
+    assert len(gates) == 3  # no call without it
+
+
+async def test_a_call_that_nobody_heard_on_a_new_connection_fails() -> None:
+    async with serving([CLOSE]) as raw, without_retries(raw) as backend:
+        assert failed(await events_of(backend, request())).code == "upstream_error"
+    assert len(raw.requests) == 1
+
+
+async def test_a_call_that_was_heard_is_not_made_again_by_itself() -> None:
+    async with serving([WHOLE], [WHOLE[:9], CLOSE]) as raw, without_retries(raw) as backend:
+        finished(await events_of(backend, request()))
+        assert failed(await events_of(backend, request())).code == "upstream_error"
+    assert len(raw.requests) == 2

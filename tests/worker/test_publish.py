@@ -1,24 +1,24 @@
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import fakeredis
 import pytest
 from redis.asyncio import Redis
 
+from tests.fakes.memory_redis import MemoryRedis
 from tests.fakes.redis_server import RedisServer
 from tests.patience import until
 from tests.worker.publish_bench import PublishBench
 from trunkline_shared.errors import RedisUnavailable
 from trunkline_shared.events import Failed, Finished, RunEvent, TextDelta, ToolArgsDelta
-from trunkline_worker.publish import RunBufferFull
+from trunkline_worker.run_writer import RunBufferFull
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.redis)])
 async def bench(request: pytest.FixtureRequest) -> AsyncIterator[PublishBench]:
     if request.param == "fake":
-        client: Redis = fakeredis.FakeAsyncRedis()
+        client: Redis = MemoryRedis()
     else:
         client = Redis.from_url(request.getfixturevalue("redis_url"))
     bench = PublishBench(client)
@@ -263,27 +263,25 @@ async def test_a_redis_without_memory_is_waited_for(own: tuple[PublishBench, Red
 async def test_many_writes_without_memory_are_no_storm(bench: PublishBench) -> None:
     run, writer = await bench.open()
     calls = 0
-    real = bench.pipe.call
+    real = bench.pipe.call_then
 
-    def refusing(script: Any, *arguments: Any) -> asyncio.Future[Any]:
+    def refusing(then: Callable[[Any], None], script: Any, *arguments: Any) -> None:
         nonlocal calls
         calls += 1
-        reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        reply.set_result([b"full"])
-        return reply
+        asyncio.get_running_loop().call_soon(then, [b"full"])
 
-    bench.pipe.call = refusing  # type: ignore[method-assign]
+    bench.pipe.call_then = refusing  # type: ignore[method-assign]
     writer.emit([TextDelta("a")])
     await asyncio.sleep(0.6)
     assert calls <= 4
-    bench.pipe.call = real  # type: ignore[method-assign]
+    bench.pipe.call_then = real  # type: ignore[method-assign]
     writer.emit([Finished("stop")])
     assert await writer.ended == "ok"
     assert text_of(await bench.said(run)) == "a"
 
 
 async def test_closing_ends_while_redis_is_away() -> None:
-    bench = PublishBench(fakeredis.FakeAsyncRedis())
+    bench = PublishBench(MemoryRedis())
     await bench.publisher.start()
     writer = bench.publisher.open_run("r", 1, 2, "")
     writer.emit([TextDelta("a")])

@@ -14,7 +14,7 @@ from trunkline_shared.transcript import Message, TextPart
 from trunkline_shared.vault import Unreadable
 from trunkline_worker.backends.base import Backend, RunContext, Unavailable
 from trunkline_worker.memory import Memory, Remembered
-from trunkline_worker.publish import RunBufferFull, RunWriter
+from trunkline_worker.run_writer import RunBufferFull, RunWriter
 
 logger = logging.getLogger("trunkline.run")
 

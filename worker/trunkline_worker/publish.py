@@ -8,77 +8,26 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Final
 
 from trunkline_shared.errors import RedisUnavailable
-from trunkline_shared.events import RunEvent, TextDelta, ToolCallStart
 from trunkline_shared.owned import end_owned, start_owned
 from trunkline_shared.pipe import Pipe
-from trunkline_worker.frames import Frame, FrameBuffer, is_terminal, shows_output
+from trunkline_worker.frames import Frame, FrameBuffer
+from trunkline_worker.run_writer import RunBufferFull, RunWriter
 
 logger = logging.getLogger("trunkline.publish")
 
-KEPT_S = 2.0  # acknowledged frames are sent again after a reconnect for so long
+KEPT_S: Final = 2.0  # acknowledged frames are sent again after a reconnect for so long
 MAX_CALL_FRAMES = 128  # one script call blocks Redis no longer than this takes
 RETRY_S = 0.25
 STUCK_S = 5.0
-_IN_LOG = frozenset({b"added", b"known", b"ok", b"done"})
-
-
-class RunBufferFull(Exception):
-    """More than the allowed bytes of one run wait for Redis."""
-
-
-class RunWriter:
-    """What one attempt of a run writes through. Owned by the task that executes the run."""
-
-    def __init__(self, publisher: "Publisher", buffer: FrameBuffer) -> None:
-        self._publisher = publisher
-        self.buffer = buffer
-        self.unacknowledged = 0  # bytes of frames sent and not yet known to be in the log
-        self.generation = -1  # the connection on which everything sent so far was acknowledged
-        self.stuck_since: float | None = None  # frames wait for one that Redis does not have
-        self.has_output = False
-        self.first_output_at: float | None = None  # Unix time
-        self.complete = False  # the terminal event was taken; a run has only one
-        self.closed = False  # nothing more goes out: fenced, handed back, or over
-        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-    def emit(self, events: Sequence[RunEvent]) -> None:
-        """Takes events in order; they leave with the next write.
-
-        Raises RunBufferFull when Redis has not taken this run's events for too long. The terminal
-        event is always taken; `ended` resolves with the answer of `finish` to it.
-        """
-        if self.closed or self.complete or not events:
-            return
-        self.buffer.add(events)
-        last, urgent = events[-1], False
-        if type(last) is not TextDelta:
-            self.complete = is_terminal(last)
-            urgent = self.complete or isinstance(last, ToolCallStart)
-        if not self.has_output and shows_output(events[0]):
-            self.has_output = urgent = True
-            self.first_output_at = time.time()
-        self._publisher.notice(self, urgent=urgent)
-        if not self.complete:
-            self._publisher.check_room(self)
-
-    def keep(self, result: bytes, turn: bytes) -> None:
-        """What is stored with the run's end; to be called before that is emitted."""
-        self.buffer.result, self.buffer.turn = result, turn
-
-    def close(self) -> None:
-        """Drops what waits. Frames already sent stay what they are."""
-        self.closed = True
-        self._publisher.forget(self)
-
-    def give_up(self) -> None:
-        """Closes; the run's end has to be written over its log: `ended` says 'refused'."""
-        self.close()
-        if not self.ended.done():
-            self.ended.set_result("refused")
+_IN_LOG: Final = frozenset({b"added", b"known", b"ok", b"done"})
+_REPLY: Final = attrgetter("reply")
 
 
 class Publisher:
@@ -218,43 +167,44 @@ class Publisher:
     def _append(self, batch: list[Frame]) -> None:
         if not batch:
             return
-        arguments: list[str | bytes] = ["".join("1" if each.follows else "0" for each in batch)]
-        for frame in batch:
-            arguments += (frame.run_id, frame.stream_id, frame.reply, frame.data)
+        batch.sort(key=_REPLY)  # each channel is named once; a run has one
+        arguments: list[str | bytes] = []
+        for reply, frames in groupby(batch, _REPLY):
+            of_one = [*frames]
+            arguments += (reply, "".join(["1" if each.follows else "0" for each in of_one]))
+            for frame in of_one:
+                arguments += (frame.run_id, frame.stream_id, frame.data)
         self._under_way += len(batch)
-        reply = self._pipe.call("append", *arguments)
-        reply.add_done_callback(lambda done: self._settle(batch, done))
+        self._pipe.call_then(partial(self._settle, batch), "append", *arguments)
 
     def _finish(self, frame: Frame) -> None:
         self._under_way += 1
         source = frame.source
         kept = (b"", b"") if source is None else (source.result, source.turn)
-        reply = self._pipe.call(
-            "finish", frame.run_id, frame.stream_id, frame.data, frame.outcome, *kept
-        )
-        reply.add_done_callback(lambda done: self._settle([frame], done))
+        told = (frame.run_id, frame.stream_id, frame.data, frame.outcome, *kept)
+        self._pipe.call_then(partial(self._settle, [frame]), "finish", *told, int(frame.follows))
 
-    def _settle(self, frames: list[Frame], reply: asyncio.Future[Any]) -> None:
+    def _settle(self, frames: list[Frame], answers: Any) -> None:
+        """What Redis said to one call: a word for all its frames, or one for each, or an error."""
         self._under_way -= len(frames)
-        error = None if reply.cancelled() else reply.exception()
-        if error is None and not reply.cancelled():
-            answers = reply.result()
-            if isinstance(answers, bytes):
-                answers = [answers]
-            told = list(zip(frames, answers, strict=True))
-            self._keep([frame for frame, answer in told if answer in _IN_LOG])
-            for frame, answer in told:
-                if answer == b"added":  # nearly all of them
-                    self._added(frame)
-                else:
-                    self._acknowledge(frame, answer.decode())
-        elif isinstance(error, RedisUnavailable):
+        if answers == b"added":  # nearly always
+            self._keep(frames)
+            for frame in frames:
+                self._added(frame)
+        elif isinstance(answers, RedisUnavailable):
             self._again += frames
             self._schedule()
-        else:
-            logger.error("redis refused frames: %s", error)
+        elif isinstance(answers, Exception):
+            logger.error("redis refused frames: %s", answers)
             for frame in frames:
-                self._acknowledge(frame, "refused")
+                self._acknowledge(frame, b"refused")
+        else:
+            told = list(
+                zip(frames, [answers] if answers.__class__ is bytes else answers, strict=True)
+            )
+            self._keep([frame for frame, answer in told if answer in _IN_LOG])
+            for frame, answer in told:
+                self._acknowledge(frame, answer)
         if self._dirty or self._again:
             self._schedule()
 
@@ -265,8 +215,11 @@ class Publisher:
             writer.stuck_since = None
             writer.generation = self._generation
 
-    def _acknowledge(self, frame: Frame, answer: str) -> None:
-        writer = self._writer_of(frame)
+    def _acknowledge(self, frame: Frame, told: bytes) -> None:
+        if told == b"added":
+            self._added(frame)
+            return
+        writer, answer = self._writer_of(frame), told.decode()
         if writer is None:
             return
         if self._is_for_later(writer, answer):

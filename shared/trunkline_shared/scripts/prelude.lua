@@ -1,6 +1,10 @@
--- Head of every script. K (key stems) and C (constants) are written before it by the loader.
+-- What the scripts share. The loader gives each script those parts (a definition each, with an empty
+-- line between them) that it uses, and writes key stems for K.name, numbers for C.name and the same
+-- as strings for S.name: to hand a number to Redis costs as much more as half a command.
+--
 -- A run's state is the hash K.run..id:
---   st queued|waiting|running|done   agent pool principal reply stream lost slots    as submitted
+--   st queued|waiting|running|done   agent pool principal reply stream lost slots    as submitted;
+--      what has its default ('' 0 fail 1) is not there, as below
 --   epoch owner attempt crashes score   who may write, how often it was taken, its place in the queue
 --   exp dl tmo   Unix ms until the first claim, Unix ms of the deadline, ms from first claim to deadline
 --   cancel out   why it is to end, how it ended
@@ -13,29 +17,30 @@
 --   status   how the last turn ended: finished|error|paused
 --   forked_from forked_event   where it was copied from
 
-local function int(n) return string.format('%.0f', n) end
+-- Of a whole number: that costs a fifth of writing a float.
+local function int(n) return string.format('%d', n) end
 
 local function now_ms()
   local t = redis.call('TIME')
   return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 end
 
+-- In one look: to ask for fields by name costs as much for each that is not there.
 local function state(id)
-  local v = redis.call('HMGET', K.run .. id, 'st', 'agent', 'pool', 'principal', 'reply', 'stream',
-    'lost', 'slots', 'epoch', 'owner', 'attempt', 'crashes', 'score', 'exp', 'dl', 'tmo', 'cancel',
-    'back', 'kept', 'conv', 'qto', 'hooks')
+  local v, s = redis.call('HGETALL', K.run .. id), {}
   if not v[1] then return nil end
-  return { st = v[1], agent = v[2], pool = v[3], principal = v[4], reply = v[5], stream = v[6] == '1',
-    lost = v[7], slots = tonumber(v[8]) or 1, epoch = tonumber(v[9]) or 0, owner = v[10] or '',
-    attempt = tonumber(v[11]) or 0, crashes = tonumber(v[12]) or 0, score = v[13],
-    exp = tonumber(v[14]) or 0, dl = tonumber(v[15]) or 0, tmo = tonumber(v[16]) or 0,
-    cancel = v[17] or '', back = tonumber(v[18]) or 0, kept = v[19], conv = v[20],
-    qto = tonumber(v[21]) or 0, hooks = v[22] }
+  for i = 1, #v, 2 do s[v[i]] = v[i + 1] end
+  s.stream, s.lost, s.slots = s.stream == '1', s.lost or 'fail', tonumber(s.slots or 1)
+  s.epoch, s.owner = tonumber(s.epoch or 0), s.owner or ''
+  s.attempt, s.crashes = tonumber(s.attempt or 0), tonumber(s.crashes or 0)
+  s.exp, s.dl, s.tmo = tonumber(s.exp or 0), tonumber(s.dl or 0), tonumber(s.tmo or 0)
+  s.back, s.cancel = tonumber(s.back or 0), s.cancel or ''
+  return s
 end
 
 -- Epoch and seq of the last event in the log, or nil without a log.
 local function log_top(id)
-  local top = redis.call('XREVRANGE', K.log .. id, '+', '-', 'COUNT', 1)[1]
+  local top = redis.call('XREVRANGE', K.log .. id, '+', '-', 'COUNT', '1')[1]
   if not top then return nil end
   local epoch, seq = string.match(top[1], '^(%d+)%-(%d+)$')
   return tonumber(epoch), tonumber(seq)
@@ -77,7 +82,8 @@ local function append_frame(id, stream_id, frame, follows)
   return string.find(words, 'OOM', 1, true) and 'full' or 'refused'
 end
 
--- Writes one event by someone who takes the run's log over, under the epoch given.
+-- Writes one event by someone who takes the run's log over, under the epoch given. Answers its
+-- stream id; nil if the log is gone.
 local function append_event(id, s, epoch, event)
   local _, seq = log_top(id)
   if not seq then return nil end
@@ -91,7 +97,7 @@ end
 local function next_epoch(s, now) return math.max(s.epoch + 1, now) end
 
 -- Redis without memory refuses a script's first write if it may grow, and none after one that may
--- not. What ends a run frees more than it takes, so it begins with this.
+-- not, be it in vain. What ends a run frees more than it takes, so it begins with this.
 local function despite_full_memory() redis.call('DEL', K.run) end
 
 -- Keeps the invariant: a queue that is not empty has a wake token.
@@ -116,7 +122,7 @@ local function advance(conv, now)
     local s = state(id)
     if s and s.st == 'waiting' then
       s.score = int(now)
-      redis.call('HSET', K.run .. id, 'score', s.score, 'exp', int(now + s.qto))
+      redis.call('HSET', K.run .. id, 'score', s.score, 'exp', int(now + (s.qto or 0)))
       redis.call('HSET', K.conversation .. conv, 'run', id)
       enqueue(id, s)
       return
@@ -127,11 +133,9 @@ end
 -- Lives of all that a conversation has, from its last change.
 local function keep_conversation(conv)
   for _, stem in ipairs({ K.conversation, K.turns, K.about, K.waiting }) do
-    redis.call('PEXPIRE', stem .. conv, C.retention_ms)
+    redis.call('PEXPIRE', stem .. conv, S.retention_ms)
   end
 end
-
-local STATUS = { finished = 'finished', cancelled = 'paused', failed = 'error' }
 
 -- A run leaves its conversation, with the turn that it took if it took one.
 local function leave_conversation(id, s, outcome, turn, now)
@@ -142,7 +146,8 @@ local function leave_conversation(id, s, outcome, turn, now)
     return
   end
   if turn then redis.call('RPUSH', K.turns .. s.conv, turn) end
-  redis.call('HSET', key, 'updated', int(now), 'status', STATUS[outcome])
+  local status = ({ finished = 'finished', cancelled = 'paused', failed = 'error' })[outcome]
+  redis.call('HSET', key, 'updated', int(now), 'status', status)
   redis.call('ZADD', K.conversations .. s.principal, int(now), s.conv)
   redis.call('PEXPIRE', K.conversations .. s.principal, C.retention_ms)
   keep_conversation(s.conv)
@@ -154,18 +159,21 @@ end
 
 -- The one place where a run stops being: takes it out of every list and gives its slot back.
 local function settle(id, s, outcome, turn, now)
-  redis.call('HSET', K.run .. id, 'st', 'done', 'out', outcome)
+  local run = K.run .. id
+  redis.call('HSET', run, 'st', 'done', 'out', outcome)
   redis.call('DEL', K.job .. id)
-  redis.call('ZREM', K.queue .. s.pool, id)
-  if s.crashes > 1 then redis.call('ZREM', K.suspects .. s.pool, id) end
+  if s.st ~= 'running' then -- which is in no queue
+    redis.call('ZREM', K.queue .. s.pool, id)
+    if s.crashes > 1 then redis.call('ZREM', K.suspects .. s.pool, id) end
+  end
   if s.owner ~= '' then
     redis.call('HDEL', K.held .. s.owner, id)
-    redis.call('SREM', K.cancels .. s.owner, id)
+    if s.cancel ~= '' then redis.call('SREM', K.cancels .. s.owner, id) end
   end
   redis.call('SREM', K.active .. s.principal, id)
-  local kept_ms = s.kept and C.stored_log_ms or C.kept_ms
+  local kept_ms = s.kept and S.stored_log_ms or S.kept_ms
   redis.call('PEXPIRE', K.log .. id, kept_ms)
-  redis.call('PEXPIRE', K.run .. id, kept_ms)
+  redis.call('PEXPIRE', run, kept_ms)
   if s.conv then leave_conversation(id, s, outcome, turn, now) end
 end
 
@@ -206,7 +214,7 @@ local function overdue(s, now)
     return '["failed","run_timeout","The run did not end within its time limit."]', 'failed'
   end
   if s.dl == 0 and s.exp > 0 and s.exp <= now then
-    local waited_s = int((now - tonumber(s.score)) / 1000)
+    local waited_s = int(math.floor((now - tonumber(s.score)) / 1000 + 0.5))
     return '["failed","queue_timeout","No worker took the run in time.",null,' .. waited_s .. ']',
       'failed'
   end
@@ -214,21 +222,24 @@ end
 
 local LOST_AFTER_OUTPUT =
   '["failed","worker_lost","The worker of this run was lost after part of the answer was sent."]'
-local shows = { t = true, r = true, refusal = true, args = true }
 
 -- The seq of the first output event that still counts (nil: none), and whether one of them shows
 -- something: a tool call alone does not before its first arguments. Reads the whole log: rare.
 local function said(id)
+  local shows = { t = true, T = true, r = true, refusal = true, args = true }
   local first, shown
   for _, entry in ipairs(redis.call('XRANGE', K.log .. id, '-', '+')) do
     local frame = cjson.decode(entry[2][2])
+    local seq = frame[1]
     for i = 2, #frame do
-      local kind, seq = frame[i][1], frame[1] + i - 2
-      if kind == 'attempt' and type(frame[i][3]) == 'number' then
+      local row = frame[i]
+      local kind = row[1]
+      if kind == 'attempt' and type(row[3]) == 'number' then
         first, shown = nil, nil
       elseif shows[kind] or kind == 'call' then
         first, shown = first or seq, shown or shows[kind]
       end
+      seq = seq + (kind == 'T' and #row - 1 or 1) -- one row for many text deltas
     end
   end
   return first, shown

@@ -7,14 +7,18 @@
 local worker, mode, known, draining = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
 local lease = K.lease .. worker
 if mode == 'start' then
-  if not redis.call('SET', lease, '1', 'NX', 'PX', C.lease_ttl_ms) then return { 'lost' } end
+  if not redis.call('SET', lease, '1', 'NX', 'PX', S.lease_ttl_ms) then return { 'lost' } end
 -- First, because Redis without memory takes it, and then also what follows.
-elseif redis.call('PEXPIRE', lease, C.lease_ttl_ms) == 0 then
+elseif redis.call('PEXPIRE', lease, S.lease_ttl_ms) == 0 then
   if mode == 'renew' then return { 'lost' } end
-  redis.call('SET', lease, '1', 'PX', C.lease_ttl_ms)
+  redis.call('SET', lease, '1', 'PX', S.lease_ttl_ms)
 end
 
 -- Out of memory must not cost the lease: what follows may fail, the renewal stands.
+-- The sweep looks at whoever may hold runs, and at every pool that has had a worker: here it is told
+-- of them once, where a claim and a submit would do it for each run.
+redis.pcall('SADD', K.holders, worker)
+redis.pcall('SADD', K.pools, unpack(ARGV, 6, 5 + tonumber(ARGV[5])))
 local now, at = now_ms(), 6
 for _ = 1, tonumber(ARGV[5]) do
   local pool = ARGV[at]
@@ -23,14 +27,13 @@ for _ = 1, tonumber(ARGV[5]) do
   else
     redis.pcall('ZADD', K.workers .. pool, int(now), worker)
   end
-  if mode ~= 'renew' then redis.pcall('SADD', K.pools, pool) end
   at = at + 1
 end
 local agents = tonumber(ARGV[at])
 for i = at + 1, at + agents do
   if mode ~= 'renew' then redis.pcall('SADD', K.agents .. worker, ARGV[i]) end
 end
-redis.pcall('PEXPIRE', K.agents .. worker, C.forget_ms)
+redis.pcall('PEXPIRE', K.agents .. worker, S.forget_ms)
 
 local runs = false
 if mode == 'recover' then

@@ -5,8 +5,8 @@
 -- Returns {'ok', wait_ms} or {code, wait_ms}.
 local id, agent, pool, principal, reply = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local max_concurrent, max_queue = tonumber(ARGV[11]), tonumber(ARGV[12])
-if redis.call('EXISTS', K.log .. id) == 1 then return { 'ok', '0' } end
 local now = now_ms()
+local at, log, run, actives = int(now), K.log .. id, K.run .. id, K.active .. principal
 local record, conv = ARGV[15] or '', ARGV[16] or ''
 
 -- Whether somebody has the turn in the conversation; a code if the run may not be part of it.
@@ -25,67 +25,90 @@ local function turn_is_taken()
   return st and st ~= 'done'
 end
 
+-- What was admitted before, though the answer was lost, is not refused now.
+local function refuse(code)
+  if redis.call('EXISTS', log) == 1 then return { 'ok', '0' } end
+  return { code, wait_ms(pool, now) }
+end
+
+-- The worker seen last can run it in most cases; others are looked at only where it cannot.
+local function is_able()
+  local workers, since = K.workers .. pool, now - C.seen_ms
+  local last = redis.call('ZREVRANGEBYSCORE', workers, '+inf', since, 'LIMIT', '0', '1')[1]
+  if not last then return false end
+  if redis.call('SISMEMBER', K.agents .. last, agent) == 1 then return true end
+  for _, worker in ipairs(redis.call('ZREVRANGEBYSCORE', workers, '+inf', since)) do
+    if redis.call('SISMEMBER', K.agents .. worker, agent) == 1 then return true end
+  end
+  return false
+end
+
 local waits = false
 if conv ~= '' then
   local code
   waits, code = turn_is_taken()
-  if code then return { code, '0' } end
+  if code then return refuse(code) end
 end
-
-if max_concurrent > 0 and redis.call('SCARD', K.active .. principal) >= max_concurrent then
-  return { 'concurrency_limit', wait_ms(pool, now) }
-end
+local active = redis.call('SCARD', actives)
+if max_concurrent > 0 and active >= max_concurrent then return refuse('concurrency_limit') end
 if waits then
   if redis.call('LLEN', K.waiting .. conv) >= tonumber(ARGV[18]) then
-    return { 'conversation_full', wait_ms(pool, now) }
+    return refuse('conversation_full')
   end
 elseif redis.call('ZCARD', K.queue .. pool) >= max_queue then
-  return { 'queue_full', wait_ms(pool, now) }
+  return refuse('queue_full')
 end
-local able = false
-for _, worker in ipairs(redis.call('ZREVRANGEBYSCORE', K.workers .. pool, '+inf', now - C.seen_ms)) do
-  if redis.call('SISMEMBER', K.agents .. worker, agent) == 1 then
-    able = true
-    break
+if not is_able() then return refuse('agent_unavailable') end
+
+-- The first write, which Redis refuses if it has no memory left, and if the log exists.
+local created = redis.pcall('XADD', log, '0-1', 'f', '[1,["created",' .. at .. ']]')
+if type(created) == 'table' and created.err then
+  return redis.call('EXISTS', log) == 1 and { 'ok', '0' } or created
+end
+redis.call('PEXPIRE', log, ARGV[13])
+redis.call('SET', K.job .. id, ARGV[14], 'PX', ARGV[13])
+local st, exp = 'queued', int(now + tonumber(ARGV[10]))
+if waits then st, exp = 'waiting', int(now + tonumber(ARGV[17])) end
+local fields = { 'st', st, 'agent', agent, 'pool', pool, 'principal', principal,
+  'score', at, 'tmo', ARGV[9], 'exp', exp }
+local function note(name, value, default)
+  if value ~= default then
+    fields[#fields + 1] = name
+    fields[#fields + 1] = value
   end
 end
-if not able then return { 'agent_unavailable', wait_ms(pool, now) } end
-
-redis.call('XADD', K.log .. id, '0-1', 'f', '[1,["created",' .. int(now) .. ']]')
-redis.call('PEXPIRE', K.log .. id, ARGV[13])
-redis.call('HSET', K.run .. id, 'st', 'queued', 'agent', agent, 'pool', pool, 'principal', principal,
-  'reply', reply, 'stream', ARGV[6], 'lost', ARGV[7], 'slots', ARGV[8], 'tmo', ARGV[9],
-  'exp', int(now + tonumber(ARGV[10])), 'score', int(now))
-redis.call('PEXPIRE', K.run .. id, ARGV[13])
-redis.call('SET', K.job .. id, ARGV[14], 'PX', ARGV[13])
+note('reply', reply, '')
+note('stream', ARGV[6], '0')
+note('lost', ARGV[7], 'fail')
+note('slots', ARGV[8], '1')
 if record ~= '' then
-  redis.call('HSET', K.run .. id, 'kept', '1')
-  redis.call('SET', K.record .. id, record, 'PX', C.retention_ms)
+  note('kept', '1')
+  redis.call('SET', K.record .. id, record, 'PX', S.retention_ms)
 end
 if conv ~= '' then
   local key, mine = K.conversation .. conv, K.conversations .. principal
-  redis.call('HSETNX', key, 'created', int(now))
-  redis.call('HSET', key, 'principal', principal, 'updated', int(now), 'model', ARGV[20])
+  redis.call('HSETNX', key, 'created', at)
+  redis.call('HSET', key, 'principal', principal, 'updated', at, 'model', ARGV[20])
   redis.call('ZREMRANGEBYSCORE', mine, '-inf', int(now - C.retention_ms))
-  redis.call('ZADD', mine, int(now), conv)
-  redis.call('PEXPIRE', mine, C.retention_ms)
-  redis.call('HSET', K.run .. id, 'conv', conv, 'qto', ARGV[10])
-  if ARGV[21] == '1' then redis.call('HSET', K.run .. id, 'hooks', '1') end
+  redis.call('ZADD', mine, at, conv)
+  redis.call('PEXPIRE', mine, S.retention_ms)
+  note('conv', conv)
+  note('qto', ARGV[10])
+  note('hooks', ARGV[21], '0')
   if waits then
-    local until_ms = int(now + tonumber(ARGV[17]))
-    redis.call('HSET', K.run .. id, 'st', 'waiting', 'exp', until_ms)
     redis.call('RPUSH', K.waiting .. conv, id)
-    redis.call('ZADD', K.waits, until_ms, id)
+    redis.call('ZADD', K.waits, exp, id)
   else
     redis.call('HSET', key, 'run', id)
   end
   keep_conversation(conv)
 end
-redis.call('SADD', K.pools, pool)
-redis.call('SADD', K.active .. principal, id)
-redis.call('SADD', K.principals, principal)
+redis.call('HSET', run, unpack(fields))
+redis.call('PEXPIRE', run, ARGV[13])
+redis.call('SADD', actives, id)
+if active == 0 then redis.call('SADD', K.principals, principal) end
 if not waits then
-  redis.call('ZADD', K.queue .. pool, int(now), id)
+  redis.call('ZADD', K.queue .. pool, at, id)
   wake(pool)
 end
 return { 'ok', '0' }

@@ -7,7 +7,7 @@ if gap >= 0 and gap < C.sweep_min_ms then return { 0, 0, 0 } end
 despite_full_memory()
 redis.call('SET', K.sweep_last, int(now))
 -- Nobody swept for a while, or the clock was set back: expiries prove nothing yet.
-if gap < 0 or gap > C.sweep_gap_ms then redis.call('SET', K.sweep_hold, '1', 'PX', C.lease_ttl_ms) end
+if gap < 0 or gap > C.sweep_gap_ms then redis.call('SET', K.sweep_hold, '1', 'PX', S.lease_ttl_ms) end
 local hold = redis.call('EXISTS', K.sweep_hold) == 1
 local moved, ended = 0, 0
 
@@ -61,7 +61,9 @@ local function is_stranded(id, s)
 end
 
 local function sweep_queue(queue)
-  for _, id in ipairs(redis.call('ZRANGE', queue, 0, C.look - 1)) do
+  local ids = redis.call('ZRANGE', queue, '0', S.look_end)
+  if not ids[1] then return 0 end
+  for _, id in ipairs(ids) do
     local s = state(id)
     if s and s.st == 'queued' then
       local event, outcome = overdue(s, now)
@@ -81,7 +83,7 @@ for _, pool in ipairs(redis.call('SMEMBERS', K.pools)) do
   if sweep_queue(K.queue .. pool) + sweep_queue(K.suspects .. pool) > 0 then wake(pool) end
 end
 
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.waits, '-inf', int(now), 'LIMIT', 0, C.look)) do
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.waits, '-inf', int(now), 'LIMIT', '0', S.look)) do
   local s = state(id)
   if s and s.st == 'waiting' then
     local event, outcome = overdue(s, now)
@@ -116,7 +118,7 @@ local function end_unheard()
   end
 end
 
-if redis.call('SET', K.sweep_tidy, '1', 'NX', 'PX', C.tidy_ms) then
+if redis.call('SET', K.sweep_tidy, '1', 'NX', 'PX', S.tidy_ms) then
   for _, pool in ipairs(redis.call('SMEMBERS', K.pools)) do
     redis.call('ZREMRANGEBYSCORE', K.workers .. pool, '-inf', int(now - C.forget_ms))
   end
@@ -130,7 +132,7 @@ if redis.call('SET', K.sweep_tidy, '1', 'NX', 'PX', C.tidy_ms) then
   end
   if not hold then end_unheard() end
   -- Whose turn was lost with the state of a run, nobody else will call.
-  for _, id in ipairs(redis.call('ZRANGE', K.waits, 0, C.look - 1)) do
+  for _, id in ipairs(redis.call('ZRANGE', K.waits, '0', S.look_end)) do
     local conv = redis.call('HGET', K.run .. id, 'conv')
     local current = conv and redis.call('HGET', K.conversation .. conv, 'run')
     if conv and not (current and redis.call('EXISTS', K.run .. current) == 1) then

@@ -13,7 +13,7 @@ from trunkline_shared.events import RunEvent
 from trunkline_worker.backends.base import RunContext
 from trunkline_worker.backends.chat import ChatBackend
 from trunkline_worker.backends.retry import Retry
-from trunkline_worker.publish import RunBufferFull
+from trunkline_worker.run_writer import RunBufferFull
 
 
 async def cancelled(task: "asyncio.Task[list[RunEvent]]") -> None:

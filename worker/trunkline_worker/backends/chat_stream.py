@@ -1,7 +1,8 @@
 """An upstream's streamed chat completion as run events, incrementally. Pure.
 
-Every token of every run passes here, so the common chunk takes the short way: one JSON parse, a
-handful of look-ups, one event.
+Every token of every run passes here. Those that come in lines like the ones before are read in
+bulk (`TextLines`); for the others the common chunk takes a short way: one JSON parse, a handful of
+look-ups, one event.
 """
 
 import sys
@@ -19,6 +20,7 @@ from trunkline_shared.events import (
 from trunkline_worker.backends.chat_calls import ToolCalls
 from trunkline_worker.backends.limits import CHARS_PER_TOKEN
 from trunkline_worker.backends.sse import EventLines
+from trunkline_worker.backends.text_lines import TextLines
 
 _REASONS: Final[dict[str, FinishReason]] = {
     "stop": "stop",
@@ -56,6 +58,7 @@ class ChatStream:
         self._complete = False
         self._calls = ToolCalls()
         self._lines = EventLines()
+        self._texts = TextLines()
         self._limit = limit
         self._free_chars = sys.maxsize if limit is None else limit * CHARS_PER_TOKEN
         self._pieces = 0
@@ -79,17 +82,39 @@ class ChatStream:
     def feed(self, data: bytes) -> list[RunEvent]:
         """The events of the next bytes, which may end anywhere. Never raises."""
         events: list[RunEvent] = []
+        lines, texts, at, alike = self._lines, self._texts, 0, True
         try:
-            for payload in self._lines.feed(data):
-                self._payload(payload, events)
-                if self.done:
-                    return events
-            broken = self._lines.broken
+            while at < len(data) and not self.done:
+                if alike and texts.before and data.startswith(texts.before, at) and not lines.tail:
+                    at, alike = self._alike(data, at, events)
+                    continue
+                end = data.find(b"\n", at)
+                if end < 0:
+                    lines.begin(data[at:])
+                    end = len(data)
+                elif (end > at or lines.tail) and (line := lines.end(data[at:end])):
+                    self._line(line, events)
+                at = end + 1
+                if lines.broken:
+                    self.garbage = self.done = True
         except (orjson.JSONDecodeError, *_WRONG_SHAPE):
-            broken = True
-        if broken:
             self.garbage = self.done = True
         return events
+
+    def _alike(self, data: bytes, at: int, events: list[RunEvent]) -> tuple[int, bool]:
+        """Reads lines that are like those before. Where they end, and whether to try again: what is
+        unusual in a read is looked at once."""
+        found = self._texts.read(data, at)
+        if found is None:
+            return at, False
+        texts, end = found
+        chars = sum(map(len, texts))
+        if self._chars + chars > self._free_chars:
+            return at, False
+        self._pieces += len(texts)
+        self._chars += chars
+        events += map(TextDelta, texts)
+        return end, True
 
     def feed_whole(self, body: bytes) -> list[RunEvent]:
         """The events of an answer that came as one JSON object."""
@@ -103,7 +128,11 @@ class ChatStream:
         self.done = True
         return events
 
-    def _payload(self, payload: bytes, events: list[RunEvent]) -> None:
+    def _line(self, line: bytes, events: list[RunEvent]) -> None:
+        if line == b"data: [DONE]":  # for orjson it would be an error, which costs more
+            self._complete = self.done = True
+            return
+        payload, before = line[5:], len(events)
         try:
             chunk = orjson.loads(payload)
         except orjson.JSONDecodeError:
@@ -114,6 +143,19 @@ class ChatStream:
                 raise
             return
         self._chunk(chunk, events)
+        if len(events) == before + 1:
+            event = events[before]
+            if type(event) is TextDelta and event.logprobs is None and self._only_says(chunk):
+                self._texts.learn(line, event.text)
+
+    def _only_says(self, chunk: dict[str, Any]) -> bool:
+        """Whether a chunk of one event changed nothing else, and would not in a later place."""
+        choices = chunk["choices"]
+        if len(choices) > 1 or isinstance(chunk.get("usage"), dict) or self.model is None:
+            return False
+        delta = choices[0].get("delta") or {}
+        calls = delta.get("tool_calls") or delta.get("function_call")
+        return not calls and not choices[0].get("finish_reason") and not self.done
 
     def _chunk(self, chunk: dict[str, Any], events: list[RunEvent]) -> None:
         choices = chunk.get("choices")

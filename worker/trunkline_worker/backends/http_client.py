@@ -1,6 +1,7 @@
 """Connections to model providers: made when they are needed, kept for the next call."""
 
 import asyncio
+import os
 import re
 import socket
 import ssl
@@ -55,10 +56,10 @@ class HttpClient:
                 )
         except TimeoutError:
             raise ConnectTimeout from None
-        except ssl.SSLCertVerificationError as error:
-            raise Unreachable(error.verify_message) from error
-        except (OSError, UnicodeError) as error:
-            raise Unreachable(getattr(error, "strerror", None)) from error
+        except OSError as error:
+            raise Unreachable(_cause(error)) from error
+        except UnicodeError:
+            raise Unreachable("no name that can be looked up") from None
         return connection
 
     async def aclose(self) -> None:
@@ -85,6 +86,15 @@ class HttpClient:
         context = ssl.create_default_context()
         context.set_alpn_protocols(["http/1.1"])
         return context
+
+
+def _cause(error: OSError) -> str | None:
+    match error:
+        case ssl.SSLCertVerificationError():
+            return error.verify_message
+        case ssl.SSLError() | socket.gaierror():  # they have numbers of their own
+            return error.strerror
+    return os.strerror(error.errno) if error.errno else None  # a loop's own words hold addresses
 
 
 async def _dial(addresses: Sequence[Address]) -> socket.socket:

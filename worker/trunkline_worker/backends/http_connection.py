@@ -178,13 +178,12 @@ class Connection(asyncio.Protocol):
             self._bare += len(data)
             if self._bare > _BARE_BYTES:
                 error = NotHttp("head too long")
-        if self._caller is not None:
-            error = self._hand_on(self._caller) or error
+        unreadable = None if self._caller is None else self._hand_on(self._caller)
         self._pieces.clear()
-        if self._whole:
+        if self._whole and unreadable is None:  # what came after its end is not the caller's
             self._end(reusable=self._reusable and error is None)
-        elif error is not None:
-            self._fail(error)
+        elif failure := unreadable or error:
+            self._fail(failure)
         else:
             self._timer.set(self.patience_s)
 
@@ -202,7 +201,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if self._whole:
-            self._reusable = False  # more than was asked for
+            raise httptools.HttpParserError("more than was asked for")
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -221,10 +220,11 @@ class Connection(asyncio.Protocol):
             if not self._status:
                 return None
             self._headers = {name.lower(): value for name, value in self._fields.items()}
-            if encoding := self._headers.get(b"content-encoding", b"").strip().lower():
-                if encoding not in _ENCODINGS:
-                    return NotHttp("unknown encoding") if encoding != b"identity" else None
+            encoding = self._headers.get(b"content-encoding", b"identity").lower()
+            if encoding in _ENCODINGS:
                 self._inflate = _Inflate()
+            elif encoding not in (b"identity", b""):
+                return NotHttp("unknown encoding")
             caller.head(self._status, self._headers)
         pieces = self._pieces
         if self._caller is not caller or not (pieces or self._whole):

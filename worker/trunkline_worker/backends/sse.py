@@ -1,4 +1,4 @@
-"""Server-sent events, incrementally: bytes as the socket gives them to the data of each event."""
+"""Server-sent events, incrementally: the parts of lines to `data` lines. Pure."""
 
 from typing import Final
 
@@ -9,41 +9,33 @@ _IGNORED: Final = (b":", b"event:", b"id:", b"retry:", b"event", b"id", b"retry"
 class EventLines:
     """Every `data` line counts as an event of its own, as all senders of JSON have it.
 
-    `broken`: a line is none that an event stream may have, or has no end. Nothing follows it.
+    `tail`: the parts of a line that has no end yet. `broken`: a line is none that an event stream
+    may have, or has no end. Nothing follows it.
     """
 
-    __slots__ = ("_size", "_tail", "broken")
+    __slots__ = ("_size", "broken", "tail")
 
     def __init__(self) -> None:
         self.broken = False
-        self._tail: list[bytes] = []
+        self.tail: list[bytes] = []
         self._size = 0
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """The data of the lines that are whole by now."""
-        lines = data.split(b"\n")
-        rest = lines.pop()
-        if not lines:
-            self._keep(rest)
-            return []
-        if self._tail:
-            lines[0] = b"".join((*self._tail, lines[0]))
-            self._tail.clear()
-            self._size = 0
-        if rest:
-            self._keep(rest)
-        found = []
-        for line in lines:
-            if line.startswith(b"data:"):
-                found.append(line[5:])
-            elif line and line != b"\r" and not line.startswith(_IGNORED):
-                self.broken = True
-                break
-        return found
-
-    def _keep(self, part: bytes) -> None:
+    def begin(self, part: bytes) -> None:
+        """A part of a line that does not end with it."""
         # Joined only when the line ends: a line of many reads would be copied at each.
-        self._tail.append(part)
-        self._size += len(part)
-        if self._size > _LINE_BYTES:
+        if part:
+            self.tail.append(part)
+            self._size += len(part)
+            self.broken = self._size > _LINE_BYTES
+
+    def end(self, part: bytes) -> bytes:
+        """The line that ends with this part, if it is a `data` line; else nothing."""
+        if self.tail:
+            part = b"".join((*self.tail, part))
+            self.tail.clear()
+            self._size = 0
+        if part.startswith(b"data:"):
+            return part
+        if part and part != b"\r" and not part.startswith(_IGNORED):
             self.broken = True
+        return b""
