@@ -152,9 +152,10 @@ async def test_a_log_that_does_not_begin_with_the_first_event_is_an_error(bench:
         await bench.next()
 
 
-async def test_a_hole_that_the_log_itself_has_is_an_error(bench: Bench) -> None:
-    bench.log.add(2, Attempt(1))
-    bench.log.add(5, TextDelta("x"))
+@pytest.mark.parametrize("seqs", [(2, 5), (3,)])
+async def test_a_hole_that_the_log_itself_has_is_an_error(bench: Bench, seqs: list[int]) -> None:
+    for seq in seqs:
+        bench.log.add(seq, TextDelta("x"))
     bench.reader.look_into_log()
     with pytest.raises(RunLost):
         await bench.next()
