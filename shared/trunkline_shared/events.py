@@ -8,7 +8,6 @@ resets within a run.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any, Literal, TypeAlias, overload
 
 import orjson
@@ -16,7 +15,7 @@ import orjson
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as others here: that costs a microsecond each
 class Usage:
     """Tokens and cost of one run. `cost` is in US dollars and None when the price is unknown."""
 
@@ -28,14 +27,14 @@ class Usage:
     cost: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Created:
     """The run exists. Always the first event, written by `submit` as entry `0-1`."""
 
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Attempt:
     """A worker took the run. Readers drop every event with `seq >= drop_from`, if that is set."""
 
@@ -77,7 +76,7 @@ class ToolArgsDelta:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Finished:
     """The run ended whole. `detail` says why it was cut short, where a limit of ours did it."""
 
@@ -142,6 +141,9 @@ def encode(event: RunEvent) -> list[Any]:
             return ["r", text]
         case ToolArgsDelta(index, text):
             return ["args", index, text]
+        case Finished(reason, usage):
+            rest = (event.model, event.detail, event.service_tier, event.system_fingerprint)
+            return ["finished", reason, _row(usage), *rest]
     kind = _KIND_OF[type(event)]
     return [kind, *(_value(getattr(event, name)) for name in event.__dataclass_fields__)]
 
@@ -210,8 +212,12 @@ class Texts(Sequence[RunEvent]):
         return [*self][index]
 
     def __iter__(self) -> Iterator[RunEvent]:
-        texts = orjson.loads(b'["' + self.literals + b'"]')
-        return chain(map(TextDelta, texts), self.more)
+        # Who only looks at the first does not pay for all.
+        first, more, rest = self.literals.partition(b'","')
+        yield TextDelta(orjson.loads(b'"%b"' % first))
+        if more:
+            yield from map(TextDelta, orjson.loads(b'["%b"]' % rest))
+        yield from self.more
 
 
 def open_frame(frame: bytes) -> tuple[int, Sequence[RunEvent]]:
@@ -235,6 +241,8 @@ def open_frame(frame: bytes) -> tuple[int, Sequence[RunEvent]]:
 
 
 def _value(value: Any) -> Any:
-    if not isinstance(value, Usage):
-        return value
-    return [getattr(value, name) for name in value.__dataclass_fields__]
+    return _row(value) if isinstance(value, Usage) else value
+
+
+def _row(usage: Usage) -> list[Any]:
+    return [getattr(usage, name) for name in usage.__dataclass_fields__]
