@@ -5,7 +5,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from tests.contract.script_bed import Bed
-from trunkline_shared.events import RunEvent
+from trunkline_shared.events import RunEvent, TextDelta
 from trunkline_shared.pipe import Pipe
 from trunkline_worker.execute import Claimed
 from trunkline_worker.publish import Publisher
@@ -56,3 +56,7 @@ class PublishBench:
             seq += len(batch)
             events += batch
         return events[2:]
+
+
+def text_of(events: list[RunEvent]) -> str:
+    return "".join(event.text for event in events if isinstance(event, TextDelta))

@@ -1,7 +1,6 @@
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
@@ -9,7 +8,7 @@ from redis.asyncio import Redis
 from tests.fakes.memory_redis import MemoryRedis
 from tests.fakes.redis_server import RedisServer
 from tests.patience import until
-from tests.worker.publish_bench import PublishBench
+from tests.worker.publish_bench import PublishBench, text_of
 from trunkline_shared.errors import RedisUnavailable
 from trunkline_shared.events import Failed, Finished, RunEvent, TextDelta, ToolArgsDelta
 from trunkline_worker.run_writer import RunBufferFull
@@ -38,10 +37,6 @@ async def own(request: pytest.FixtureRequest) -> AsyncIterator[tuple[PublishBenc
         yield bench, server
         await bench.aclose()
         await client.aclose()
-
-
-def text_of(events: list[RunEvent]) -> str:
-    return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
 async def test_what_a_run_says_is_in_its_log_in_order_and_once(bench: PublishBench) -> None:
@@ -258,26 +253,6 @@ async def test_a_redis_without_memory_is_waited_for(own: tuple[PublishBench, Red
     writer.emit([Finished("stop")])
     assert await writer.ended == "ok"
     assert text_of(await bench.said(run)).startswith("before while it is full")
-
-
-async def test_many_writes_without_memory_are_no_storm(bench: PublishBench) -> None:
-    run, writer = await bench.open()
-    calls = 0
-    real = bench.pipe.call_then
-
-    def refusing(then: Callable[[Any], None], script: Any, *arguments: Any) -> None:
-        nonlocal calls
-        calls += 1
-        asyncio.get_running_loop().call_soon(then, [b"full"])
-
-    bench.pipe.call_then = refusing  # type: ignore[method-assign]
-    writer.emit([TextDelta("a")])
-    await asyncio.sleep(0.6)
-    assert calls <= 4
-    bench.pipe.call_then = real  # type: ignore[method-assign]
-    writer.emit([Finished("stop")])
-    assert await writer.ended == "ok"
-    assert text_of(await bench.said(run)) == "a"
 
 
 async def test_closing_ends_while_redis_is_away() -> None:

@@ -69,11 +69,9 @@ class FrameBuffer:
         """
         events, self._events = self._events, []
         self.waiting_chars = 0
-        return self._frames(events)
+        return self._frames(events) if events else []
 
     def _frames(self, events: list[RunEvent]) -> list[Frame]:
-        if not events:
-            return []
         data = encode_frame(self._last_seq + 1, events)
         if len(data) > MAX_FRAME_BYTES and len(events) > 1:
             middle = len(events) // 2
@@ -81,7 +79,7 @@ class FrameBuffer:
         self._last_seq += len(events)
         stream_id = f"{self._epoch}-{self._last_seq}"
         last = events[-1]
-        end = outcome_of(last) if isinstance(last, TERMINALS) else ""
+        end = "" if type(last) is TextDelta else outcome_of(last)
         return [Frame(self.run_id, stream_id, self.reply, data, end, self)]
 
 

@@ -18,7 +18,7 @@ from trunkline_shared.errors import RedisUnavailable
 from trunkline_shared.owned import end_owned, start_owned
 from trunkline_shared.pipe import Pipe
 from trunkline_worker.frames import Frame, FrameBuffer
-from trunkline_worker.run_writer import RunBufferFull, RunWriter
+from trunkline_worker.run_writer import RunWriter
 
 logger = logging.getLogger("trunkline.publish")
 
@@ -27,7 +27,7 @@ MAX_CALL_FRAMES = 128  # one script call blocks Redis no longer than this takes
 # A write costs the two tiers and Redis about 60 µs, whatever it brings. After one of so many runs
 # the next may wait this long for more of them; what is urgent, or comes alone, never waits.
 CROWD: Final = 8
-WINDOW_S: Final = 0.005
+WINDOW_S: Final = 0.01
 RETRY_S = 0.25
 STUCK_S = 5.0
 _IN_LOG: Final = frozenset({b"added", b"known", b"ok", b"done"})
@@ -75,7 +75,7 @@ class Publisher:
             self._window.cancel()
 
     def open_run(self, run_id: str, epoch: int, last_seq: int, reply: str) -> RunWriter:
-        writer = RunWriter(self, FrameBuffer(run_id, epoch, last_seq, reply))
+        writer = RunWriter(self, FrameBuffer(run_id, epoch, last_seq, reply), self._max_run_bytes)
         writer.generation = self._generation  # the claim has just written what comes before
         self._writers[run_id] = writer
         return writer
@@ -86,10 +86,6 @@ class Publisher:
             self._schedule()
         elif not self._under_way and self._window is None:
             self._schedule_in_turn()
-
-    def check_room(self, writer: RunWriter) -> None:
-        if writer.unacknowledged + writer.buffer.waiting_chars > self._max_run_bytes:
-            raise RunBufferFull(f"{self._max_run_bytes} bytes of the run wait for Redis")
 
     def forget(self, writer: RunWriter) -> None:
         run_id = writer.buffer.run_id
@@ -126,7 +122,8 @@ class Publisher:
 
     def _end_window(self) -> None:
         self._window = None
-        self._schedule()
+        if self._dirty or self._again:
+            self._schedule()
 
     def _write(self) -> None:
         self._scheduled = False

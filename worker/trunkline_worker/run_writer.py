@@ -19,9 +19,6 @@ class Publishes(Protocol):
     def notice(self, writer: "RunWriter", *, urgent: bool) -> None:
         """The writer's buffer holds events; `urgent` ones do not wait for a write under way."""
 
-    def check_room(self, writer: "RunWriter") -> None:
-        """Raises RunBufferFull."""
-
     def forget(self, writer: "RunWriter") -> None:
         """What its buffer holds is not to be written."""
 
@@ -29,8 +26,9 @@ class Publishes(Protocol):
 class RunWriter:
     """Owned by the task that executes the run."""
 
-    def __init__(self, publisher: Publishes, buffer: FrameBuffer) -> None:
+    def __init__(self, publisher: Publishes, buffer: FrameBuffer, max_bytes: int) -> None:
         self._publisher = publisher
+        self._max_bytes = max_bytes
         self.buffer = buffer
         self.unacknowledged = 0  # bytes of frames sent and not yet known to be in the log
         self.generation = -1  # the connection on which everything sent so far was acknowledged
@@ -58,8 +56,9 @@ class RunWriter:
             self.has_output = urgent = True
             self.first_output_at = time.time()
         self._publisher.notice(self, urgent=urgent)
-        if not self.complete:
-            self._publisher.check_room(self)
+        waiting = self.unacknowledged + self.buffer.waiting_chars
+        if waiting > self._max_bytes and not self.complete:
+            raise RunBufferFull(f"{waiting} bytes of the run wait for Redis")
 
     def keep(self, result: bytes, turn: bytes) -> None:
         """What is stored with the run's end; to be called before that is emitted."""
