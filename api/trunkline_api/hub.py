@@ -213,12 +213,13 @@ class Hub:
         try:
             _, events = decode_frame(frame)
             is_over = isinstance(events[-1], Finished | Failed)
+            run_id = key.decode()
         except UNREADABLE as error:  # what one publishes must not make the hub deaf for all
             logger.warning("a message on the reply channel cannot be read: %r", error)
             return
         if not is_over:
             self._note_asked(key)
-            self._cancel(key.decode())
+            self._cancel(run_id)
 
     def _note_asked(self, key: bytes) -> None:
         now = time.monotonic()

@@ -105,7 +105,11 @@ async def test_what_a_released_run_still_says_is_not_taken_for_a_stray_at_once(
 
 
 @pytest.mark.parametrize(
-    "message", [b"", b"x", b"x y", b"x y {}", b"x y []", b'x y [1,["of a later version"]]', b"\n\n"]
+    "message",
+    [
+        *(b"", b"x", b"x y", b"x y {}", b"x y []", b'x y [1,["of a later version"]]', b"\n\n"),
+        b'\xff y [1,["t","a"]]',
+    ],
 )
 async def test_a_message_that_cannot_be_read_makes_nobody_deaf(
     bench: Bench, message: bytes
