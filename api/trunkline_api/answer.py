@@ -75,9 +75,7 @@ class Answer:
         except (ApiError, Refused, RedisUnavailable, RunLost, ReaderClosed) as error:
             if client_left(error):
                 return
-            told = _told(error)
-            exchange.error_code = told.code
-            await send_error(send, told)
+            await _tell_error(send, exchange, error)
 
     async def _ask(
         self, scope: Scope, receive: Receive, send: Send, exchange: Exchange
@@ -153,6 +151,14 @@ async def _send_json(send: Send, body: bytes) -> None:
     ]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def _tell_error(send: Send, exchange: Exchange, error: ApiError | TrunklineError) -> None:
+    # Not where it was caught: a frame that names an error which names the frame is a circle, and
+    # keeps the whole request until garbage is collected.
+    told = _told(error)
+    exchange.error_code = told.code
+    await send_error(send, told)
 
 
 def _told(error: ApiError | TrunklineError) -> ApiError:

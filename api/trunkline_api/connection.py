@@ -47,7 +47,10 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._watch is not None:
             self._watch.cancel()
-        self._extensions.clear()  # a circle, which only the garbage collector would find
+        # Circles, which only the garbage collector would find.
+        self._extensions.clear()
+        if self.cycle is not None:
+            self.cycle.transport = self.transport
         super().connection_lost(exc)
         if self.left is not None:
             self.left()

@@ -118,8 +118,8 @@ class Reader:
     def discard(self) -> None:
         """Ends the reader's timer. Nobody waits any more."""
         self._patience.close()
-        self.straight = None
-        del self._patience  # both lead back here: a circle costs a garbage collection
+        self.straight = self._error = None
+        del self._patience  # all three lead back here: a circle costs a garbage collection
 
     def take(self) -> list[tuple[bytes, bytes]]:
         """All buffered `(stream id, frame)`, in order."""
