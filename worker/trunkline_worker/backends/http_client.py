@@ -124,16 +124,15 @@ async def _reach(address: Address) -> socket.socket:
 
 def origin_of(url: str) -> Origin:
     """Raises ValueError for what is no HTTP URL."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        host, port, tls = parts.hostname or "", parts.port, parts.scheme == "https"
+        name = host if host.isascii() else host.encode("idna").decode()
+    except ValueError:  # whose words may quote a password in the URL
+        name = ""
+    if not name or parts.scheme not in ("http", "https"):
         raise ValueError("a URL begins with http:// or https:// and names a host")
-    tls = parts.scheme == "https"
-    host = parts.hostname
-    return Origin(
-        host if host.isascii() else host.encode("idna").decode(),
-        parts.port or (443 if tls else 80),
-        tls,
-    )
+    return Origin(name, port or (443 if tls else 80), tls)
 
 
 def post_head(base_url: str, path: str, headers: Mapping[str, str]) -> bytes:
