@@ -24,9 +24,9 @@ class ModelSpec:
     """One model to call: POST `{base_url}/chat/completions`.
 
     `settings` are the agent's defaults under the names that a caller's options have, so that the
-    caller's are laid over them. `extra_body` goes over the whole body. Without an `api_key` only a
-    user in `base_url` is sent as Authorization. `prices_id` None: the price is unknown, unless `rates` are given, US
-    dollars per token of input and of output.
+    caller's are laid over them. `extra_body` goes over the whole body. Without an `api_key` no
+    Authorization is sent, but that of a user in `base_url`. `prices_id` None: the price is
+    unknown, unless `rates` are given, US dollars per token of input and of output.
     """
 
     provider: str
