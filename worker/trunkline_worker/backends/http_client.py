@@ -100,12 +100,25 @@ def _cause(error: OSError) -> str | None:
 async def _dial(addresses: Sequence[Address]) -> socket.socket:
     if len(addresses) == 1:
         return await _reach(addresses[0])
-    attempts = [partial(_reach, address) for address in addresses]
-    sock: socket.socket | None
-    sock, _, errors = await staggered_race(attempts, _STAGGER_S)
-    if sock is None:
+    first: asyncio.Future[socket.socket] = asyncio.get_running_loop().create_future()
+
+    async def attempt(address: Address) -> None:
+        sock = await _reach(address)
+        if first.done():  # a race that is left may still go on for a moment
+            sock.close()
+        else:
+            first.set_result(sock)
+
+    try:
+        attempts = [partial(attempt, address) for address in addresses]
+        _, _, errors = await staggered_race(attempts, _STAGGER_S)
+    except asyncio.CancelledError:
+        if not first.cancel():
+            first.result().close()
+        raise
+    if not first.done():
         raise next((e for e in errors if isinstance(e, OSError)), OSError("no address"))
-    return sock
+    return first.result()
 
 
 async def _reach(address: Address) -> socket.socket:
