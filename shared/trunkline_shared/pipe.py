@@ -108,7 +108,8 @@ class Pipe:
 
         `then` gets the reply, or the error as a value: a ResponseError or RedisUnavailable. It
         runs inside the read, never before this returns, and must neither raise nor block; it may
-        send.
+        send. A connection that breaks fails what has not left yet too: who hears of it says what
+        comes first on the next one.
         """
         self._queue(command, then)
 
@@ -185,14 +186,23 @@ class Pipe:
             finally:
                 self._protocol = None
                 self._connected.clear()
-                inflight, self._inflight = self._inflight, deque()
-                for waiter in inflight:
-                    _fail(waiter, "the connection to Redis broke")
+                self._fail_with_connection()
                 await connection.disconnect(nowait=True)
             if self._loop.time() - opened_at > _STEADY_S:
                 backoff = _FIRST_BACKOFF_S
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, _LAST_BACKOFF_S)
+
+    def _fail_with_connection(self) -> None:
+        out, self._out = self._out, []
+        lost, self._inflight = self._inflight, deque()
+        for command, waiter in out:
+            if isinstance(waiter, asyncio.Future):
+                self._out.append((command, waiter))
+            else:
+                lost.append(waiter)
+        for waiter in lost:
+            _fail(waiter, "the connection to Redis broke")
 
     async def _load_scripts(self, connection: AbstractConnection) -> None:
         # Only what is missing: Redis 6.2 writes every load into its append-only file.

@@ -174,6 +174,29 @@ async def test_a_callback_hears_that_its_connection_broke(pipe: Pipe, client: Re
     assert [type(answer) for answer in answers] == [RedisUnavailable] * 2
 
 
+async def test_a_callback_hears_it_too_if_its_command_had_not_left(
+    server: RedisServer, client: Redis
+) -> None:
+    pipe = Pipe(client, SCRIPTS, timeout_s=0.5, name="test")
+    await pipe.start()
+    await pipe.connected()
+    answers: list[Any] = []
+    server.pause()
+    try:
+        for _ in range(200):  # more than the buffers on the way take
+            pipe.send_then(answers.append, "ECHO", b"x" * 100_000)
+            await asyncio.sleep(0)
+        pipe.send_then(answers.append, "SET", "late", "x")
+        waits = pipe.send("PING")
+        await until(lambda: not pipe.is_connected)
+    finally:
+        server.resume()
+    assert [type(answer) for answer in answers] == [RedisUnavailable] * 201
+    assert await waits == b"PONG"
+    assert not await client.exists("late")
+    await pipe.aclose()
+
+
 async def test_a_callback_that_raises_is_no_broken_connection(client: Redis) -> None:
     deaths: list[str] = []
     mistakes: list[object] = []

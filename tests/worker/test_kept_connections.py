@@ -3,6 +3,8 @@
 import asyncio
 from contextlib import AbstractAsyncContextManager
 
+import pytest
+
 from tests.worker.backends.driving import (
     batches_of,
     chat,
@@ -15,6 +17,7 @@ from tests.worker.backends.driving import (
 from tests.worker.backends.raw_server import CLOSE, RawServer, serving
 from tests.worker.fake_run import claimed, code_of, execution
 from trunkline_shared.run import RunRequest
+from trunkline_worker.backends import exchange
 from trunkline_worker.backends.base import Backend
 from trunkline_worker.backends.chat import ChatBackend
 from trunkline_worker.backends.retry import Retry
@@ -116,6 +119,16 @@ async def test_a_call_that_nobody_heard_on_a_new_connection_fails() -> None:
 
 async def test_a_call_that_was_heard_is_not_made_again_by_itself() -> None:
     async with serving([WHOLE], [WHOLE[:9], CLOSE]) as raw, without_retries(raw) as backend:
+        finished(await events_of(backend, request()))
+        assert failed(await events_of(backend, request())).code == "upstream_error"
+    assert len(raw.requests) == 2
+
+
+async def test_a_call_that_was_cut_late_is_not_made_again_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(exchange, "_STALE_S", 0.0)  # whatever takes longer is late
+    async with serving([WHOLE], [CLOSE], [WHOLE]) as raw, without_retries(raw) as backend:
         finished(await events_of(backend, request()))
         assert failed(await events_of(backend, request())).code == "upstream_error"
     assert len(raw.requests) == 2

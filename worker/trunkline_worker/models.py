@@ -25,8 +25,8 @@ class ModelSpec:
 
     `settings` are the agent's defaults under the names that a caller's options have, so that the
     caller's are laid over them. `extra_body` goes over the whole body. Without an `api_key` no
-    Authorization is sent. `prices_id` None: the price is unknown, unless `rates` are given, US
-    dollars per token of input and of output.
+    Authorization is sent, but that of a user in `base_url`. `prices_id` None: the price is
+    unknown, unless `rates` are given, US dollars per token of input and of output.
     """
 
     provider: str

@@ -77,10 +77,10 @@ async def open_worker(
         stack.push_async_callback(probe.aclose)
         await check_redis(probe)
         backends = Backends(config, settings, environ)
-        for name, missing in backends.lacking.items():
-            logger.warning("agent %s lacks something here: %s", name, "; ".join(missing))
         await backends.open()
         stack.push_async_callback(backends.aclose)
+        for name, missing in backends.lacking.items():
+            logger.warning("agent %s lacks something here: %s", name, "; ".join(missing))
         # No socket time-outs: a pipe watches its own answers, a BLPOP may be long.
         client = make_redis(settings, socket_timeout=None, health_check_interval=0)
         stack.push_async_callback(client.aclose)

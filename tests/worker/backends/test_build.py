@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from tests.fakes.upstream import FakeUpstream, words
@@ -33,6 +35,30 @@ async def test_agents_that_lack_something_do_not_stop_the_others(upstream: FakeU
         for missing in ("keyless", "coder", "tooled", "nobody", PROFILE_AGENT):
             with pytest.raises(Unavailable):
                 backends.get(request(agent=missing))
+    finally:
+        await backends.aclose()
+
+
+async def test_an_agent_whose_headers_cannot_be_sent_does_not_stop_the_others() -> None:
+    def agent(name: str, **fields: Any) -> AgentConfig:
+        return AgentConfig(name=name, model=("vllm:x",), **{"base_url": "http://h/v1", **fields})
+
+    broken = {"extra_headers": {"x-team": "a\r\nb: c"}}
+    no_port = "http://me:secret@h:x/v1"
+    backends = Backends(
+        config(agent("fine"), agent("split", settings=broken), agent("lost", base_url=no_port)),
+        WorkerSettings(),
+        {},
+    )
+    await backends.open()
+    try:
+        await backends.add(agent("late", settings=broken))
+        assert backends.runnable == ("fine", PROFILE_AGENT)
+        why = ("the header x-team has a line break in its value",)
+        no_url = ("a URL begins with http:// or https:// and names a host",)
+        assert backends.lacking == {"split": why, "lost": no_url, "late": why}
+        with pytest.raises(Unavailable):
+            backends.get(request(agent="split"))
     finally:
         await backends.aclose()
 

@@ -1,4 +1,5 @@
 import json
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -189,6 +190,26 @@ async def test_extra_headers_stand_over_ours_and_prompts_go_first(upstream: Fake
     assert [message["role"] for message in sent["messages"]] == ["system", "user"]
     seen = upstream.requests[0].headers
     assert (seen["authorization"], seen["x-team"]) == ("Basic x", "a")
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, "Basic " + b64encode(b"me:p@ss/word").decode()),
+        ({"api_key": "sk-my-own-key"}, "Bearer sk-my-own-key"),
+        ({"extra_headers": {"Authorization": "Own my-own-word"}}, "Own my-own-word"),
+    ],
+)
+async def test_a_user_in_the_url_is_sent_unless_there_is_a_key(
+    upstream: FakeUpstream, fields: dict[str, Any], expected: str
+) -> None:
+    url = upstream.base_url.replace("://", "://me:p%40ss%2Fword@")
+    async with chat(spec(upstream, "status-401", base_url=url, **fields)) as backend:
+        message = failed(await events_of(backend, request())).message
+    seen = upstream.requests[0].headers
+    assert seen["authorization"] == expected
+    assert "@" not in seen["host"]
+    assert expected.partition(" ")[2] not in message
 
 
 async def test_a_base_url_keeps_its_query(upstream: FakeUpstream) -> None:

@@ -5,6 +5,7 @@ import datetime
 import socket
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.patience import until
 from tests.worker.backends.loops import each_loop
 from tests.worker.backends.raw_server import Client, serving
 from trunkline_worker.backends.http_client import HttpClient, origin_of, post_head
@@ -102,6 +104,25 @@ async def test_where_all_addresses_lead_nowhere_the_reason_is_told(unused_tcp_po
     with pytest.raises(Unreachable) as error:
         await HttpClient(Resolver(two)).connect(Origin("h", 80, False), 5)
     assert error.value.cause == "Connection refused"
+
+
+@each_loop
+async def test_who_leaves_while_addresses_are_tried_leaves_no_socket_open(
+    unused_tcp_port: int,
+) -> None:
+    async def three(host: str, port: int) -> Sequence[Address]:
+        dead = socket.AF_INET, ("127.0.0.1", unused_tcp_port)
+        return [dead, *[(socket.AF_INET, ("127.0.0.1", port))] * 2]
+
+    async with serving([HELLO]) as raw, Client(raw, Resolver(three)) as client:
+        for ticks in [*range(16)] * 4:
+            connecting = asyncio.create_task(client.connection(), name="connect")
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+            connecting.cancel()
+            with suppress(asyncio.CancelledError):
+                (await connecting).abort()
+        await until(lambda: raw.connections and not raw.open)
 
 
 @each_loop

@@ -164,6 +164,35 @@ async def test_what_is_settled_is_kept_if_it_ends_in_a_moment(rest: bytes, kept:
             await until(lambda: not raw.open)
 
 
+@each_loop
+async def test_what_is_settled_is_not_kept_for_one_who_goes_on_and_on() -> None:
+    async with serving([CHUNKED[:-20]]) as raw, Client(raw) as client:
+        connection = await client.connection()
+        request = post_head(raw.base_url, "/x", {}) + b"0\r\n\r\n"
+        connection.call(Settling(connection), request, 5)
+        await until(lambda: connection.heard)
+
+        def go_on() -> bool:
+            if raw.open:
+                raw.connections[0].transport.write(b"1\r\n:\r\n")
+            return not raw.open
+
+        await until(go_on)
+
+
+@each_loop
+async def test_who_leaves_after_the_end_takes_nothing_from_the_next_call() -> None:
+    async with serving([SIZED]) as raw, Client(raw) as client:
+        first = await client.post()
+        connection = await client.connection()
+        second = Heard()
+        connection.call(second, post_head(raw.base_url, "/x", {}) + b"0\r\n\r\n", 5)
+        connection.leave(first)
+        async with asyncio.timeout(10):
+            await second.ended
+        assert len(raw.connections) == 1
+
+
 class Settling(Heard):
     """Has all it wants with the first bytes."""
 

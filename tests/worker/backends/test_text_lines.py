@@ -128,3 +128,10 @@ def test_a_field_that_happens_to_say_the_same_is_not_taken_for_the_text() -> Non
         choice = {"index": 0, "delta": {"content": "a"}}
         row = {"model": "m", "choices": [choice], "tail": tail}
         assert stream.feed(b"data: " + json.dumps(row).encode() + b"\n\n") == [TextDelta("a")]
+
+
+def test_a_text_in_another_place_than_usual_is_not_learned() -> None:
+    line = b'data: {"model":"m","choices":[{"delta":null,"message":{"content":"hi"}}]}\n\n'
+    stream = ChatStream()
+    assert stream.feed(line * 3) == [TextDelta("hi")] * 3
+    assert not stream.garbage

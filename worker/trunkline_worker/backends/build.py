@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 from trunkline_shared.config.models import AgentConfig, Config
 from trunkline_shared.config.readiness import Readiness, profile_readiness, readiness
-from trunkline_shared.errors import ConfigError
 from trunkline_shared.profile import PROFILE_AGENT, profile_agent
 from trunkline_shared.run import RunRequest
 from trunkline_worker.backends.base import Backend, Unavailable
@@ -28,25 +27,22 @@ def build_backend(
 ) -> Backend:
     """The backend of a runnable agent. Here a new kind of agent finds its class.
 
-    Raises ConfigError where something is missing.
+    Raises ConfigError where something is missing, ValueError for a URL or headers that cannot be
+    sent.
     """
     match agent.type:
         case "echo":
             return EchoBackend(agent)
         case "chat":
-            models = resolve_models(agent, environ)
-            try:
-                return ChatBackend(
-                    agent,
-                    models,
-                    client,
-                    prices,
-                    retry=Retry(settings.upstream_retries),
-                    connect_timeout_s=settings.connect_timeout_s,
-                    silence_timeout_s=settings.silence_timeout_s,
-                )
-            except ValueError as error:
-                raise ConfigError(f"agent {agent.name}: {error}") from None
+            return ChatBackend(
+                agent,
+                resolve_models(agent, environ),
+                client,
+                prices,
+                retry=Retry(settings.upstream_retries),
+                connect_timeout_s=settings.connect_timeout_s,
+                silence_timeout_s=settings.silence_timeout_s,
+            )
     raise ValueError(f"agents of type {agent.type} cannot run in this version")
 
 
@@ -88,7 +84,7 @@ class Backends:
 
     @property
     def runnable(self) -> tuple[str, ...]:
-        """Names of the agents that can run here; known before `open`."""
+        """Names of the agents that can run here; `open` may yet find some that cannot."""
         names = [agent.name for agent in self._agents]
         return tuple([*names, PROFILE_AGENT] if self._runs_profiles else names)
 
@@ -108,8 +104,7 @@ class Backends:
     async def open(self) -> None:
         """Opens every backend. May take seconds, for imports."""
         self._open_client(Resolver())
-        for agent in self._agents:
-            await self._open(agent)
+        self._agents = [agent for agent in self._agents if await self._open(agent)]
         if self._runs_profiles:
             resolver = Resolver(of_system if self._settings.allow_link_local else guarded())
             self._profiles = ProfileBackends(
@@ -124,12 +119,11 @@ class Backends:
     async def add(self, agent: AgentConfig) -> None:
         """Opens one more, after `open`; what it lacks is then in `lacking`."""
         ready = _fitting(agent, self._settings) or readiness(agent, self._environ)
-        if ready.runnable:
-            await self._open(agent)
-            self._agents.append(agent)
-            self._timeouts_s[agent.name] = agent.limits.timeout_s
         if ready.missing:
             self.lacking[agent.name] = ready.missing
+        if ready.runnable and await self._open(agent):
+            self._agents.append(agent)
+            self._timeouts_s[agent.name] = agent.limits.timeout_s
 
     def withdraw(self, name: str) -> Backend | None:
         """Takes an agent out of `runnable`. Until `close` its runs still find its backend."""
@@ -162,11 +156,16 @@ class Backends:
         self._clients.append(client)
         return client
 
-    async def _open(self, agent: AgentConfig) -> None:
+    async def _open(self, agent: AgentConfig) -> bool:
         client, *_ = self._clients
-        backend = build_backend(agent, self._environ, self._settings, client, self._prices)
+        try:
+            backend = build_backend(agent, self._environ, self._settings, client, self._prices)
+        except ValueError as error:  # one agent's mistake is none of the others'
+            self.lacking[agent.name] = (*self.lacking.get(agent.name, ()), str(error))
+            return False
         await backend.open()
         self._backends[agent.name] = backend
+        return True
 
     def _ready_for_profiles(self) -> bool:
         agent = self._profile_agent

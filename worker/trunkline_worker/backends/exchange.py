@@ -1,10 +1,11 @@
 """One call of an upstream: the request, its streamed answer, and what became of it."""
 
 import asyncio
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from trunkline_shared.events import RunEvent
 from trunkline_worker.backends.base import RunContext
@@ -24,6 +25,7 @@ from trunkline_worker.models import ModelSpec
 _ERROR_BYTES: Final = 64 * 1024
 _WHOLE_BYTES: Final = 64 * 1024 * 1024
 _USAGE_WAIT_S: Final = 5.0  # for the usage, after the finish reason
+_STALE_S: Final = 2.0  # whoever hangs up later than this may have worked on the call
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Upstream:
         silence_timeout_s: float,
     ) -> "Upstream":
         """Raises ValueError for a URL or headers that cannot be sent."""
+        origin = origin_of(spec.base_url)
         headers = {
             "content-type": "application/json",
             "user-agent": "trunkline",
@@ -55,16 +58,34 @@ class Upstream:
         }
         if spec.api_key is not None:
             headers["authorization"] = f"Bearer {spec.api_key}"
+        elif credentials := _credentials(spec.base_url):
+            headers["authorization"] = f"Basic {credentials}"
         headers |= {name.lower(): value for name, value in spec.extra_headers.items()}
-        hidden = (spec.api_key or "", *spec.extra_headers.values(), urlsplit(spec.base_url).netloc)
+        parts = urlsplit(spec.base_url)
+        hidden = (
+            spec.api_key or "",
+            *spec.extra_headers.values(),
+            parts.netloc,
+            parts.password or "",
+            unquote(parts.password or ""),
+            _credentials(spec.base_url),
+        )
         return cls(
             client,
-            origin_of(spec.base_url),
+            origin,
             post_head(spec.base_url, "/chat/completions", headers),
             connect_timeout_s,
             silence_timeout_s,
             tuple(secret for secret in hidden if len(secret) >= 6),
         )
+
+
+def _credentials(url: str) -> str:
+    """Of a URL with a user or a password, as `Authorization: Basic` has them; else empty."""
+    parts = urlsplit(url)
+    if parts.username is None:
+        return ""
+    return b64encode(unquote(f"{parts.username}:{parts.password or ''}").encode()).decode()
 
 
 class Exchange:
@@ -82,6 +103,7 @@ class Exchange:
         self._upstream = upstream
         self._request = b"%b%d\r\n\r\n%b" % (upstream.head, len(body), body)
         self._context = context
+        self._loop = asyncio.get_running_loop()
         self._status = 0
         self._headers: Mapping[bytes, bytes] = {}
         self._held: bytearray | None = None  # a body that says nothing before it is whole
@@ -95,10 +117,11 @@ class Exchange:
         try:
             kept = upstream.client.take(upstream.origin)
             if kept is not None:
+                called_at = self._loop.time()
                 try:
                     return await self._call(kept)
                 except Cut:
-                    if kept.heard:
+                    if kept.heard or self._loop.time() - called_at > _STALE_S:
                         raise
                 # The provider closed it while it was idle. That is no failed call.
                 await self._context.gate()
@@ -111,13 +134,12 @@ class Exchange:
 
     async def _call(self, connection: Connection) -> list[RunEvent]:
         self._connection = connection
-        self._done: asyncio.Future[list[RunEvent]] = asyncio.get_running_loop().create_future()
+        self._done: asyncio.Future[list[RunEvent]] = self._loop.create_future()
         connection.call(self, self._request, self._upstream.silence_timeout_s)
         try:
             return await self._done
         except asyncio.CancelledError:
-            if self._done.cancelled():  # else the connection may be another call's by now
-                connection.abort()
+            connection.leave(self)
             raise
 
     def head(self, status: int, headers: Mapping[bytes, bytes]) -> None:

@@ -100,12 +100,25 @@ def _cause(error: OSError) -> str | None:
 async def _dial(addresses: Sequence[Address]) -> socket.socket:
     if len(addresses) == 1:
         return await _reach(addresses[0])
-    attempts = [partial(_reach, address) for address in addresses]
-    sock: socket.socket | None
-    sock, _, errors = await staggered_race(attempts, _STAGGER_S)
-    if sock is None:
+    first: asyncio.Future[socket.socket] = asyncio.get_running_loop().create_future()
+
+    async def attempt(address: Address) -> None:
+        sock = await _reach(address)
+        if first.done():  # a race that is left may still go on for a moment
+            sock.close()
+        else:
+            first.set_result(sock)
+
+    try:
+        attempts = [partial(attempt, address) for address in addresses]
+        _, _, errors = await staggered_race(attempts, _STAGGER_S)
+    except asyncio.CancelledError:
+        if not first.cancel():
+            first.result().close()
+        raise
+    if not first.done():
         raise next((e for e in errors if isinstance(e, OSError)), OSError("no address"))
-    return sock
+    return first.result()
 
 
 async def _reach(address: Address) -> socket.socket:
@@ -124,16 +137,15 @@ async def _reach(address: Address) -> socket.socket:
 
 def origin_of(url: str) -> Origin:
     """Raises ValueError for what is no HTTP URL."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        host, port, tls = parts.hostname or "", parts.port, parts.scheme == "https"
+        name = host if host.isascii() else host.encode("idna").decode()
+    except ValueError:  # whose words may quote a password in the URL
+        name = ""
+    if not name or parts.scheme not in ("http", "https"):
         raise ValueError("a URL begins with http:// or https:// and names a host")
-    tls = parts.scheme == "https"
-    host = parts.hostname
-    return Origin(
-        host if host.isascii() else host.encode("idna").decode(),
-        parts.port or (443 if tls else 80),
-        tls,
-    )
+    return Origin(name, port or (443 if tls else 80), tls)
 
 
 def post_head(base_url: str, path: str, headers: Mapping[str, str]) -> bytes:

@@ -147,7 +147,12 @@ class Connection(asyncio.Protocol):
     def settle(self) -> None:
         """The caller has all it wants; if the answer ends in a moment, the connection is kept."""
         self._caller = None
-        self.patience_s = _END_WAIT_S
+        self._timer.set(_END_WAIT_S)
+
+    def leave(self, caller: Caller) -> None:
+        """Aborts, unless the caller's answer is over: the connection may be another's by now."""
+        if self._caller is caller:
+            self.abort()
 
     def abort(self) -> None:
         """Closes the socket at once; nobody hears of it."""
@@ -184,7 +189,7 @@ class Connection(asyncio.Protocol):
             self._end(reusable=self._reusable and error is None)
         elif failure := unreadable or error:
             self._fail(failure)
-        else:
+        elif self._caller is not None:  # who settled waits for no longer, whatever comes
             self._timer.set(self.patience_s)
 
     def connection_lost(self, error: Exception | None) -> None:

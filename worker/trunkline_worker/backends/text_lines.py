@@ -83,5 +83,5 @@ def _is_content(before: bytes, after: bytes, text: str) -> bool:
     try:
         longer = orjson.loads(b"%b%bx%b" % (before[5:], literal[1:-1], after))
         return bool(longer["choices"][0]["delta"]["content"] == text + "x")
-    except (orjson.JSONDecodeError, KeyError):
+    except (orjson.JSONDecodeError, KeyError, TypeError):
         return False
