@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from tests.fakes.memory_redis import MemoryRedis
 from tests.patience import until
 from tests.worker.publish_bench import PublishBench, text_of
-from trunkline_shared.events import Finished, TextDelta
+from trunkline_shared.events import Finished, TextDelta, ToolArgsDelta, ToolCallStart
 from trunkline_worker.publish import CROWD, WINDOW_S
 
 
@@ -78,6 +78,18 @@ async def test_the_writes_of_a_crowd_are_spaced_and_what_is_urgent_is_not(
     assert {await writer.ended for _, writer in runs} == {"ok"}
     for run, _ in runs:
         assert text_of(await bench.said(run)) == "x" * 100
+
+
+async def test_a_tool_call_is_urgent_wherever_it_stands_in_what_a_read_brought(
+    bench: PublishBench,
+) -> None:
+    _, writer = await bench.open()
+    writer.emit([TextDelta("x")])
+    await asyncio.sleep(0)
+    counted = Counted(bench)  # and the first write is still under way
+    writer.emit([ToolCallStart(0, "call_1", "f"), ToolArgsDelta(0, "{")])
+    await asyncio.sleep(0)
+    assert counted.names == ["append"]
 
 
 async def test_a_run_alone_is_not_held_back(bench: PublishBench) -> None:

@@ -51,7 +51,7 @@ class RunWriter:
         last, urgent = events[-1], False
         if type(last) is not TextDelta:
             self.complete = is_terminal(last)
-            urgent = self.complete or isinstance(last, ToolCallStart)
+            urgent = self.complete or any(type(event) is ToolCallStart for event in events)
         if not self.has_output and shows_output(events[0]):
             self.has_output = urgent = True
             self.first_output_at = time.time()
