@@ -1,7 +1,8 @@
 """Publishes what runs say: group commit over one connection, every frame in the log exactly once.
 
-While a write is under way, what all runs say gathers and leaves in the next one; what a reader
-waits for most (first output, tool calls, the end) does not wait for it.
+While a write is under way, what all runs say gathers and leaves in the next one; after the write of
+a crowd it gathers a moment longer. What a reader waits for most (first output, tool calls, the end)
+waits for neither.
 """
 
 import asyncio
@@ -25,7 +26,8 @@ logger = logging.getLogger("trunkline.publish")
 KEPT_S: Final = 2.0  # acknowledged frames are sent again after a reconnect for so long
 MAX_CALL_FRAMES = 128  # one script call blocks Redis no longer than this takes
 # A write costs the two tiers and Redis about 60 µs, whatever it brings. After one of so many runs
-# the next may wait this long for more of them; what is urgent, or comes alone, never waits.
+# the next may wait this long for more of them: a paced token of 1,000 streams costs a sixth less.
+# What is urgent never waits.
 CROWD: Final = 8
 WINDOW_S: Final = 0.01
 RETRY_S = 0.25
