@@ -19,6 +19,7 @@ from pathlib import Path
 from tests.bench.__main__ import as_measured
 from tests.bench.cases import CASES, Scale
 from tests.bench.measure import load
+from tests.bench.stages import in_order, stage_of
 from tests.bench.system import trunkline, upstream
 
 _LOCK = Path(__file__).with_name("profile.lock")
@@ -30,27 +31,29 @@ _FORMATS = {"flamegraph": "svg", "raw": "raw"}
 
 
 def shares(stacks: Iterable[str]) -> str:
-    """The functions most at work, then those within which most of it is, in % of samples.
+    """The stages of a run's way, the functions most at work, and those within which most of it is,
+    in % of samples.
 
     `stacks` are py-spy's raw ones with threads. Only the main thread's count: others mostly sleep,
     which it takes for work.
     """
-    alone, within = Counter[str](), Counter[str]()
+    alone, within, stages = Counter[str](), Counter[str](), Counter[str]()
     for line in stacks:
         stack, _, count = line.rpartition(" ")
         thread, *frames = [_LINE.sub(")", frame) for frame in stack.split(";")]
         if not thread.endswith("MainThread") or not frames:
             continue
         alone[frames[-1]] += int(count)
+        stages[stage_of(frames)] += int(count)
         for frame in {*frames}:
             within[frame] += int(count)
     parts = [("self", alone), ("with what it calls", within)]
-    return "\n\n".join(_table(title, counts, alone.total()) for title, counts in parts)
+    tables = [_table(title, counts.most_common(_SHOWN), alone.total()) for title, counts in parts]
+    return "\n\n".join([_table("stages", [*in_order(stages).items()], alone.total()), *tables])
 
 
-def _table(title: str, counts: Counter[str], samples: int) -> str:
-    most = counts.most_common(_SHOWN)
-    rows = [f"{100 * count / samples:5.1f} {frame}" for frame, count in most]
+def _table(title: str, counts: list[tuple[str, int]], samples: int) -> str:
+    rows = [f"{100 * count / samples:5.1f} {name}" for name, count in counts]
     return "\n".join([f"{title}, % of {samples} samples", *rows])
 
 

@@ -1,5 +1,6 @@
 """What rounds come to: medians, ratios, verdicts, and the shares of a profile."""
 
+from collections import Counter
 from statistics import median
 
 import pytest
@@ -8,6 +9,7 @@ from tests.bench.cases import CASES
 from tests.bench.profile import shares
 from tests.bench.report import lines, summary, table
 from tests.bench.rows import ROWS
+from tests.bench.stages import in_order, stage_of
 
 CASE = {case.name: case for case in CASES}
 
@@ -66,6 +68,16 @@ def test_a_profile_counts_the_functions_of_the_main_thread():
         "thread (1): MainThread;main (a.py:1) 2",
         "thread (2): lease;wait (threading.py:3) 900",
     ]
-    alone, within = shares(stacks).split("\n\n")
+    _, alone, within = shares(stacks).split("\n\n")
     assert alone.splitlines()[1:] == [" 75.0 feed (b.py)", " 25.0 main (a.py)"]
     assert within.splitlines()[1:] == ["100.0 main (a.py)", " 75.0 feed (b.py)"]
+
+
+def test_a_stack_belongs_to_the_stage_that_began_last():
+    asgi = "RequestResponseCycle.run_asgi (uvicorn/protocols/http/httptools_impl.py)"
+    write = "RequestResponseCycle.send (uvicorn/protocols/http/httptools_impl.py)"
+    assert stage_of(["main (a.py)", asgi, "helper (b.py)"]) == "HTTP in"
+    assert stage_of([asgi, "Stream.tell (trunkline_api/stream.py)", write]) == "write to the client"
+    assert stage_of(["main (a.py)"]) == "event loop and the rest"
+    met = Counter({"log line": 1, "submit": 2, "event loop and the rest": 1, "HTTP in": 0})
+    assert [*in_order(met)] == ["submit", "log line", "event loop and the rest"]
