@@ -1,7 +1,7 @@
 """What the peers are asked: the cases of the bench, each system as much of it as it can bear."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tests.bench.measure import Figures, cost, steady_cost
@@ -11,7 +11,9 @@ from tests.bench.system import KEY, System
 
 _RATE = 20  # tokens a second of a paced stream
 _PACED_S = 10
-_STREAMS = 20  # LiteLLM cannot keep up with 100: its delays would be those of a queue
+_FEW, _MANY = 20, 100
+# LiteLLM and AgentPool cannot keep up with 100 streams: their delays would be those of a queue.
+_MOST_STREAMS = {"litellm": _FEW, "agentpool": _FEW}
 _MOST = {"openhands": 8}  # connections: it refuses an eleventh run
 # How many requests make a round, by system: some seconds' worth of each.
 _ALONE = {
@@ -32,7 +34,7 @@ _SHORT = {
     "trunkline": 2000,
 }
 _LONG = {"relay": 200, "naive": 60, "litellm": 16, "agentpool": 16, "trunkline": 150}
-_PACED = dict.fromkeys(("relay", "naive", "litellm", "agentpool", "trunkline"), _STREAMS)
+_STREAMING = ("relay", "naive", "litellm", "agentpool", "trunkline")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Case:
     requests: dict[str, int]
     measure: Callable[["Case", System], Figures]
     ask: Literal["chat", "whole"] = "chat"
+    most: Mapping[str, int] = field(default_factory=lambda: _MOST)  # connections, by system
 
     def spec(self, system: System) -> Spec:
         key, prefix = (system.key, system.prefix) if isinstance(system, Peer) else (KEY, "")
@@ -59,7 +62,7 @@ class Case:
             ask=self.ask,
             prefix=prefix,
             key=key,
-            connections=min(self.connections, _MOST.get(system.name, self.connections)),
+            connections=min(self.connections, self.most.get(system.name, self.connections)),
             requests=requests,
             warmup=max(requests // 5, 2),
             timeout_s=120.0,
@@ -77,10 +80,17 @@ def _per_token(case: Case, system: System) -> Figures:
 
 
 def _per_paced_token(case: Case, system: System) -> Figures:
-    number = case.connections
-    spec = replace(case.spec(system), warmup=0, ramp_s=1.0)
+    spec = case.spec(system)
+    number = spec.connections
+    spec = replace(spec, requests=number, warmup=0, ramp_s=1.0)
     # Between the last start and the first end: starting and ending are the case `short`.
     return steady_cost(system, spec, float(_RATE * number), (2.5, _PACED_S - 0.5), 1e6)
+
+
+def _paced(name: str, title: str, streams: int, most: Mapping[str, int]) -> Case:
+    asked = dict.fromkeys(_STREAMING, streams)
+    model = f"paced-{_RATE * _PACED_S}-{_RATE}"
+    return Case(name, title, model, streams, asked, _per_paced_token, most=most)
 
 
 _AT_ONCE = "32 connections, 16 tokens at once"
@@ -89,16 +99,16 @@ CASES = (
     Case("short", _AT_ONCE, "burst-16", 32, _SHORT, _per_request),
     Case("whole", _AT_ONCE + ", not streamed", "burst-16", 32, _SHORT, _per_request, "whole"),
     Case("burst", "8 connections, 500 tokens at once", "burst-500", 8, _LONG, _per_token),
-    Case(
+    _paced(
         "paced",
-        f"{_STREAMS} streams of {_RATE} tokens/s",
-        f"paced-{_RATE * _PACED_S}-{_RATE}",
-        _STREAMS,
-        _PACED,
-        _per_paced_token,
+        f"{_MANY} streams of {_RATE} tokens/s; {_FEW} where it bears no more",
+        _MANY,
+        _MOST_STREAMS,
     ),
+    _paced("few", f"{_FEW} streams of {_RATE} tokens/s for all", _FEW, {}),
 )
 CANNOT = {
     ("burst", "openhands"): "cannot: answers in one chunk",
     ("paced", "openhands"): "cannot: answers in one chunk",
+    ("few", "openhands"): "cannot: answers in one chunk",
 }

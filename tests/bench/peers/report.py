@@ -44,6 +44,10 @@ ROWS = (
     Row("paced", "delay of a token p50, ms", "delay_p50_ms", 2),
     Row("paced", "delay of a token p99, ms", "delay_p99_ms", 2),
     Row("paced", "lost, doubled, errors: all rounds", "bad", 0, total=True),
+    Row("few", "CPU per token, µs", "cpu", 0),
+    Row("few", "delay of a token p50, ms", "delay_p50_ms", 2),
+    Row("few", "delay of a token p99, ms", "delay_p99_ms", 2),
+    Row("few", "lost, doubled, errors: all rounds", "bad", 0, total=True),
 )
 
 
