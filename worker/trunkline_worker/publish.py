@@ -60,6 +60,7 @@ class Publisher:
         self._loop = asyncio.get_running_loop()
         self._scheduled = False  # a write is due in this loop tick
         self._next_at = 0.0  # when the next write is due that is not urgent, in loop time
+        self._written_at = 0.0
         self._window: asyncio.TimerHandle | None = None  # until then
         self._wake = asyncio.Event()  # a write is due once there is a connection
         self._under_way = 0  # frames sent whose answer is not here
@@ -141,8 +142,16 @@ class Publisher:
         for frame in again:
             frame.follows = False
         new = self._drain()
-        self._next_at = self._loop.time() + WINDOW_S if len(new) >= CROWD else 0.0
+        self._space(len(new))
         self._send(again + new)
+
+    def _space(self, frames: int) -> None:
+        """Notes when the next write is due, after one of so many frames."""
+        now = self._loop.time()
+        # Many that speak at once and then are silent, as few streams in step do, are no crowd.
+        crowded = frames >= CROWD and now - self._written_at < 2 * WINDOW_S
+        self._next_at = now + WINDOW_S if crowded else 0.0
+        self._written_at = now
 
     def _rewind(self) -> None:
         """After a reconnect: what Redis may have lost with the old primary goes first."""

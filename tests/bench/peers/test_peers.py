@@ -13,7 +13,7 @@ from tests.bench.spec import Spec
 from tests.bench.system import upstream
 
 HARMFUL = {"1.82.7", "1.82.8", "1.107.0"}
-TTFT, SHORT, _WHOLE, _BURST, PACED = CASES
+TTFT, SHORT, _WHOLE, _BURST, PACED, _FEW = CASES
 each_lock = pytest.mark.parametrize("peer", LOCKED)
 
 
