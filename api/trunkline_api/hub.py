@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 
 from trunkline_shared.channel import Channel
-from trunkline_shared.deadline import Deadline
 from trunkline_shared.errors import TrunklineError
 from trunkline_shared.events import Failed, Finished, decode_frame
 from trunkline_shared.owned import end_owned, start_owned
@@ -67,7 +66,7 @@ class Reader:
         self._bytes = 0
         self._waiter: asyncio.Future[bool] | None = None
         self._waits_since = self._timeout_s = 0.0
-        self._patience = Deadline(self._out_of_patience)
+        self._patience: asyncio.TimerHandle | None = None
         self._error: Exception | None = None
 
     def push(self, stream_id: bytes, frame: bytes) -> None:
@@ -102,24 +101,24 @@ class Reader:
         Raises ReaderClosed, or what `straight` raised.
         """
         if not self._frames and not self.behind and self._error is None:
-            self._waiter = asyncio.get_running_loop().create_future()
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
             self._waits_since, self._timeout_s = time.monotonic(), timeout_s
-            self._patience.set(timeout_s)
+            self._patience = loop.call_later(timeout_s, self._out_of_patience, loop)
             try:
                 if not await self._waiter:
                     return False
             finally:
                 self._waiter = None
-                self._patience.clear()
+                self._patience.cancel()
+                self._patience = None  # it leads back here
         if self._error is not None:
             raise self._error
         return True
 
     def discard(self) -> None:
-        """Ends the reader's timer. Nobody waits any more."""
-        self._patience.close()
-        self.straight = self._error = None
-        del self._patience  # all three lead back here: a circle costs a garbage collection
+        """Nobody waits any more."""
+        self.straight = self._error = None  # both lead back here: a circle costs a collection
 
     def take(self) -> list[tuple[bytes, bytes]]:
         """All buffered `(stream id, frame)`, in order."""
@@ -131,11 +130,11 @@ class Reader:
         self._error = self._error or error
         self._wake(True)
 
-    def _out_of_patience(self) -> None:
+    def _out_of_patience(self, loop: asyncio.AbstractEventLoop) -> None:
         # Moving the timer with each frame that went straight would cost more than looking now.
         patience_s = self._timeout_s - (time.monotonic() - self.heard_at)
         if self.heard_at > self._waits_since and patience_s > _TICK_S:
-            self._patience.set(patience_s)
+            self._patience = loop.call_later(patience_s, self._out_of_patience, loop)
         else:
             self._wake(False)
 

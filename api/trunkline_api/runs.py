@@ -194,7 +194,8 @@ class Runs:
 
     async def _until_answered(self, script: Any, arguments: tuple[str | bytes | int, ...]) -> Any:
         while True:
-            await self._pipe.connected()
+            if not self._pipe.is_connected:
+                await self._pipe.connected()
             try:
                 return await self._pipe.call(script, *arguments)
             except RedisUnavailable:

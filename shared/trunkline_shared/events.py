@@ -6,7 +6,7 @@ each other: `["T", text, text, ...]`, each an event of its own. `seq` counts eve
 resets within a run.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, overload
 
@@ -158,7 +158,10 @@ def decode(row: Sequence[Any]) -> RunEvent:
     return _KINDS[kind](*values)
 
 
-def encode_frame(first_seq: int, events: Iterable[RunEvent]) -> bytes:
+def encode_frame(first_seq: int, events: Sequence[RunEvent]) -> bytes:
+    first = events[0] if len(events) == 1 else None
+    if type(first) is TextDelta and first.logprobs is None:  # each token that comes alone
+        return b'[%d,["T",%b]]' % (first_seq, orjson.dumps(first.text))
     rows: list[Any] = [first_seq]
     texts: list[str] | None = None
     # Plain text is nearly all there is: it pays neither for the others nor for rows of its own.

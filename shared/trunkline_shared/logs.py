@@ -87,6 +87,10 @@ class _Gathering(logging.StreamHandler[TextIO]):
         super().__init__(stream)
         self._lines: list[str] = []
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        self.emit(record)  # past filters, of which there are none, and a lock that `flush` takes
+        return True
+
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._lines.append(self.format(record))
@@ -101,7 +105,8 @@ class _Gathering(logging.StreamHandler[TextIO]):
     def flush(self) -> None:
         self.acquire()
         try:
-            lines, self._lines = self._lines, []
+            lines = self._lines[:]
+            del self._lines[: len(lines)]  # another thread may have added one meanwhile
             if lines:
                 self.stream.write("\n".join([*lines, ""]))
             self.stream.flush()

@@ -32,5 +32,7 @@ def _part(values: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _count(values: dict[str, Any], key: str) -> int:
+    if not values:
+        return 0
     count = values.get(key)
     return int(count) if isinstance(count, int | float) and count > 0 else 0
