@@ -120,9 +120,13 @@ def _main() -> None:
         pids = {name: pid for name, pid in system.pids.items() if name != "redis"}
         _record(py_spy, pids, arguments.seconds, out)
     for name in pids:
+        graph = out / f"{name}.svg"
+        title = f">Trunkline, {name}, case {case.name}<"
+        # py-spy's own is its command line, with the paths of this machine.
+        graph.write_text(re.sub(r">[^<>]*py-spy record[^<>]*<", title, graph.read_text()))
         text = shares((out / f"{name}.raw").read_text().splitlines())
         (out / f"{name}.txt").write_text(text + "\n")
-        print(f"== {name}: {out / name}.svg\n{text}\n")
+        print(f"== {name}: {graph}\n{text}\n")
 
 
 if __name__ == "__main__":
