@@ -11,9 +11,10 @@ lock() {
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
         --no-header --no-annotate --no-emit-index-url --constraints requirements/never.txt "$@" --output-file "$file"
 }
-lock requirements/dev pyproject.toml --extra api --extra worker --extra embedded-redis --group dev ${UPGRADE:+--upgrade}
+lock requirements/dev pyproject.toml --extra api --extra worker --extra embedded-redis --extra langgraph --extra openai-agents --group dev ${UPGRADE:+--upgrade}
 lock requirements/api pyproject.toml --extra api --constraints requirements/dev.lock
 lock requirements/worker pyproject.toml --extra worker --constraints requirements/dev.lock
+lock requirements/claude pyproject.toml --extra worker --extra claude --constraints requirements/dev.lock
 lock requirements/build --group build --constraints requirements/dev.lock
 lock requirements/lab --group lab --constraints requirements/dev.lock
 lock tests/bench/profile --group profile

@@ -76,6 +76,45 @@ class ToolArgsDelta:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of the run is done and recorded: what was said before will not be said again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityStart:
+    """The agent calls one of its own tools. `index` counts these calls of the run from 0."""
+
+    index: int
+    call_id: str
+    name: str
+    toolset: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityArgs:
+    """A piece of the arguments, which are JSON as a whole."""
+
+    index: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityOutput:
+    """A piece of what the tool gave back, or gives while it works."""
+
+    index: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityEnd:
+    """`error` says why the call failed; None: it did not."""
+
+    index: int
+    error: str | None = None
+
+
 @dataclass(slots=True)
 class Finished:
     """The run ended whole. `detail` says why it was cut short, where a limit of ours did it."""
@@ -99,6 +138,7 @@ class Failed:
     usage: Usage | None = None
 
 
+Activity: TypeAlias = ActivityStart | ActivityArgs | ActivityOutput | ActivityEnd
 RunEvent: TypeAlias = (
     Created
     | Attempt
@@ -107,6 +147,8 @@ RunEvent: TypeAlias = (
     | RefusalDelta
     | ToolCallStart
     | ToolArgsDelta
+    | Step
+    | Activity
     | Finished
     | Failed
 )
@@ -122,6 +164,11 @@ _KINDS: dict[str, type[RunEvent]] = {
     "refusal": RefusalDelta,
     "call": ToolCallStart,
     "args": ToolArgsDelta,
+    "step": Step,
+    "act": ActivityStart,
+    "act_args": ActivityArgs,
+    "act_out": ActivityOutput,
+    "act_end": ActivityEnd,
     "finished": Finished,
     "failed": Failed,
 }

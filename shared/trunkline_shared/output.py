@@ -10,6 +10,10 @@ from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, assert_never
 
 from trunkline_shared.events import (
+    ActivityArgs,
+    ActivityEnd,
+    ActivityOutput,
+    ActivityStart,
     Attempt,
     Created,
     Failed,
@@ -17,6 +21,7 @@ from trunkline_shared.events import (
     ReasoningDelta,
     RefusalDelta,
     RunEvent,
+    Step,
     TextDelta,
     ToolArgsDelta,
     ToolCallStart,
@@ -182,6 +187,8 @@ class Output:
             case Created() | Attempt() | Failed():
                 self._starting.clear()
                 yield from self._close_all(self._open_items())
+            case Step() | ActivityStart() | ActivityArgs() | ActivityOutput() | ActivityEnd():
+                return
             case _:
                 assert_never(event)
 

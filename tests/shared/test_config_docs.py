@@ -70,7 +70,8 @@ def test_every_provider_stands_on_the_page_with_its_url_and_variables() -> None:
 
 @pytest.mark.parametrize("model", [AgentConfig, Limits, ModelSettings, EchoSettings, Profiles])
 def test_every_key_of_an_agent_stands_on_the_page(model: type[BaseModel]) -> None:
-    for key in model.model_fields.keys() - {"name", "lacks"}:
+    keys = {field.alias or name for name, field in model.model_fields.items()}
+    for key in keys - {"name", "lacks"}:
         assert f"`{key}`" in PAGE, key
 
 

@@ -5,6 +5,10 @@ from typing import get_args
 import pytest
 
 from trunkline_shared.events import (
+    ActivityArgs,
+    ActivityEnd,
+    ActivityOutput,
+    ActivityStart,
     Attempt,
     Created,
     Failed,
@@ -12,6 +16,7 @@ from trunkline_shared.events import (
     ReasoningDelta,
     RefusalDelta,
     RunEvent,
+    Step,
     TextDelta,
     Texts,
     ToolArgsDelta,
@@ -37,6 +42,12 @@ EVERY_KIND: list[RunEvent] = [
     ToolCallStart(0, "call_1", "weather"),
     ToolCallStart(1, "call_2", "shell", "custom"),
     ToolArgsDelta(0, '{"city":'),
+    Step(),
+    ActivityStart(0, "call_3", "read_file", "file_access"),
+    ActivityArgs(0, '{"path":'),
+    ActivityOutput(0, "its text"),
+    ActivityEnd(0),
+    ActivityEnd(1, "no such file"),
     Finished("stop"),
     Finished("length", USAGE, "gpt", "limits.max_tokens", "default", "fp_1"),
     Failed("upstream_error", "it broke"),

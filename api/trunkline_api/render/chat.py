@@ -12,6 +12,10 @@ import orjson
 
 from trunkline_api.errors import envelope, from_failure
 from trunkline_shared.events import (
+    ActivityArgs,
+    ActivityEnd,
+    ActivityOutput,
+    ActivityStart,
     Attempt,
     Created,
     Failed,
@@ -19,6 +23,7 @@ from trunkline_shared.events import (
     ReasoningDelta,
     RefusalDelta,
     RunEvent,
+    Step,
     TextDelta,
     Texts,
     ToolArgsDelta,
@@ -29,6 +34,10 @@ from trunkline_shared.fold import Folded
 from trunkline_shared.run import created_ms
 from trunkline_shared.transcript import ToolCall
 
+_SILENT: Final = (
+    *(Created, Attempt, Step, ToolCallStart),
+    *(ActivityStart, ActivityArgs, ActivityOutput, ActivityEnd),
+)
 DONE: Final = b"data: [DONE]\n\n"
 
 _MEMBER: Final[Mapping[type, str]] = MappingProxyType(
@@ -85,7 +94,7 @@ class ChatRenderer:
     @staticmethod
     def shows_output(event: RunEvent) -> bool:
         """Whether `render` writes something for this event, the end of the run included."""
-        return not isinstance(event, Created | Attempt | ToolCallStart)
+        return not isinstance(event, _SILENT)
 
     @property
     def _in_text(self) -> bool:
@@ -106,13 +115,8 @@ class ChatRenderer:
                 pieces += self._begin()
                 rows = event.logprobs if isinstance(event, TextDelta) else None
                 pieces.append(self._chunk({_MEMBER[type(event)]: event.text}, rows))
-            case ToolCallStart(index):
-                self._starting[index] = event
-            case ToolArgsDelta(index, text):
-                is_first = index in self._starting
-                pieces += self._begin(index, text)
-                if not is_first:
-                    pieces.append(self._arguments(index, text))
+            case ToolCallStart() | ToolArgsDelta():
+                pieces += self._call(event)
             case Finished():
                 pieces += self._begin()
                 pieces += self._finish(event)
@@ -120,8 +124,18 @@ class ChatRenderer:
                 pieces.append(b"data: " + envelope(from_failure(event)) + b"\n\n")
             case Created() | Attempt():
                 self._starting.clear()
+            case Step() | ActivityStart() | ActivityArgs() | ActivityOutput() | ActivityEnd():
+                return
             case _:
                 assert_never(event)
+
+    def _call(self, event: ToolCallStart | ToolArgsDelta) -> list[bytes]:
+        if isinstance(event, ToolCallStart):
+            self._starting[event.index] = event
+            return []
+        if event.index in self._starting:
+            return self._begin(event.index, event.text)
+        return [*self._begin(), self._arguments(event.index, event.text)]
 
     def _begin(self, index: int | None = None, text: str = "") -> list[bytes]:
         starting, self._starting = self._starting, {}

@@ -70,6 +70,11 @@ class Limits(_Model):
     max_cost: Annotated[Number, Field(gt=0)] | None = None
     """US dollars; enforced where the model's price is known."""
     max_tool_calls: Annotated[Whole, Field(ge=0)] | None = None
+    """Of the agent's own tools."""
+    max_requests: Annotated[Whole, Field(gt=0)] | None = 50
+    """How often the model is asked."""
+    max_total_tokens: Annotated[Whole, Field(gt=0)] | None = None
+    """Input and output of all requests."""
 
 
 class EchoSettings(_Model):
@@ -130,13 +135,24 @@ class AgentConfig(_Model):
     """`ModelSettings`, whose values may be unresolved texts."""
     echo: EchoSettings = EchoSettings()
     pool: Annotated[str, Field(pattern=r"\A[A-Za-z0-9_-]{1,64}\z")] = DEFAULT_POOL
-    slots: Annotated[Whole, Field(ge=1)] = 1
+    given_slots: Annotated[Whole, Field(ge=1)] | None = Field(default=None, alias="slots")
     limits: Limits = Limits()
     toolsets: tuple[Annotated[dict[str, Any], AfterValidator(_known_toolset)], ...] = ()
     object: Annotated[str | None, Field(validate_default=True)] = None
     """What a `python` agent runs: `package.module:name`."""
+    api: Literal["chat", "responses"] = "chat"
+    """Which of OpenAI's APIs a provider is asked through that has both."""
+    structured_output: Literal["auto", "native", "tool", "prompted"] = "auto"
+    """How the model is brought to answer in a format; auto: as the model can."""
+    sandbox: Literal["auto", "bwrap", "landlock", "none"] = "auto"
+    """What walls its tools in; auto: what works here, but never none."""
     lacks: tuple[str, ...] = ()
     """Why the agent cannot run, where the file asks for what this version has not."""
+
+    @property
+    def slots(self) -> int:
+        """Of a worker's; a coding agent with a process of its own weighs as much as 16 chats."""
+        return self.given_slots or (16 if self.type == "claude_code" else 1)
 
     @model_validator(mode="before")
     @classmethod

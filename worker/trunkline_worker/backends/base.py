@@ -21,11 +21,24 @@ class RunContext:
     the run (it blocks while the worker cannot reach Redis). `emit(events)` takes a batch at once,
     from wherever it is called; it raises RunBufferFull when Redis has not taken this run's events
     for too long, which must end the call and reach whoever awaits `run`. `attempt` counts from 1.
+
+    `journal` holds what earlier attempts recorded, in order.
     """
 
     gate: Callable[[], Awaitable[None]]
     emit: Callable[[Sequence[RunEvent]], None]
     attempt: int = 1
+    journal: Sequence[bytes] = ()
+    recorder: Callable[[bytes, Sequence[RunEvent]], Awaitable[None]] | None = None
+
+    async def record(self, entry: bytes, events: Sequence[RunEvent] = ()) -> None:
+        """Emits `events` and adds `entry` to the journal, both or neither. Returns when Redis has
+        them; from then on every later attempt finds the entry. Raises as `emit` does.
+        """
+        if self.recorder is not None:
+            await self.recorder(entry, events)
+        elif events:
+            self.emit(events)
 
 
 class Backend(Protocol):

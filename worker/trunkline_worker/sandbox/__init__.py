@@ -1,0 +1,1 @@
+"""What an agent's tools run in: a directory of their own, and walls around it."""

@@ -1,0 +1,1 @@
+"""What agents can do: each kind of toolset is a file here."""

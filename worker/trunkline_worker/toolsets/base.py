@@ -1,0 +1,69 @@
+"""What every toolset promises. A new kind of toolset is a new file beside this one."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from trunkline_shared.config.toolsets import Effect
+from trunkline_shared.errors import TrunklineError
+from trunkline_shared.run import RunRequest
+from trunkline_worker.backends.base import RunContext
+
+if TYPE_CHECKING:
+    from trunkline_worker.sandbox.workspace import Workspace
+
+
+class ToolError(TrunklineError):
+    """The call failed; `str()` is what the model is told, so that it can do better."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool as models see it. `parameters` is a JSON Schema of an object.
+
+    `effect`: what is done where a worker died while the tool worked. `pure` and `idempotent` tools
+    are called again; of one that may run `at_most_once` the model is told that nobody knows whether
+    it did.
+    """
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    effect: Effect
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One call of a tool, by one run. `say` shows a piece of output while the tool still works.
+
+    `context.gate` was awaited just before the call.
+    """
+
+    call_id: str
+    request: RunRequest
+    context: RunContext
+    workspace: "Workspace"
+    say: Callable[[str], None]
+
+
+class Toolset(Protocol):
+    """The tools of one entry of an agent's `toolsets`, for all of its runs in this worker."""
+
+    @property
+    def name(self) -> str:
+        """What clients see the tools under."""
+
+    async def open(self) -> None:
+        """Called once before the first run. May take seconds."""
+
+    async def tools(self) -> Sequence[ToolSpec]:
+        """What there is now; asked at the beginning of each run. Raises ToolError."""
+
+    async def call(self, name: str, arguments: Mapping[str, Any], call: Invocation) -> str:
+        """What the tool gave back. Raises ToolError for what the model can do something about.
+
+        Cancelling ends whatever the call began, within a second.
+        """
+
+    async def aclose(self) -> None:
+        """Called once, when no run is left."""
