@@ -58,6 +58,9 @@ class FrameBuffer:
                     self._events.append(event)
                     self.waiting_chars += chars + 32
                     continue
+            if isinstance(event, TERMINALS):
+                self._events.append(event)  # what it weighs nobody waits for
+                continue
             for piece in split_delta(event):
                 self._events.append(piece)
                 self.waiting_chars += _weight(piece)

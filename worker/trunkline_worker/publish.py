@@ -222,6 +222,9 @@ class Publisher:
         if answers == b"added":  # nearly always
             self._keep(frames)
             self._added(frames)
+        elif answers == b"ok":
+            self._keep(frames)
+            self._over(frames[0], "ok")
         elif isinstance(answers, RedisUnavailable):
             self._again += frames
             self._schedule()
@@ -259,13 +262,19 @@ class Publisher:
         writer.stuck_since = None
         if answer == "early":
             answer = "refused"
-        writer.unacknowledged -= len(frame.data)
         if frame.outcome:
+            self._over(frame, answer)
+            return
+        writer.unacknowledged -= len(frame.data)
+        if answer in ("fenced", "gone", "refused"):
+            self._on_lost(frame.run_id, answer)
+
+    def _over(self, frame: Frame, answer: str) -> None:
+        if writer := self._writer_of(frame):
+            writer.unacknowledged -= len(frame.data)
             writer.close()
             if not writer.ended.done():
                 writer.ended.set_result(answer)
-        elif answer in ("fenced", "gone", "refused"):
-            self._on_lost(frame.run_id, answer)
 
     def _writer_of(self, frame: Frame) -> RunWriter | None:
         """Whoever sent it, if still there: an earlier attempt is none of the later one's."""

@@ -65,9 +65,10 @@ class RunWriter:
         self.buffer.result, self.buffer.turn = result, turn
 
     def close(self) -> None:
-        """Drops what waits. Frames already sent stay what they are."""
-        self.closed = True
-        self._publisher.forget(self)
+        """Drops what waits. Frames already sent stay what they are. Idempotent."""
+        if not self.closed:
+            self.closed = True
+            self._publisher.forget(self)
 
     def give_up(self) -> None:
         """Closes; the run's end has to be written over its log: `ended` says 'refused'."""
