@@ -205,23 +205,35 @@ def decode(row: Sequence[Any]) -> RunEvent:
     return _KINDS[kind](*values)
 
 
-def encode_frame(first_seq: int, events: Sequence[RunEvent]) -> bytes:
+def encode_frame(first_seq: int, events: "Sequence[RunEvent | Texts]") -> bytes:
+    """The bytes of one log entry. A `Texts` among the events stands for as many TextDeltas."""
     first = events[0] if len(events) == 1 else None
     if type(first) is TextDelta and first.logprobs is None:  # each token that comes alone
         return b'[%d,["T",%b]]' % (first_seq, orjson.dumps(first.text))
-    rows: list[Any] = [first_seq]
-    texts: list[str] | None = None
+    rows = [b"[%d" % first_seq]
+    texts: list[str | bytes] = []
     # Plain text is nearly all there is: it pays neither for the others nor for rows of its own.
     for event in events:
-        if type(event) is not TextDelta or event.logprobs is not None:
-            texts = None
-            rows.append(encode(event))
-        elif texts is None:
-            texts = ["T", event.text]
-            rows.append(texts)
-        else:
+        if type(event) is TextDelta and event.logprobs is None:
             texts.append(event.text)
-    return orjson.dumps(rows)
+        elif type(event) is Texts:
+            texts.append(event.literals)
+        else:
+            assert not isinstance(event, Texts)
+            if texts:
+                rows.append(_text_row(texts))
+                texts = []
+            rows.append(orjson.dumps(encode(event)))
+    if texts:
+        rows.append(_text_row(texts))
+    return b",".join(rows) + b"]"
+
+
+def _text_row(texts: list[str | bytes]) -> bytes:
+    if bytes not in map(type, texts):
+        return orjson.dumps(["T", *texts])
+    literals = [text if type(text) is bytes else orjson.dumps(text)[1:-1] for text in texts]
+    return b'["T","%b"]' % b'","'.join(literals)
 
 
 def decode_frame(frame: bytes) -> tuple[int, list[RunEvent]]:
