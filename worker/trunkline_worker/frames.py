@@ -10,10 +10,9 @@ from trunkline_shared.events import (
     RefusalDelta,
     RunEvent,
     TextDelta,
-    Texts,
     ToolArgsDelta,
-    encode_frame,
 )
+from trunkline_shared.frame import Texts, encode_frame
 
 TERMINALS = (Finished, Failed)  # a tuple is checked faster than a union
 MAX_FRAME_BYTES = 64 * 1024

@@ -203,7 +203,7 @@ class Publisher:
         arguments: list[str | bytes] = []
         for reply, frames in groupby(batch, _REPLY):
             of_one = [*frames]
-            arguments += (reply, "".join(["1" if each.follows else "0" for each in of_one]))
+            arguments += (reply, "".join(["01"[each.follows] for each in of_one]))
             for frame in of_one:
                 arguments += (frame.run_id, frame.stream_id, frame.data)
         self._under_way += len(batch)
@@ -233,9 +233,8 @@ class Publisher:
             for frame in frames:
                 self._acknowledge(frame, b"refused")
         else:
-            told = list(
-                zip(frames, [answers] if answers.__class__ is bytes else answers, strict=True)
-            )
+            each = [answers] if answers.__class__ is bytes else answers
+            told = list(zip(frames, each, strict=True))
             self._keep([frame for frame, answer in told if answer in _IN_LOG])
             for frame, answer in told:
                 self._acknowledge(frame, answer)

@@ -5,7 +5,8 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from trunkline_shared.events import RunEvent, TextDelta, Texts, ToolCallStart
+from trunkline_shared.events import RunEvent, TextDelta, ToolCallStart
+from trunkline_shared.frame import Texts
 from trunkline_worker.frames import FrameBuffer, is_terminal, shows_output
 
 

@@ -10,14 +10,8 @@ from typing import Any, Final, cast
 
 import orjson
 
-from trunkline_shared.events import (
-    FinishReason,
-    ReasoningDelta,
-    RefusalDelta,
-    RunEvent,
-    TextDelta,
-    Texts,
-)
+from trunkline_shared.events import FinishReason, ReasoningDelta, RefusalDelta, RunEvent, TextDelta
+from trunkline_shared.frame import Texts
 from trunkline_worker.backends.chat_calls import ToolCalls
 from trunkline_worker.backends.limits import CHARS_PER_TOKEN
 from trunkline_worker.backends.sse import EventLines
