@@ -20,6 +20,7 @@ class FakeWriter:
 
     def __init__(self) -> None:
         self.events: list[RunEvent] = []
+        self.recorded: list[bytes] = []
         self.has_output = False
         self.first_output_at: float | None = None
         self.closed = False
@@ -41,6 +42,10 @@ class FakeWriter:
                 self.ended.set_result("ok")
         elif self.full:
             raise RunBufferFull("full")
+
+    async def record(self, entry: bytes, events: Sequence[RunEvent]) -> None:
+        self.emit(events)
+        self.recorded.append(entry)
 
     def keep(self, result: bytes, turn: bytes) -> None:
         self.kept = result, turn
@@ -137,7 +142,9 @@ def execution(
 ) -> tuple[Execution, FakeWriter]:
     writer = FakeWriter()
     memory = Memory(pipe or FakePipe(), Keys(), vault or Vault(None))  # type: ignore[arg-type]
-    return Execution(run or claimed(), writer, memory, gate=no_gate), writer  # type: ignore[arg-type]
+    run = run or claimed()
+    made = Execution(run, writer, memory, gate=no_gate, journal_bytes=100)  # type: ignore[arg-type]
+    return made, writer
 
 
 def code_of(writer: FakeWriter) -> str:

@@ -1,23 +1,34 @@
 """From a run's events to its frames: numbering, buffering, splitting. No I/O."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from trunkline_shared.events import (
+    Activity,
     Failed,
     Finished,
     ReasoningDelta,
     RefusalDelta,
     RunEvent,
+    Step,
     TextDelta,
     ToolArgsDelta,
     encode_frame,
 )
+from trunkline_shared.scripts import Argument, ScriptName
 
 TERMINALS = (Finished, Failed)  # a tuple is checked faster than a union
 MAX_FRAME_BYTES = 64 * 1024
 # A delta longer than this is split, so that one event fits a frame even if JSON escapes it all.
 MAX_DELTA_CHARS = 10_000
+
+
+class Entry(NamedTuple):
+    """What is to be added to the run's journal; `added` is called once it surely is."""
+
+    data: bytes
+    added: Callable[[], None]
 
 
 @dataclass(slots=True)  # not frozen: that costs 0.7 µs, and most frames hold one token
@@ -31,6 +42,15 @@ class Frame:
     outcome: str = ""  # set on the last frame of a run: how it ended
     source: "FrameBuffer | None" = field(default=None, compare=False, repr=False)
     follows: bool = False  # what comes before it is surely in the log
+    entry: Entry | None = None  # is added with it, or not at all
+
+    def own_call(self) -> tuple[ScriptName, tuple[Argument, ...]]:
+        """The call for one that shares none: it ends the run, or brings an entry."""
+        what = (self.run_id, self.stream_id, self.data)
+        if self.entry is not None:
+            return "append", (self.reply, "2", *what, self.entry.data)
+        kept = (b"", b"") if self.source is None else (self.source.result, self.source.turn)
+        return "finish", (*what, self.outcome, *kept, int(self.follows))
 
 
 class FrameBuffer:
@@ -45,6 +65,7 @@ class FrameBuffer:
         self._epoch = epoch
         self._last_seq = last_seq
         self._events: list[RunEvent] = []
+        self._entries: list[tuple[int, Entry]] = []  # how many events go before it, or with it
 
     def __bool__(self) -> bool:
         return bool(self._events)
@@ -62,14 +83,31 @@ class FrameBuffer:
                 self._events.append(piece)
                 self.waiting_chars += _weight(piece)
 
+    def bring(self, entry: Entry) -> None:
+        """The entry goes with the event added last, which no frame may hold yet."""
+        self._entries.append((len(self._events), entry))
+
     def drain(self) -> list[Frame]:
-        """All waiting events as frames of at most 64 KB each; the terminal one in the last.
+        """All waiting events as frames of at most 64 KB each; the terminal one in the last. A frame
+        that brings an entry ends with the event that the entry goes with.
 
         Raises TypeError when one of them is no JSON; they are gone then.
         """
         events, self._events = self._events, []
         self.waiting_chars = 0
+        if self._entries:
+            return self._with_entries(events)
         return self._frames(events) if events else []
+
+    def _with_entries(self, events: list[RunEvent]) -> list[Frame]:
+        entries, self._entries = self._entries, []
+        frames: list[Frame] = []
+        done = 0
+        for upto, entry in entries:
+            frames += self._frames(events[done:upto])
+            frames[-1].entry = entry
+            done = upto
+        return frames + (self._frames(events[done:]) if events[done:] else [])
 
     def _frames(self, events: list[RunEvent]) -> list[Frame]:
         data = encode_frame(self._last_seq + 1, events)
@@ -101,8 +139,8 @@ def is_terminal(event: RunEvent) -> bool:
 
 
 def shows_output(event: RunEvent) -> bool:
-    """Whether a client has seen something once this event was sent."""
-    return not isinstance(event, Finished | Failed)
+    """Whether a client has seen some of the answer once this event was sent."""
+    return not isinstance(event, Finished | Failed | Step | Activity)
 
 
 def split_delta(event: RunEvent) -> list[RunEvent]:

@@ -22,7 +22,8 @@ class RunContext:
     from wherever it is called; it raises RunBufferFull when Redis has not taken this run's events
     for too long, which must end the call and reach whoever awaits `run`. `attempt` counts from 1.
 
-    `journal` holds what earlier attempts recorded, in order.
+    `journal` holds what earlier attempts recorded, in order. It ends where a crash cut it: the step
+    after that is to be done again, and says its words and begins its activities anew.
     """
 
     gate: Callable[[], Awaitable[None]]
@@ -32,8 +33,10 @@ class RunContext:
     recorder: Callable[[bytes, Sequence[RunEvent]], Awaitable[None]] | None = None
 
     async def record(self, entry: bytes, events: Sequence[RunEvent] = ()) -> None:
-        """Emits `events` and adds `entry` to the journal, both or neither. Returns when Redis has
-        them; from then on every later attempt finds the entry. Raises as `emit` does.
+        """Emits `events` (none: a `Step`) and adds `entry`, which is not empty, to the journal with
+        the last of them, both or neither. Returns when Redis has them; from then on every later
+        attempt finds the entry. Raises as `emit` does, and CancelledError once the run is not to go
+        on here, never an answer that somebody else's attempt would not know of.
         """
         if self.recorder is not None:
             await self.recorder(entry, events)
