@@ -59,17 +59,21 @@ class FakeWriter:
 
 
 class ScriptedBackend:
-    """Emits batches and returns the one with the end; awaits events; raises what is an error."""
+    """Emits batches and returns the one with the end; records an entry with the batch that comes
+    after it in a tuple; awaits events; raises what is an error.
+    """
 
     def __init__(self, *script: Any) -> None:
         self.script = script
         self.requests: list[RunRequest] = []
+        self.journals: list[Sequence[bytes]] = []
         self.closed = asyncio.Event()
         self.closing: Callable[[], Awaitable[None]] | None = None
         self.between: Callable[[], Awaitable[None]] = no_gate
 
     async def run(self, request: RunRequest, context: RunContext) -> Sequence[RunEvent]:
         self.requests.append(request)
+        self.journals.append(context.journal)
         await context.gate()
         try:
             for step in self.script:
@@ -78,6 +82,8 @@ class ScriptedBackend:
                     raise step
                 if isinstance(step, asyncio.Event):
                     await step.wait()
+                elif isinstance(step, tuple):
+                    await context.record(*step)
                 elif is_terminal(step[-1]):
                     return step  # type: ignore[no-any-return]  # a script holds anything
                 else:
