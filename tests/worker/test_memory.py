@@ -14,6 +14,7 @@ from trunkline_shared.events import (
     Failed,
     Finished,
     RunEvent,
+    Step,
     TextDelta,
     Usage,
     encode_frame,
@@ -94,6 +95,13 @@ async def test_a_stored_run_keeps_its_result_sealed() -> None:
     assert writer.kept is not None and writer.kept[1] == b""
     folded = fold.decode(VAULT.open(writer.kept[0]))
     assert (folded.text, folded.terminal) == ("Yo", END[-1])
+
+
+async def test_what_was_said_with_an_entry_of_the_journal_is_kept_too() -> None:
+    run, writer = execution(claimed(job=job(store=True)), vault=VAULT)
+    await run.run(ScriptedBackend((b"entry", [TextDelta("I look. "), Step()]), END))
+    assert writer.kept is not None and writer.recorded == [b"entry"]
+    assert fold.decode(VAULT.open(writer.kept[0])).text == "I look. Yo"
 
 
 @pytest.mark.parametrize(("drop_from", "text"), [(3, "Yo"), (None, "halfYo")])

@@ -180,7 +180,7 @@ class Execution:
         attempt = self.claimed.attempt
         recorded: Sequence[bytes] = ()
         if attempt > 1:
-            recorded = self._journal.read(await self._memory.journal(request.run_id))
+            recorded = self._journal.read(await self._memory.journal(self.claimed.run_id))
         emit = self.writer.emit if self._remembered is None else self._emit
         context = RunContext(self._gate, emit, attempt, recorded, self._record)
         events = await backend.run(request, context)
