@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.contract.script_bed import Bed, now_ms
-from trunkline_shared.events import Failed, Finished, Step, TextDelta, encode_frame
+from trunkline_shared.events import Failed, Finished, Step, TextDelta
+from trunkline_shared.frame import encode_frame
 from trunkline_worker.execute import Claimed
 
 

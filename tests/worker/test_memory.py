@@ -17,8 +17,8 @@ from trunkline_shared.events import (
     Step,
     TextDelta,
     Usage,
-    encode_frame,
 )
+from trunkline_shared.frame import encode_frame
 from trunkline_shared.keys import Keys
 from trunkline_shared.run import RunRequest, encode_job, new_run_id
 from trunkline_shared.vault import Vault

@@ -181,8 +181,9 @@ class Execution:
         recorded: Sequence[bytes] = ()
         if attempt > 1:
             recorded = self._journal.read(await self._memory.journal(self.claimed.run_id))
-        emit = self.writer.emit if self._remembered is None else self._emit
-        context = RunContext(self._gate, emit, attempt, recorded, self._record)
+        bulk = self._remembered is None
+        emit = self.writer.emit if bulk else self._emit
+        context = RunContext(self._gate, emit, attempt, bulk, recorded, self._record)
         events = await backend.run(request, context)
         self._over = True  # from here to the hand-over there is no await: nothing ends it any more
         emit(events)

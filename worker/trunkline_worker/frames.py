@@ -14,11 +14,12 @@ from trunkline_shared.events import (
     Step,
     TextDelta,
     ToolArgsDelta,
-    encode_frame,
 )
+from trunkline_shared.frame import Texts, encode_frame
 from trunkline_shared.scripts import Argument, ScriptName
 
 TERMINALS = (Finished, Failed)  # a tuple is checked faster than a union
+RECORDED = "recorded"
 MAX_FRAME_BYTES = 64 * 1024
 # A delta longer than this is split, so that one event fits a frame even if JSON escapes it all.
 MAX_DELTA_CHARS = 10_000
@@ -39,18 +40,32 @@ class Frame:
     stream_id: str
     reply: str
     data: bytes
-    outcome: str = ""  # set on the last frame of a run: how it ended
+    outcome: str = ""  # set on one that has a call of its own: how the run ended, or RECORDED
     source: "FrameBuffer | None" = field(default=None, compare=False, repr=False)
     follows: bool = False  # what comes before it is surely in the log
-    entry: Entry | None = None  # is added with it, or not at all
 
     def own_call(self) -> tuple[ScriptName, tuple[Argument, ...]]:
-        """The call for one that shares none: it ends the run, or brings an entry."""
+        """The script that ends its run with it, and the arguments."""
         what = (self.run_id, self.stream_id, self.data)
-        if self.entry is not None:
-            return "append", (self.reply, "2", *what, self.entry.data)
         kept = (b"", b"") if self.source is None else (self.source.result, self.source.turn)
         return "finish", (*what, self.outcome, *kept, int(self.follows))
+
+
+@dataclass(slots=True)
+class EntryFrame(Frame):
+    """Brings an entry of the run's journal, which is added with it or not at all."""
+
+    entry: Entry = field(kw_only=True, compare=False)
+
+    @classmethod
+    def of(cls, plain: Frame, entry: Entry) -> "EntryFrame":
+        what = (plain.run_id, plain.stream_id, plain.reply, plain.data)
+        return cls(*what, RECORDED, plain.source, entry=entry)
+
+    def own_call(self) -> tuple[ScriptName, tuple[Argument, ...]]:
+        """The script that adds both, and the arguments."""
+        what = (self.run_id, self.stream_id, self.data)
+        return "append", (self.reply, "2", *what, self.entry.data)
 
 
 class FrameBuffer:
@@ -64,13 +79,16 @@ class FrameBuffer:
         self.turn = b""
         self._epoch = epoch
         self._last_seq = last_seq
-        self._events: list[RunEvent] = []
-        self._entries: list[tuple[int, Entry]] = []  # how many events go before it, or with it
+        self._events: list[RunEvent | Texts] = []
+        self._more = 0  # TextDeltas that stand in `_events` as one with others
+        self._entries: list[
+            tuple[int, Entry]
+        ] = []  # how many of `_events` go before it, or with it
 
     def __bool__(self) -> bool:
         return bool(self._events)
 
-    def add(self, events: Sequence[RunEvent]) -> None:
+    def add(self, events: Sequence[RunEvent | Texts]) -> None:
         for event in events:
             # Short plain text is nearly all there is.
             if type(event) is TextDelta and event.logprobs is None:
@@ -79,6 +97,12 @@ class FrameBuffer:
                     self._events.append(event)
                     self.waiting_chars += chars + 32
                     continue
+            if isinstance(event, Texts):
+                self._add_texts(event)
+                continue
+            if isinstance(event, TERMINALS):
+                self._events.append(event)  # what it weighs nobody waits for
+                continue
             for piece in split_delta(event):
                 self._events.append(piece)
                 self.waiting_chars += _weight(piece)
@@ -94,34 +118,52 @@ class FrameBuffer:
         Raises TypeError when one of them is no JSON; they are gone then.
         """
         events, self._events = self._events, []
+        more, self._more = self._more, 0
         self.waiting_chars = 0
         if self._entries:
             return self._with_entries(events)
-        return self._frames(events) if events else []
+        return self._frames(events, more) if events else []
 
-    def _with_entries(self, events: list[RunEvent]) -> list[Frame]:
+    def _with_entries(self, events: list[RunEvent | Texts]) -> list[Frame]:
         entries, self._entries = self._entries, []
         frames: list[Frame] = []
         done = 0
         for upto, entry in entries:
-            frames += self._frames(events[done:upto])
-            frames[-1].entry = entry
+            frames += self._counted(events[done:upto])
+            frames[-1] = EntryFrame.of(frames[-1], entry)
             done = upto
-        return frames + (self._frames(events[done:]) if events[done:] else [])
+        return frames + self._counted(events[done:])
 
-    def _frames(self, events: list[RunEvent]) -> list[Frame]:
+    def _counted(self, events: list[RunEvent | Texts]) -> list[Frame]:
+        more = sum(len(each) - 1 for each in events if isinstance(each, Texts))
+        return self._frames(events, more) if events else []
+
+    def _add_texts(self, texts: Texts) -> None:
+        if len(texts.literals) > MAX_DELTA_CHARS:
+            self.add([*texts])
+            return
+        self._events.append(texts)
+        count = len(texts)
+        self._more += count - 1
+        self.waiting_chars += len(texts.literals) + 32 * count
+
+    def _frames(self, events: list[RunEvent | Texts], more: int = 0) -> list[Frame]:
         data = encode_frame(self._last_seq + 1, events)
-        if len(data) > MAX_FRAME_BYTES and len(events) > 1:
+        if len(data) > MAX_FRAME_BYTES and len(events) + more > 1:
+            if more:
+                events = [
+                    each for one in events for each in (one if isinstance(one, Texts) else [one])
+                ]
             middle = len(events) // 2
             return self._frames(events[:middle]) + self._frames(events[middle:])
-        self._last_seq += len(events)
+        self._last_seq += len(events) + more
         stream_id = f"{self._epoch}-{self._last_seq}"
         last = events[-1]
-        end = "" if type(last) is TextDelta else outcome_of(last)
+        end = "" if type(last) is TextDelta or type(last) is Texts else outcome_of(last)
         return [Frame(self.run_id, stream_id, self.reply, data, end, self)]
 
 
-def outcome_of(event: RunEvent) -> str:
+def outcome_of(event: RunEvent | Texts) -> str:
     """How the run ended, if this event ends it; else empty."""
     match event:
         case Finished():
@@ -134,13 +176,17 @@ def outcome_of(event: RunEvent) -> str:
             return ""
 
 
-def is_terminal(event: RunEvent) -> bool:
+def is_terminal(event: RunEvent | Texts) -> bool:
     return isinstance(event, TERMINALS)
 
 
-def shows_output(event: RunEvent) -> bool:
+def shows_output(event: RunEvent | Texts) -> bool:
     """Whether a client has seen some of the answer once this event was sent."""
     return not isinstance(event, Finished | Failed | Step | Activity)
+
+
+def _single(event: RunEvent | Texts) -> Sequence[RunEvent]:
+    return event if isinstance(event, Texts) else [event]
 
 
 def split_delta(event: RunEvent) -> list[RunEvent]:

@@ -14,6 +14,7 @@ from trunkline_shared.events import (
     TextDelta,
     ToolCallStart,
 )
+from trunkline_shared.frame import Texts
 from trunkline_worker.frames import Entry, FrameBuffer, is_terminal, shows_output
 
 URGENT = (ToolCallStart, ActivityStart, ActivityEnd)
@@ -50,8 +51,8 @@ class RunWriter:
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._recording: set[asyncio.Future[None]] = set()
 
-    def emit(self, events: Sequence[RunEvent]) -> None:
-        """Takes events in order; they leave with the next write.
+    def emit(self, events: Sequence[RunEvent | Texts]) -> None:
+        """Takes events in order, a `Texts` for as many; they leave with the next write.
 
         Raises RunBufferFull when Redis has not taken this run's events for too long. The terminal
         event is always taken; `ended` resolves with the answer of `finish` to it.
@@ -60,7 +61,7 @@ class RunWriter:
             return
         self.buffer.add(events)
         last, urgent = events[-1], False
-        if type(last) is not TextDelta:
+        if type(last) is not TextDelta and type(last) is not Texts:
             self.complete = is_terminal(last)
             urgent = self.complete or any(isinstance(event, URGENT) for event in events)
         if not self.has_output and any(map(shows_output, events)):
@@ -95,11 +96,12 @@ class RunWriter:
         self.buffer.result, self.buffer.turn = result, turn
 
     def close(self) -> None:
-        """Drops what waits. Frames already sent stay what they are."""
-        self.closed = True
-        self._publisher.forget(self)
-        for added in self._recording:
-            added.cancel()
+        """Drops what waits. Frames already sent stay what they are. Idempotent."""
+        if not self.closed:
+            self.closed = True
+            self._publisher.forget(self)
+            for added in self._recording:
+                added.cancel()
 
     def give_up(self) -> None:
         """Closes; the run's end has to be written over its log: `ended` says 'refused'."""
