@@ -100,7 +100,9 @@ async def observe(directory: Path) -> dict[Cell, Seen]:
 async def _ask_all(base_url: str) -> dict[Cell, Told]:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         asked = [
-            ask(session, base_url, "steps", stream=cell.stream, text=f"{cell.point}/{cell.effect}")
+            ask(
+                session, base_url, "steps", stream=cell.stream, text=f"{cell.point}/{cell.effect}/1"
+            )
             for cell in CELLS
         ]
         return dict(zip(CELLS, await asyncio.gather(*asked), strict=True))
@@ -116,7 +118,9 @@ def _has_said(client: redis.Redis, path: Path) -> bool:
 
 
 def _seen(told: Told, did: Counter[str]) -> Seen:
-    first, tool, second = (did[f"{told.run_id} {what}"] for what in ("model 1", "tool", "model 2"))
+    first, tool, second = (
+        did[f"{told.run_id} {what}"] for what in ("model 1", "tool 1", "model 2")
+    )
     return Seen(first, tool, second, _got(told))
 
 

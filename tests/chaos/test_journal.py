@@ -1,12 +1,24 @@
 """kill -9 wherever a run can be: what is done is not done again, what is open follows its class."""
 
+import asyncio
+from collections import Counter
 from pathlib import Path
 
+import aiohttp
 import pytest
+import redis
 
-from tests.chaos.crashes import CELLS, PAGE, observe, promised, table
+from tests.chaos import logs
+from tests.chaos.crashes import CELLS, PAGE, PROGRAM, observe, promised, table
+from tests.chaos.steps_worker import FIRST, SECOND, UNKNOWN
+from tests.chaos.talk import Told, ask, until
+from tests.fakes.system import System
 
 pytestmark = [pytest.mark.redis, pytest.mark.chaos, pytest.mark.timeout(300)]
+
+RUNS = 40
+CALLS = 30
+KILLED_AT = (500, 1200, 1900)  # steps that were done, of the 2440 there are
 
 
 async def test_what_is_done_is_not_done_again_wherever_the_worker_is_killed(
@@ -18,3 +30,55 @@ async def test_what_is_done_is_not_done_again_wherever_the_worker_is_killed(
 
 def test_the_page_shows_what_is_promised() -> None:
     assert table({cell: promised(cell) for cell in CELLS}) in PAGE.read_text("utf-8")
+
+
+async def test_a_run_repeats_no_more_than_the_one_thing_that_each_kill_left_open(
+    tmp_path: Path,
+) -> None:
+    config = {"agents": {"steps": {"model": "echo"}}}
+    system = System(tmp_path, config, workers=2, worker_program=PROGRAM)
+    with system, system.redis.client() as client:
+        asking = asyncio.create_task(_ask_many(system.base_url()))
+        for number, steps in enumerate(KILLED_AT):
+            await until(lambda steps=steps: len(_did(tmp_path)) >= steps)
+            system.kill_worker(number)
+            system.start_worker()
+        told = await asking
+        did = Counter(_did(tmp_path))
+        for effect, each in told:
+            _assert_kept(client, did, effect, each)
+    print(f"{sum(did.values())} steps done, of {len(did)}; ends: {Counter(map(_end, told))}")
+
+
+async def _ask_many(base_url: str) -> list[tuple[str, Told]]:
+    effects = ["idempotent", "at_most_once"] * (RUNS // 2)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        asked = [
+            ask(session, base_url, "steps", stream=False, text=f"/{effect}/{CALLS}")
+            for effect in effects
+        ]
+        return [*zip(effects, await asyncio.gather(*asked), strict=True)]
+
+
+def _did(directory: Path) -> list[str]:
+    log = directory / "did"
+    return log.read_text().splitlines() if log.exists() else []
+
+
+def _end(told: tuple[str, Told]) -> str:
+    error = told[1].error
+    return "whole" if error is None else str(error["code"])
+
+
+def _assert_kept(client: redis.Redis, did: Counter[str], effect: str, told: Told) -> None:
+    assert told.error is None or told.error["code"] == "worker_lost"
+    if told.error is not None:
+        return
+    ends = (SECOND.format(each) for each in ("done", UNKNOWN))
+    assert told.text in [FIRST * CALLS + end for end in ends]
+    logs.assert_gapless(client, told.run_id)
+    mine = {what: count for what, count in did.items() if what.startswith(told.run_id)}
+    repeated = sum(count - 1 for count in mine.values())
+    assert repeated <= len(logs.attempts(client, told.run_id)) - 1
+    if effect == "at_most_once":
+        assert {count for what, count in mine.items() if " tool " in what} == {1}

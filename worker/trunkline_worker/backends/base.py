@@ -37,9 +37,9 @@ class RunContext:
     recorder: Callable[[bytes, Sequence[RunEvent]], Awaitable[None]] | None = None
 
     async def record(self, entry: bytes, events: Sequence[RunEvent] = ()) -> None:
-        """Emits `events` and adds `entry`, which is not empty, to the journal with the last of them,
-        both or neither. Returns when Redis has them; from then on every later attempt finds the
-        entry. Raises as `emit` does, and CancelledError once the run is not to go on here.
+        """Emits `events` and adds `entry`, which is not empty, to the journal with the last of
+        them, both or neither. Returns when Redis has them; from then on every later attempt finds
+        the entry. Raises as `emit` does, and CancelledError once the run is not to go on here.
 
         What is not to be said again needs a `Step` after it: the words of a run since its last one
         are dropped, or end a chat stream, when its worker dies. Without events a `Step` is said, so
