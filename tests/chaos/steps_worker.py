@@ -39,7 +39,7 @@ UNKNOWN = "nobody knows whether it did"
 
 
 class Wanted(NamedTuple):
-    """What a caller asks for: where to stand still, the effect of the tool, how many calls of it."""
+    """What a caller asks for: where to stand still, the tool's effect, how many calls of it."""
 
     point: str
     effect: str
