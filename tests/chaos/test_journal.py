@@ -1,4 +1,4 @@
-"""kill -9 wherever a run can be: what is done is not done again, what is open follows its class."""
+"""Workers are killed while their agents work in steps: what is recorded is not done again."""
 
 import asyncio
 from collections import Counter
@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from tests.chaos import logs
-from tests.chaos.crashes import CELLS, PAGE, PROGRAM, observe, promised, table
+from tests.chaos.steps import CELLS, PROGRAM, observe, promised
 from tests.chaos.steps_worker import FIRST, SECOND, UNKNOWN
 from tests.chaos.talk import Told, ask, until
 from tests.fakes.system import System
@@ -21,15 +21,11 @@ CALLS = 30
 KILLED_AT = (500, 1200, 1900)  # steps that were done, of the 2440 there are
 
 
-async def test_what_is_done_is_not_done_again_wherever_the_worker_is_killed(
+async def test_what_is_recorded_is_not_done_again_at_whatever_point_the_worker_is_killed(
     tmp_path: Path,
 ) -> None:
     seen = await observe(tmp_path)
     assert seen == {cell: promised(cell) for cell in CELLS}
-
-
-def test_the_page_shows_what_is_promised() -> None:
-    assert table({cell: promised(cell) for cell in CELLS}) in PAGE.read_text("utf-8")
 
 
 async def test_a_run_repeats_no_more_than_the_one_thing_that_each_kill_left_open(
