@@ -25,7 +25,8 @@ class RunContext:
     `bulk`: to `emit`, a `Texts` may stand for as many TextDeltas. From an upstream's bytes to the
     log's they then stay JSON (0.5 µs a token less).
 
-    `journal` holds what earlier attempts recorded, in order.
+    `journal` holds what earlier attempts recorded, in order. It ends where a crash cut it: the step
+    after that is to be done again, and says its words and begins its activities anew.
     """
 
     gate: Callable[[], Awaitable[None]]
@@ -36,8 +37,13 @@ class RunContext:
     recorder: Callable[[bytes, Sequence[RunEvent]], Awaitable[None]] | None = None
 
     async def record(self, entry: bytes, events: Sequence[RunEvent] = ()) -> None:
-        """Emits `events` and adds `entry` to the journal, both or neither. Returns when Redis has
-        them; from then on every later attempt finds the entry. Raises as `emit` does.
+        """Emits `events` and adds `entry`, which is not empty, to the journal with the last of
+        them, both or neither. Returns when Redis has them; from then on every later attempt finds
+        the entry. Raises as `emit` does, and CancelledError once the run is not to go on here.
+
+        What is not to be said again needs a `Step` after it: the words of a run since its last one
+        are dropped, or end a chat stream, when its worker dies. Without events a `Step` is said, so
+        that an entry alone is not for the middle of a sentence.
         """
         if self.recorder is not None:
             await self.recorder(entry, events)
