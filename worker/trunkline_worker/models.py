@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeAlias, cast
 
 from trunkline_shared.config.models import AgentConfig, ModelSettings
 from trunkline_shared.config.upstreams import (
@@ -15,13 +15,24 @@ from trunkline_shared.errors import ConfigError
 from trunkline_shared.llm import Llm
 from trunkline_shared.transcript import Options
 
+Wire: TypeAlias = Literal[
+    "chat",
+    "responses",
+    "anthropic",
+    "bedrock",
+    "cohere",
+    "google",
+    "google-cloud",
+]
+"""How a model is spoken to. `chat` and `responses` are OpenAI's, the others their vendors' own."""
+
 _NO_OPTIONS = {"max_tokens", "max_tokens_field", "stop", "extra_headers", "extra_body"}
 _OPTIONS = {"temperature", "top_p", "max_output_tokens", "seed", "reasoning_effort"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
-    """One model to call: POST `{base_url}/chat/completions`.
+    """One model to call, in the way that `wire` says; `chat`: POST `{base_url}/chat/completions`.
 
     `settings` are the agent's defaults under the names that a caller's options have, so that the
     caller's are laid over them. `extra_body` goes over the whole body. Without an `api_key` no
@@ -32,6 +43,7 @@ class ModelSpec:
     provider: str
     name: str
     base_url: str
+    wire: Wire = "chat"
     api_key: str | None = field(default=None, repr=False)
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     takes_stream_options: bool = True
