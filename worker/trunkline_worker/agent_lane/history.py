@@ -6,7 +6,7 @@ would take that for its own and ask nobody.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Final, TypeGuard, cast
 
 import orjson
@@ -41,9 +41,9 @@ from trunkline_worker.agent_lane.contents import contents, parts_of
 CUSTOM_INPUT: Final = "input"
 """Models know functions alone: a custom tool is one that takes its free text under this name."""
 
-_ITEM: Final = "trunkline"  # where a part keeps the item that it was made of
-_CUSTOM: Final = {"kind": "custom"}
-_REFUSAL: Final = {"refusal": True}
+_ITEM: Final = "trunkline"  # where a part keeps the item that it was made of, or one of these:
+_CUSTOM: Final = "custom"
+_REFUSAL: Final = "refusal"
 
 
 @dataclass(repr=False)
@@ -88,13 +88,13 @@ def to_items(messages: Iterable[ModelMessage]) -> list[Item]:
 
 
 def custom_call(call: ToolCallPart) -> ToolCallPart:
-    """The call of a custom tool, which `to_items` says as it came."""
-    return ToolCallPart(call.tool_name, call.args, call.tool_call_id, provider_details=_CUSTOM)
+    """The call of a custom tool, whose text `to_items` says without its wrapping."""
+    return replace(call, provider_details={**(call.provider_details or {}), _ITEM: _CUSTOM})
 
 
 def refused(text: str) -> TextPart:
     """What a model said to refuse."""
-    return TextPart(text, provider_details=_REFUSAL)
+    return TextPart(text, provider_details={_ITEM: _REFUSAL})
 
 
 def custom_input(arguments: str) -> str:
@@ -108,7 +108,12 @@ def custom_input(arguments: str) -> str:
 
 def item_of(part: ModelResponsePart) -> Item | None:
     """The item of the transcript that the part was made of, if it was."""
-    return cast(Item | None, (getattr(part, "provider_details", None) or {}).get(_ITEM))
+    kept = _kept(part)
+    return cast(Item, kept) if isinstance(kept, dict) else None
+
+
+def _kept(part: ModelResponsePart) -> Any:
+    return (getattr(part, "provider_details", None) or {}).get(_ITEM)
 
 
 def _request(messages: list[ModelMessage], part: ModelRequestPart) -> None:
@@ -175,18 +180,18 @@ def _response_items(parts: Iterable[ModelResponsePart]) -> list[Item]:
 
 
 def _is_plain(part: ModelResponsePart) -> TypeGuard[TextPart]:
-    return isinstance(part, TextPart) and part.provider_details != _REFUSAL and not item_of(part)
+    return isinstance(part, TextPart) and _kept(part) is None
 
 
 def _response_item(part: ModelResponsePart) -> Item | None:
     match part:
-        case TextPart(content) if part.provider_details == _REFUSAL:
+        case TextPart(content) if _kept(part) == _REFUSAL:
             return _message("assistant", [{"type": "refusal", "text": content}])
         case ThinkingPart(content) if content:
             return Reasoning(type="reasoning", text=content)
         case ToolCallPart(tool_name=name, tool_call_id=call_id):
             arguments = part.args if isinstance(part.args, str) else part.args_as_json_str()
-            if part.provider_details == _CUSTOM:
+            if _kept(part) == _CUSTOM:
                 text = custom_input(arguments)
                 return ToolCall(
                     type="tool_call", id=call_id, name=name, arguments=text, kind="custom"

@@ -46,13 +46,15 @@ class Answer(Protocol):
 
 
 class Call(Protocol):
-    """One call of one model, which emits what is answered.
+    """One call of one model, which emits what is answered."""
 
-    `fault`: why there is no whole answer. `shown`: something was emitted.
-    """
+    @property
+    def fault(self) -> Fault | None:
+        """Why there is no whole answer."""
 
-    fault: Fault | None
-    shown: bool
+    @property
+    def shown(self) -> bool:
+        """Whether something was emitted."""
 
     @property
     def answer(self) -> Answer: ...
