@@ -69,6 +69,12 @@ async def test_every_piece_is_heard_from_the_first_on(anthropic: FakeAnthropic) 
     assert (headers["user-agent"], headers["accept-encoding"]) == ("trunkline", "identity")
 
 
+async def test_without_a_key_none_is_sent(anthropic: FakeAnthropic) -> None:
+    async with chain_of(spec(anthropic, "words-1", api_key=None)) as chain:
+        await asked(chain).step()
+    assert not {"authorization", "x-api-key"} & anthropic.requests[0].headers.keys()
+
+
 async def test_the_transcript_is_on_the_wire(anthropic: FakeAnthropic) -> None:
     transcript = [
         message("system", "Be brief."),

@@ -17,6 +17,8 @@ from trunkline_worker.backends.http_connection import Unreachable
 from trunkline_worker.backends.resolver import Resolver
 from trunkline_worker.models import ModelSpec
 
+_NO_KEY: Final = "none"
+"""Given nothing, the clients would look for a key of their own. It never leaves this process."""
 _HEADERS: Final = {"accept-encoding": "identity"}  # compressors hold tokens back
 
 
@@ -64,7 +66,7 @@ def _anthropic(spec: ModelSpec, http: httpx2.AsyncClient, patience: Patience) ->
     from pydantic_ai.providers.anthropic import AnthropicProvider
 
     client = AsyncAnthropic(
-        api_key=spec.api_key or "none",  # without any the client would look for one
+        api_key=spec.api_key or _NO_KEY,
         base_url=spec.base_url,
         http_client=http,
         timeout=_timeout(patience),
@@ -74,18 +76,16 @@ def _anthropic(spec: ModelSpec, http: httpx2.AsyncClient, patience: Patience) ->
 
 
 def _responses(spec: ModelSpec, http: httpx2.AsyncClient, patience: Patience) -> Model[Any]:
-    from openai import AsyncOpenAI, Omit
+    from openai import AsyncOpenAI
     from pydantic_ai.models.openai import OpenAIResponsesModel
     from pydantic_ai.providers.openai import OpenAIProvider
 
-    key: dict[str, Any] = {} if spec.api_key else {"Authorization": Omit()}
     client = AsyncOpenAI(
-        api_key=spec.api_key or "",
+        api_key=spec.api_key or _NO_KEY,
         base_url=spec.base_url,
         http_client=http,
         timeout=_timeout(patience),
         max_retries=0,
-        default_headers=key,
     )
     return OpenAIResponsesModel(spec.name, provider=OpenAIProvider(openai_client=client))
 
@@ -132,6 +132,9 @@ class _Resolved(httpx2.AsyncBaseTransport):
         self._resolver = resolver
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        for name in ("authorization", "x-api-key"):
+            if request.headers.get(name, "").removeprefix("Bearer ") == _NO_KEY:
+                del request.headers[name]
         url = request.url
         port = url.port or (443 if url.scheme == "https" else 80)
         try:
