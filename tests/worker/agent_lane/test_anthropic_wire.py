@@ -83,7 +83,7 @@ async def test_the_transcript_is_on_the_wire(anthropic: FakeAnthropic) -> None:
         opaque(),
         message("assistant", "I look."),
         call("c1"),
-        result("c1", "seen"),
+        result("c1", "seen", IMAGE),
         message("user", "what"),
     ]
     await stepped(anthropic, "words-1", transcript=transcript, tools=[LOOK])
@@ -94,6 +94,7 @@ async def test_the_transcript_is_on_the_wire(anthropic: FakeAnthropic) -> None:
     said, used = assistant["content"]
     assert (said["text"], used["name"], used["input"]) == ("I look.", "look", {"at": 1})
     assert answer["content"][0]["tool_use_id"] == "c1"
+    assert [each["type"] for each in answer["content"][0]["content"]] == ["text", "image"]
     assert answer["content"][1]["text"] == "what"
     assert body["stream"] is True and body["max_tokens"] > 1000
 
