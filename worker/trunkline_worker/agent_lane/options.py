@@ -70,7 +70,9 @@ def settings_of(
     """The settings of one call. Raises Unfit for what the model cannot be asked."""
     options: Json = {**spec.settings, **request.options}
     _check(options, spec.wire, profile)
-    settings: Json = {"max_retries": 0, "extra_headers": {**_HEADERS, **spec.extra_headers}}
+    settings: Json = {}
+    if spec.wire != "bedrock":  # whose client is told when it is made
+        settings = {"max_retries": 0, "extra_headers": {**_HEADERS, **spec.extra_headers}}
     if max_tokens is not None:
         settings["max_tokens"] = max_tokens
     if spec.wire == "responses":
