@@ -170,6 +170,8 @@ class _Resolved(httpx2.AsyncBaseTransport):
             raise Unreachable(type(error).__name__) from error
         if url.scheme == "https":
             request.extensions = {**request.extensions, "sni_hostname": url.host}
+        if not found:
+            raise Unreachable("no address")
         *others, last = (address[0] for _, address in found)
         for address in others:
             request.url = url.copy_with(host=address)
