@@ -33,7 +33,8 @@ class Patience:
 
 
 def http_client(client: HttpClient, patience: Patience) -> httpx2.AsyncClient:
-    """As many connections as there are calls: a worker's slots are the limit."""
+    """For one model alone: its pool tells hosts apart by their addresses. As many connections as
+    there are calls: a worker's slots are the limit."""
     # A context of its own would cost each model 20 ms.
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=100)
     transport = httpx2.AsyncHTTPTransport(verify=client.tls, limits=limits, trust_env=False)
