@@ -56,17 +56,23 @@ class Reasoning(TypedDict):
 
 
 class ToolCall(TypedDict):
+    """`toolset` is there if it was a call of one of the agent's own tools, not of the caller's."""
+
     type: Literal["tool_call"]
     id: str
     name: str
     arguments: str
     kind: Literal["function", "custom"]
+    toolset: NotRequired[str]
 
 
 class ToolResult(TypedDict):
+    """`is_error` is there, and true, if a tool of the agent's own says that it failed."""
+
     type: Literal["tool_result"]
     id: str
     content: list[Part]
+    is_error: NotRequired[bool]
 
 
 class Opaque(TypedDict):
