@@ -16,7 +16,7 @@ from trunkline_api.errors import ApiError, Send, from_failure, from_refused, sen
 from trunkline_api.exchange import Exchange, Receive, Scope, exchange_of
 from trunkline_api.follow import Follow, Following
 from trunkline_api.gateway import Gateway
-from trunkline_api.headers import by_name
+from trunkline_api.headers import Headers, by_name
 from trunkline_api.hub import ReaderClosed
 from trunkline_api.observability import span_name
 from trunkline_api.relay import Relay, RunLost, client_left, failure_of
@@ -47,7 +47,7 @@ class Question(Protocol):
 class Answer:
     """An endpoint as an ASGI app; one serves all its requests of a process.
 
-    `parse` makes a question of a body, or raises ApiError.
+    `parse` makes a question of a body and its request's headers, or raises ApiError.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Answer:
         gateway: Gateway,
         follow: Follow,
         targets: Targets,
-        parse: Callable[[bytes], Question],
+        parse: Callable[[bytes, Headers], Question],
     ) -> None:
         self._gateway = gateway
         self._settings = gateway.settings
@@ -92,7 +92,7 @@ class Answer:
             receive, headers, max_bytes=max_bytes, limit=self._body_limit, arrived=client.body
         )
         try:
-            question = self._parse(body)
+            question = self._parse(body, headers)
         except ApiError:
             self._converse(exchange, _model_in(body))  # an error tells the conversation too
             raise

@@ -14,6 +14,8 @@ from trunkline_api.wire.response_tools import (
     FunctionToolChoice,
 )
 from trunkline_api.wire.responses import ResponsesRequest
+from trunkline_shared.conversation import is_assistants
+from trunkline_shared.fold import INTERRUPTED, answered
 from trunkline_shared.run import RunRequest
 from trunkline_shared.transcript import (
     AudioPart,
@@ -85,7 +87,7 @@ def input_items(request: ResponsesRequest) -> list[Item]:
     """The request's own items, which are what is stored of it."""
     if isinstance(request.input, str):
         return [Message(type="message", role="user", content=_parts(request.input))]
-    return [_item(item) for item in request.input]
+    return [each for item in request.input for each in _items(item)]
 
 
 def _check_turn(request: ResponsesRequest, own: Sequence[Item]) -> None:
@@ -95,13 +97,39 @@ def _check_turn(request: ResponsesRequest, own: Sequence[Item]) -> None:
             "A run is part of a conversation or follows a response, not both: "
             "leave out 'previous_response_id' or the conversation's header.",
         )
-    last = own[-1]
-    if last["type"] in ("reasoning", "tool_call") or (
-        last["type"] == "message" and last["role"] == "assistant"
-    ):
+    if is_assistants(own[-1]):
         raise invalid(
             "input", "In a conversation the last of 'input' is what the user or a tool says next."
         )
+
+
+def _items(item: Any) -> list[Item]:
+    return [*_activity(item)] if isinstance(item, wire.McpCall) else [_item(item)]
+
+
+def _activity(item: wire.McpCall) -> tuple[ToolCall, ToolResult]:
+    call = ToolCall(
+        type="tool_call",
+        id=item.id,
+        name=item.name,
+        arguments=item.arguments,
+        kind="function",
+    )
+    if item.output is None and item.error is None:
+        return answered(call, item.server_label, "", INTERRUPTED)
+    return answered(call, item.server_label, item.output or "", _words(item.error))
+
+
+def _words(error: str | dict[str, Any] | None) -> str | None:
+    """What an error of a call says, in any of the shapes that clients have for it."""
+    if error is None or isinstance(error, str):
+        return error
+    content = error.get("content")
+    said = error.get("message")
+    if isinstance(content, list):
+        texts = [part.get("text") for part in content if isinstance(part, dict)]
+        said = "\n".join(text for text in texts if isinstance(text, str))
+    return said if isinstance(said, str) and said else "The call failed."
 
 
 def _item(item: Any) -> Item:

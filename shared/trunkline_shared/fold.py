@@ -206,19 +206,19 @@ def _neutral(item: OutputItem) -> list[Item]:
     if item.kind == "reasoning":
         return [Reasoning(type="reasoning", text=item.text)]
     error = item.error if item.status == "completed" else INTERRUPTED
-    call = _tool_call(item)
-    call |= {"toolset": item.toolset, "arguments": _whole(call["arguments"])}
-    return [*answered(call, item.of("output"), error)]
+    return [*answered(_tool_call(item), item.toolset, item.of("output"), error)]
 
 
-def answered(call: ToolCall, output: str, error: str | None) -> tuple[ToolCall, ToolResult]:
+def answered(
+    call: ToolCall, toolset: str, output: str, error: str | None
+) -> tuple[ToolCall, ToolResult]:
     """A call of the agent's own and its result, as later turns see them."""
     texts = [output] if error is None else [text for text in (output, error) if text]
     content: list[Part] = [TextPart(type="text", text=text) for text in texts]
-    result = ToolResult(type="tool_result", id=call["id"], content=content)
+    result = ToolResult(type="tool_result", id=call["id"], content=content, toolset=toolset)
     if error is not None:
         result["is_error"] = True
-    return call, result
+    return {**call, "toolset": toolset, "arguments": _whole(call["arguments"])}, result
 
 
 def _whole(arguments: str) -> str:

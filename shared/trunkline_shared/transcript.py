@@ -67,11 +67,12 @@ class ToolCall(TypedDict):
 
 
 class ToolResult(TypedDict):
-    """`is_error` is there, and true, if a tool of the agent's own says that it failed."""
+    """`toolset` as in its call. `is_error` is there, and true, if the agent's own tool failed."""
 
     type: Literal["tool_result"]
     id: str
     content: list[Part]
+    toolset: NotRequired[str]
     is_error: NotRequired[bool]
 
 

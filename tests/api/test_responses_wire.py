@@ -112,7 +112,7 @@ def test_what_is_missing_is_named() -> None:
         (items({**RESULT, "output": [{"type": "x"}]}), "input[1].output[0].type", VALUE),
         (items({"type": "custom_tool_call", "call_id": "c"}), "input[1].name", MISSING),
         (items({"type": "reasoning", "summary": "x"}), "input[1].summary", TYPE),
-        (items({"type": "mcp_call", "x": 2**70}), "input[1]", VALUE),
+        (items({"type": "mcp_list_tools", "x": 2**70}), "input[1]", VALUE),
         (parts({"type": "text", "text": "x"}), "input[0].content[0].type", VALUE),
         (parts({"text": "x"}), "input[0].content[0].type", MISSING),
         (parts({"type": "input_text"}), "input[0].content[0].text", MISSING),

@@ -71,7 +71,42 @@ class CompletionUsage(BaseModel):
     cost: float | None
 
 
+class Activity(BaseModel):
+    """A call of one of the agent's own tools."""
+
+    id: str
+    toolset: str
+    name: str
+    arguments: str
+    output: str
+    status: Literal["completed", "failed", "incomplete"]
+    error: str | None
+
+
+class Activities(BaseModel):
+    activities: list[Activity]
+
+
+class ActivityPiece(BaseModel):
+    """What has the same `index` is one activity: texts are to be joined."""
+
+    index: int
+    id: str | None = None
+    toolset: str | None = None
+    name: str | None = None
+    arguments: str | None = None
+    output: str | None = None
+    status: Literal["in_progress", "completed", "failed", "incomplete"] | None = None
+    error: str | None = None
+
+
+class ActivityDelta(BaseModel):
+    activity: ActivityPiece
+
+
 class ChatCompletion(BaseModel):
+    """`trunkline` is there if the header X-Trunkline-Events asks for `tools`."""
+
     id: str
     object: Literal["chat.completion"]
     created: int
@@ -80,6 +115,7 @@ class ChatCompletion(BaseModel):
     usage: CompletionUsage
     service_tier: str | None = None
     system_fingerprint: str | None = None
+    trunkline: Activities | None = None
 
 
 class CallDelta(BaseModel):
@@ -118,3 +154,4 @@ class ChatCompletionChunk(BaseModel):
     usage: CompletionUsage | None = None
     service_tier: str | None = None
     system_fingerprint: str | None = None
+    trunkline: ActivityDelta | None = None

@@ -23,7 +23,6 @@ OPAQUE_TYPES: Final = frozenset(
         "local_shell_call_output",
         "mcp_approval_request",
         "mcp_approval_response",
-        "mcp_call",
         "mcp_list_tools",
         "program",
         "program_output",
@@ -125,6 +124,18 @@ class CustomToolCallOutput(Wire):
     output: str | Many[ResultPart]
 
 
+class McpCall(Wire):
+    """A call that the agent made itself, with its result."""
+
+    type: Literal["mcp_call"]
+    id: NonEmpty
+    server_label: str
+    name: NonEmpty
+    arguments: str
+    output: str | None = None
+    error: str | FreeObject | None = None
+
+
 class ReasoningText(Wire):
     text: str
 
@@ -145,7 +156,8 @@ class ItemReference(Wire):
 
 def _refuse(found: Any) -> Any:
     known = "a message, function_call, function_call_output, custom_tool_call"
-    raise ValueError(f"{known}, custom_tool_call_output, reasoning, or an item of OpenAI's tools")
+    known += ", custom_tool_call_output, mcp_call, reasoning"
+    raise ValueError(f"{known}, or an item of OpenAI's tools")
 
 
 class UnknownItem(Wire):
@@ -176,6 +188,7 @@ _READ: Final = frozenset(
         "function_call_output",
         "custom_tool_call",
         "custom_tool_call_output",
+        "mcp_call",
         "reasoning",
         "item_reference",
     }
@@ -188,6 +201,7 @@ InputItem: TypeAlias = Annotated[
     | Annotated[FunctionCallOutput, Tag("function_call_output")]
     | Annotated[CustomToolCall, Tag("custom_tool_call")]
     | Annotated[CustomToolCallOutput, Tag("custom_tool_call_output")]
+    | Annotated[McpCall, Tag("mcp_call")]
     | Annotated[ReasoningItem, Tag("reasoning")]
     | Annotated[ItemReference, Tag("item_reference")]
     | Annotated[FreeObject, Tag("opaque")]
