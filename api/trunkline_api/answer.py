@@ -8,6 +8,7 @@ from typing import Protocol
 
 import orjson
 
+from trunkline_api.abilities import Abilities, Asked
 from trunkline_api.auth import Principal
 from trunkline_api.body import ClientLeft, read_body
 from trunkline_api.client import client_of
@@ -34,6 +35,9 @@ class Question(Protocol):
 
     @property
     def model(self) -> str: ...
+
+    def asks(self) -> Asked:
+        """What it asks beyond an answer in words, and where."""
 
     async def ask(self, run: RunRequest, principal: Principal) -> bytes:
         """Writes into `run` all that the request says; the record to store with its result."""
@@ -62,6 +66,7 @@ class Answer:
         self._follow = follow
         self._targets = targets
         self._parse = parse
+        self._abilities = Abilities()
         self._body_limit = TimeLimit(gateway.settings.body_timeout_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,6 +103,7 @@ class Answer:
             raise
         self._converse(exchange, question.model)
         target = await self._targets.find(question.model, principal)
+        self._abilities.check(target.agent, target.model, question.asks())
         run = self._plain_run(target, principal, exchange)
         record = await question.ask(run, principal)
         admission = Admission(target.agent, principal.max_concurrent, record)

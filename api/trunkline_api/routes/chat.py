@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from trunkline_api.abilities import Asked
+from trunkline_api.asked import of_chat
 from trunkline_api.auth import Principal
 from trunkline_api.chat_request import fill_in
 from trunkline_api.headers import Headers
@@ -22,6 +24,9 @@ class ChatQuestion:
     @property
     def model(self) -> str:
         return self.request.model
+
+    def asks(self) -> Asked:
+        return of_chat(self.request)
 
     async def ask(self, run: RunRequest, principal: Principal) -> bytes:
         fill_in(run, self.request)

@@ -7,6 +7,8 @@ import orjson
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.exceptions import HTTPException
 
+from trunkline_api.abilities import Asked
+from trunkline_api.asked import of_responses
 from trunkline_api.auth import Principal
 from trunkline_api.deps import principal_of
 from trunkline_api.errors import invalid
@@ -35,6 +37,9 @@ class ResponsesQuestion:
     @property
     def model(self) -> str:
         return self.request.model
+
+    def asks(self) -> Asked:
+        return of_responses(self.request)
 
     async def ask(self, run: RunRequest, principal: Principal) -> bytes:
         previous = self.request.previous_response_id
