@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from trunkline_api.errors import invalid
 from trunkline_api.wire import response_items as wire
+from trunkline_api.wire.response_rules import check_results
 from trunkline_api.wire.response_tools import (
     AllowedToolsChoice,
     CustomToolChoice,
@@ -62,11 +63,14 @@ def fill_in(run: RunRequest, request: ResponsesRequest, before: Sequence[Item]) 
     """Writes into a plain run all that the request says, after the items `before` of the responses
     that it follows.
 
-    Raises ApiError 400 for what does not go together with a conversation.
+    Raises ApiError 400 for what does not go together with a conversation, and for calls and
+    results that do not go together.
     """
     own = input_items(request)
     if run.conversation:
         _check_turn(request, own)
+    sent = () if isinstance(request.input, str) else request.input
+    check_results(sent, _unanswered(before), in_conversation=bool(run.conversation))
     tools = [
         _tool(tool)
         for tool in request.tools or ()
@@ -88,6 +92,15 @@ def input_items(request: ResponsesRequest) -> list[Item]:
     if isinstance(request.input, str):
         return [Message(type="message", role="user", content=_parts(request.input))]
     return [each for item in request.input for each in _items(item)]
+
+
+def _unanswered(before: Sequence[Item]) -> dict[str, bool]:
+    """Whether each of the caller's calls has no result yet, by its id."""
+    found: dict[str, bool] = {}
+    for item in before:
+        if item["type"] in ("tool_call", "tool_result") and "toolset" not in item:
+            found[item["id"]] = item["type"] == "tool_call"
+    return found
 
 
 def _check_turn(request: ResponsesRequest, own: Sequence[Item]) -> None:

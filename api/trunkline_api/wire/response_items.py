@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from trunkline_api.wire.base import FreeObject, Many, NonEmpty, Wire
+from trunkline_api.wire.media import FileData, ImageAddress, SoundData
 
 OPAQUE_TYPES: Final = frozenset(
     {
@@ -43,21 +44,21 @@ class InputText(Wire):
 
 class InputImage(Wire):
     type: Literal["input_image"]
-    image_url: NonEmpty | None = None
+    image_url: ImageAddress | None = None
     file_id: NonEmpty | None = None
     detail: Literal["auto", "low", "high", "original"] | None = None
 
 
 class InputFile(Wire):
     type: Literal["input_file"]
-    file_data: str | None = None
+    file_data: FileData | None = None
     file_id: str | None = None
     file_url: str | None = None
     filename: str | None = None
 
 
 class InputAudioData(Wire):
-    data: NonEmpty
+    data: SoundData
     format: Literal["wav", "mp3"]
 
 

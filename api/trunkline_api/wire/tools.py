@@ -1,9 +1,10 @@
 """Tools, the choice among them, and the format of the answer, as a chat request says them."""
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, StringConstraints
 
+from trunkline_api.errors import invalid
 from trunkline_api.wire.base import FreeObject, Many, ToolName, Wire
 
 
@@ -74,11 +75,18 @@ class JsonObjectFormat(Wire):
     type: Literal["json_object"]
 
 
+def check_strict(param: str, schema: dict[str, Any], strict: bool | None) -> None:
+    """Raises ApiError 400 for a strict schema of anything but an object."""
+    if strict and ("anyOf" in schema or schema.get("type", "object") != "object"):
+        message = f"'{param}' must have the type \"object\" at its root, as it is strict."
+        raise invalid(param, message, "invalid_json_schema")
+
+
 class JsonSchema(Wire):
     name: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
     description: str | None = None
     # `schema` would hide a method of every pydantic model.
-    schema_: FreeObject | None = Field(default=None, alias="schema")
+    schema_: FreeObject = Field(alias="schema")
     strict: bool | None = None
 
 
