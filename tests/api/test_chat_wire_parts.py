@@ -17,6 +17,8 @@ from tests.api.chat_bodies import (
     problem,
 )
 
+STRICT_LIST = {"name": "s", "schema": {"type": "array"}, "strict": True}
+
 
 @pytest.mark.parametrize(
     ("members", "param", "code"),
