@@ -190,7 +190,9 @@ def _options(request: ChatRequest) -> Options:
 def _tool(tool: WireTool) -> Tool:
     if isinstance(tool, CustomTool):
         neutral = Tool(type="custom", name=tool.custom.name)
-        description, spec, strict = tool.custom.description, tool.custom.format, None
+        form = tool.custom.format
+        spec = None if form is None else form.model_dump()
+        description, strict = tool.custom.description, None
     else:
         function = tool.function
         neutral = Tool(type="function", name=function.name)

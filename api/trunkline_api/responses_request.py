@@ -11,6 +11,7 @@ from trunkline_api.wire.response_tools import (
     CustomToolChoice,
     FlatCustomTool,
     FlatFunctionTool,
+    FlatGrammarFormat,
     FlatJsonSchemaFormat,
     FunctionToolChoice,
 )
@@ -220,7 +221,7 @@ def _options(request: ResponsesRequest, *, has_tools: bool) -> Options:
 
 def _tool(tool: FlatFunctionTool | FlatCustomTool) -> Tool:
     neutral = Tool(type=tool.type, name=tool.name)
-    spec = tool.parameters if isinstance(tool, FlatFunctionTool) else tool.format
+    spec = tool.parameters if isinstance(tool, FlatFunctionTool) else _form(tool)
     if tool.description is not None:
         neutral["description"] = tool.description
     if spec is not None:
@@ -228,6 +229,12 @@ def _tool(tool: FlatFunctionTool | FlatCustomTool) -> Tool:
     if isinstance(tool, FlatFunctionTool) and tool.strict is not None:
         neutral["strict"] = tool.strict
     return neutral
+
+
+def _form(tool: FlatCustomTool) -> dict[str, Any] | None:
+    if isinstance(tool.format, FlatGrammarFormat):
+        return {"type": "grammar", "grammar": tool.format.model_dump(exclude={"type"})}
+    return None if tool.format is None else tool.format.model_dump()
 
 
 def _choice(request: ResponsesRequest) -> ToolChoice | None:

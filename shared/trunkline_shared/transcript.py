@@ -88,7 +88,9 @@ Item: TypeAlias = Message | Reasoning | ToolCall | ToolResult | Opaque
 
 
 class Tool(TypedDict):
-    """One of the caller's tools; `spec` is a function's JSON Schema or a custom tool's format."""
+    """One of the caller's tools; `spec` is a function's JSON Schema, or a custom tool's format as
+    chat completions say it.
+    """
 
     type: Literal["function", "custom"]
     name: str

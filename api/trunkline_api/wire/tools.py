@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, StringConstraints
 
 from trunkline_api.errors import invalid
-from trunkline_api.wire.base import FreeObject, Many, ToolName, Wire
+from trunkline_api.wire.base import FreeObject, Many, NonEmpty, ToolName, Wire
 
 
 class Function(Wire):
@@ -20,10 +20,24 @@ class FunctionTool(Wire):
     function: Function
 
 
+class TextFormat(Wire):
+    type: Literal["text"]
+
+
+class Grammar(Wire):
+    definition: NonEmpty
+    syntax: Literal["lark", "regex"]
+
+
+class GrammarFormat(Wire):
+    type: Literal["grammar"]
+    grammar: Grammar
+
+
 class Custom(Wire):
     name: ToolName
     description: str | None = None
-    format: FreeObject | None = None
+    format: Annotated[TextFormat | GrammarFormat, Field(discriminator="type")] | None = None
 
 
 class CustomTool(Wire):
@@ -65,10 +79,6 @@ ToolChoice: TypeAlias = (
     Literal["none", "auto", "required"]
     | Annotated[FunctionChoice | CustomChoice | AllowedChoice, Field(discriminator="type")]
 )
-
-
-class TextFormat(Wire):
-    type: Literal["text"]
 
 
 class JsonObjectFormat(Wire):
