@@ -5,7 +5,8 @@ from typing import Any
 import orjson
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
-from openai.types.responses import Response
+from openai.types.responses import Response, ResponseStreamEvent
+from pydantic import TypeAdapter
 
 from tests.api.conversation_bed import turn
 from tests.api.fake_answer import Reply
@@ -31,6 +32,7 @@ from trunkline_shared.fold import Fold, Folded, said
 from trunkline_shared.run import new_run_id
 from trunkline_shared.transcript import Item
 
+STREAM_EVENT: TypeAdapter[ResponseStreamEvent] = TypeAdapter(ResponseStreamEvent)
 RUN_ID = new_run_id(1_700_000_000_123)
 ABOUT = About(RUN_ID, "m", {"parallel_tool_calls": True, "tool_choice": "auto", "tools": []})
 START = ActivityStart(0, "a1", "read", "files")
@@ -167,6 +169,8 @@ def test_a_stream_tells_of_an_mcp_call_as_openai_does() -> None:
     sent = b"".join(renderer.render([event]) for event in RUN)
     events = [orjson.loads(block.partition(b"\ndata: ")[2]) for block in sent.split(b"\n\n")[:-1]]
     assert [each["sequence_number"] for each in events] == list(range(len(events)))
+    for each in events:
+        STREAM_EVENT.validate_python(each)
     mine = [each for each in events if each.get("output_index") in (1, 2)]
     assert [each["type"].removeprefix("response.") for each in mine] == [
         "output_item.added",
