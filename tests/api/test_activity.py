@@ -240,3 +240,15 @@ def test_a_conversations_events_are_actions_and_observations_of_openhands() -> N
     )
     assert told["content"][0]["text"] == "contents"
     assert failed["observation"]["is_error"]
+
+
+def test_a_limit_that_ended_the_run_is_named() -> None:
+    end = Finished("length", detail="limits.max_tool_calls reached")
+    *_, last, _ = chunks(TextDelta("a"), end, show_tools=False)
+    assert last["trunkline"] == {"detail": end.detail}
+    chat_reply.ChatCompletionChunk.model_validate(last)
+    body = orjson.loads(render_completion(RUN_ID, "m", folded(*READ, end), show_tools=True))
+    assert body["trunkline"].keys() == {"detail", "activities"}
+    response = orjson.loads(render_response(ABOUT, folded(end)))
+    assert response["incomplete_details"] == {"reason": "max_output_tokens", "detail": end.detail}
+    Response.model_validate(response, strict=True)

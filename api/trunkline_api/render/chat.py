@@ -190,7 +190,10 @@ class ChatRenderer:
         first = [] if self._has_role else [self._chunk({"content": ""})]
         end = b'},"logprobs":null,"finish_reason":"' + event.reason.encode() + b'"}]'
         about = _about(event)
-        chunks = [*first, self._delta + end + about + self._end]
+        why = b""
+        if event.detail is not None:
+            why = b',"trunkline":' + orjson.dumps({"detail": event.detail})
+        chunks = [*first, self._delta + end + about + why + self._end]
         if self._include_usage:
             usage = b',"choices":[],"usage":' + orjson.dumps(_usage(event.usage))
             chunks.append(self._head + usage + about + b"}\n\n")
@@ -230,8 +233,11 @@ def render_completion(
         "choices": [choice],
         "usage": _usage(finished.usage),
     }
+    told: dict[str, Any] = {} if finished.detail is None else {"detail": finished.detail}
     if show_tools:
-        completion["trunkline"] = {"activities": activities(folded.activities)}
+        told["activities"] = activities(folded.activities)
+    if told:
+        completion["trunkline"] = told
     body = orjson.dumps(completion)
     return body[:-1] + _about(finished) + b"}"
 

@@ -94,7 +94,8 @@ def _response(
         about_end["error"] = _error(end)
     elif end is not None:
         if status == "incomplete":
-            about_end["incomplete_details"] = {"reason": _INCOMPLETE[end.reason]}
+            why = {} if end.detail is None else {"detail": end.detail}
+            about_end["incomplete_details"] = {"reason": _INCOMPLETE[end.reason], **why}
         if end.service_tier is not None:
             about_end["service_tier"] = end.service_tier
     return {

@@ -83,8 +83,13 @@ class Activity(BaseModel):
     error: str | None
 
 
-class Activities(BaseModel):
-    activities: list[Activity]
+class Told(BaseModel):
+    """`activities` if the header X-Trunkline-Events asks for `tools`; `detail` names the limit of
+    ours that cut the answer short, if one did.
+    """
+
+    activities: list[Activity] | None = None
+    detail: str | None = None
 
 
 class ActivityPiece(BaseModel):
@@ -100,13 +105,12 @@ class ActivityPiece(BaseModel):
     error: str | None = None
 
 
-class ActivityDelta(BaseModel):
-    activity: ActivityPiece
+class ToldPiece(BaseModel):
+    activity: ActivityPiece | None = None
+    detail: str | None = None
 
 
 class ChatCompletion(BaseModel):
-    """`trunkline` is there if the header X-Trunkline-Events asks for `tools`."""
-
     id: str
     object: Literal["chat.completion"]
     created: int
@@ -115,7 +119,7 @@ class ChatCompletion(BaseModel):
     usage: CompletionUsage
     service_tier: str | None = None
     system_fingerprint: str | None = None
-    trunkline: Activities | None = None
+    trunkline: Told | None = None
 
 
 class CallDelta(BaseModel):
@@ -154,4 +158,4 @@ class ChatCompletionChunk(BaseModel):
     usage: CompletionUsage | None = None
     service_tier: str | None = None
     system_fingerprint: str | None = None
-    trunkline: ActivityDelta | None = None
+    trunkline: ToldPiece | None = None

@@ -33,7 +33,10 @@ class ResponseFailure(BaseModel):
 
 
 class IncompleteDetails(BaseModel):
+    """`detail` names the limit of ours that cut the answer short, if one did."""
+
     reason: Literal["max_output_tokens", "content_filter"]
+    detail: str | None = None
 
 
 class ContentPart(BaseModel):
