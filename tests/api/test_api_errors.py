@@ -17,6 +17,7 @@ from trunkline_shared.events import Failed
 STATUSES = {
     "invalid_request": 400,
     "context_length_exceeded": 400,
+    "invalid_output": 502,
     "upstream_error": 502,
     "upstream_timeout": 504,
     "upstream_rate_limited": 429,
@@ -85,6 +86,7 @@ def test_what_cannot_get_better_is_not_retried() -> None:
     assert final == {
         "cancelled",
         "conversation_busy",
+        "invalid_output",
         "run_lost",
         "run_timeout",
         "server_error",
