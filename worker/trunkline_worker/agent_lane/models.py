@@ -117,7 +117,7 @@ class LaneModel(Model[Any]):
         if not isinstance(end, Finished):
             assert isinstance(end, Failed), end
             raise self._failed(end, spent)
-        self._count(end.usage)
+        self.count(end.usage)
         self.last = end
         return _ended(calls[-1].response(heard.events), end)
 
@@ -125,17 +125,18 @@ class LaneModel(Model[Any]):
         """Counts a response of an earlier attempt as if it had just been given."""
         ended: dict[str, Any] = (response.metadata or {}).get(_END) or {}
         self.last = Finished(usage=usage_in(response), model=response.model_name, **ended)
-        self._count(self.last.usage)
+        self.count(self.last.usage)
 
     def _failed(self, failed: Failed, spent: float) -> StepFailed:
         if failed is TOO_DEAR.failed and spent:
             return StepFailed(replace(failed, usage=self.usage), "limits.max_cost")
         if failed.usage is not None:
-            self._count(failed.usage)
+            self.count(failed.usage)
         used = self.usage.input_tokens or self.usage.output_tokens
         return StepFailed(replace(failed, usage=self.usage if used else None))
 
-    def _count(self, step: Usage) -> None:
+    def count(self, step: Usage) -> None:
+        """Adds to the run's usage, also what tools used that ask models themselves."""
         total = self.usage
         self._unpriced |= step.cost is None
         self.usage = Usage(
