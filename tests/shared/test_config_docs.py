@@ -19,6 +19,7 @@ from trunkline_shared.config.models import (
     Profiles,
 )
 from trunkline_shared.config.providers import ALIASES, OTHER_PROVIDERS, PROVIDERS, REFUSED
+from trunkline_shared.config.toolsets import MODELS, keys_of
 from trunkline_shared.settings import CommonSettings
 from trunkline_worker.settings import WorkerSettings
 
@@ -72,6 +73,13 @@ def test_every_provider_stands_on_the_page_with_its_url_and_variables() -> None:
 def test_every_key_of_an_agent_stands_on_the_page(model: type[BaseModel]) -> None:
     keys = {field.alias or name for name, field in model.model_fields.items()}
     for key in keys - {"name", "lacks"}:
+        assert f"`{key}`" in PAGE, key
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_every_toolset_and_its_keys_stand_on_the_page(kind: str) -> None:
+    assert f"| `{kind}` |" in PAGE
+    for key in keys_of(kind):
         assert f"`{key}`" in PAGE, key
 
 

@@ -185,7 +185,8 @@ def agent_refusal(directory: Path, body: str) -> str:
         (
             "model: echo\nmcp_servers: [{type: carrier-pigeon}]",
             "4: agents.a.mcp_servers.0: ",
-            "an MCP server is a command, or a mapping whose type is stdio, sse, streamable-http",
+            "an MCP server is a command, a URL, or a mapping whose type is "
+            "stdio, sse, streamable-http",
         ),
         (
             "model: echo\nusage_limits:\n  output_tokens_limit: lots",

@@ -52,7 +52,6 @@ CANNOT: Mapping[str, str] = MappingProxyType(
         "connections": "what an agent says goes to its client alone",
         "knowledge": "nothing is read into the prompt; write it into system_prompt",
         "hooks": "nothing is called before or after a step",
-        "workers": "an agent cannot call others",
         "output_type": "a client asks for a format with response_format",
     }
 )
@@ -72,26 +71,22 @@ LIMITS: Mapping[str, str] = MappingProxyType(
         "output_tokens_limit": "max_tokens",
         "response_tokens_limit": "max_tokens",
         "tool_calls_limit": "max_tool_calls",
+        "request_limit": "max_requests",
+        "total_tokens_limit": "max_total_tokens",
+        "cost_limit": "max_cost",
     }
 )
 """Of `usage_limits`: the key of `limits` that bounds the same."""
 
 LIMITS_IGNORED: Mapping[str, str] = MappingProxyType(
-    {
-        "count_tokens_before_request": "tokens are counted when they are used",
-        "request_limit": "a run without tools asks its model once",
-    }
+    {"count_tokens_before_request": "tokens are counted when they are used"}
 )
 LIMITS_CANNOT: Mapping[str, str] = MappingProxyType(
-    {
-        "request_limit": "limits has max_tool_calls",
-        **dict.fromkeys(
-            ("input_tokens_limit", "request_tokens_limit", "total_tokens_limit"),
-            "limits bounds the output alone, with max_tokens",
-        ),
-    }
+    dict.fromkeys(
+        ("input_tokens_limit", "request_tokens_limit", "per_request_input_tokens_limit"),
+        "limits bounds input and output together, with max_total_tokens",
+    )
 )
-"""`request_limit` is ignored without tools, else the agent cannot do without it."""
 
 _CLAUDE = (
     *("cwd", "allowed_tools", "disallowed_tools", "include_builtin_system_prompt", "max_turns"),
@@ -135,7 +130,7 @@ OF_TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """Keys of agents whose type does not run yet. Their values are not looked at."""
 
 KEYS = (
-    *("display_name", "inherits", "mcp_servers", "tools", "usage_limits"),
+    *("display_name", "inherits", "mcp_servers", "tools", "usage_limits", "workers"),
     *(*IGNORED, *CANNOT, *FOR_TOOLS),
 )
 """The keys of an agent that are understood though `AgentConfig` has none of them."""

@@ -27,7 +27,7 @@ _EXPECTED = {
     "string_type": "a text",
     "tuple_type": "a list",
 }
-_SECRET = ("api_key", "extra_headers", "extra_body")
+_SECRET = ("api_key", "env", "extra_headers", "extra_body", "headers")
 
 
 def unknown_key(key: object, known: Collection[str], also: Collection[str] = ()) -> str:
@@ -43,6 +43,8 @@ def wrong_value(error: ErrorDetails) -> str:
     """A sentence that says what was expected and, unless it may be a secret, what is there."""
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
+    if error["type"] == "missing":
+        return "is missing"
     expected = _EXPECTED.get(error["type"])
     if expected is None:
         return error["msg"]

@@ -24,9 +24,13 @@ from trunkline_shared.config.models import (
 )
 from trunkline_shared.config.source import Source, inherited
 from trunkline_shared.config.spellings import spelled, without_ignored
+from trunkline_shared.config.toolset_spellings import spell_toolsets
 from trunkline_shared.errors import ConfigError
 
-RESOLVED_IN_WORKERS = ("model", "base_url", "api_key", "settings")
+RESOLVED_IN_WORKERS = (
+    *("model", "base_url", "api_key", "settings"),
+    *("toolsets", "tools", "mcp_servers"),
+)
 """Keys of an agent whose variables the API process neither needs nor sees."""
 
 _KEYS_OF_FILE = ("agents", "profiles", "mcp_servers")
@@ -57,7 +61,7 @@ def load_config(given: Path | Mapping[str, Any], environ: Mapping[str, str]) -> 
         )
     if not isinstance(agents, dict):
         raise source.error(("agents",), "expected a mapping of names to agents")
-    servers = _interpolated(source, ("mcp_servers",), values.get("mcp_servers") or [], environ)
+    servers = values.get("mcp_servers") or []
     if not isinstance(servers, list):
         raise source.error(("mcp_servers",), "expected a list")
     read: dict[str, AgentConfig] = {}
@@ -99,7 +103,7 @@ def _agent(
         raise source.error(where, "the name of an agent is a text; put it in quotes")
     if not isinstance(agents[name], dict):
         raise source.error(where, "expected a mapping, for example {model: echo}")
-    findings = Findings(source)
+    findings = Findings(source, [each for each in agents if isinstance(each, str)])
     values = without_ignored(inherited(source, agents, name), where, findings, servers)
     if "lacks" in values:  # a field, but not one that a file sets
         raise source.error((*where, "lacks"), unknown_key("lacks", _agent_keys()), named=where)
@@ -109,7 +113,9 @@ def _agent(
         for key, value in values.items()
         if value is not None or key not in AgentConfig.model_fields
     }
-    values = _echoing(spelled(values, where, findings, servers), environ)
+    values = _echoing(spelled(values, where, findings), environ)
+    # an echo agent calls no tools, so those of all agents are not for it
+    spell_toolsets(values, where, findings, () if values.get("type") == "echo" else servers)
     try:
         agent = AgentConfig.model_validate({**values, "name": name, "lacks": findings.lacks})
     except ValidationError as error:
@@ -187,4 +193,5 @@ def _without_name(error: ErrorDetails) -> tuple[int | str, ...]:
 
 
 def _agent_keys() -> list[str]:
-    return [key for key in AgentConfig.model_fields if key not in ("name", "lacks")]
+    fields = AgentConfig.model_fields.items()
+    return [field.alias or name for name, field in fields if name not in ("name", "lacks")]

@@ -1,22 +1,12 @@
 """The configuration file as values. Frozen; what each key means is its field's docstring."""
 
-import difflib
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import PydanticKnownError
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from trunkline_shared.config.frozen import Frozen, Number, Whole
 from trunkline_shared.config.interpolate import holds_variable
 from trunkline_shared.config.providers import check_provider, split_model
 
@@ -26,41 +16,8 @@ ECHO_MODELS = ("echo", "test")
 FIXED_ANSWER = "test:"
 """Before the text that an echo agent is to answer with."""
 
-TOOLSET_TYPES = (
-    *("aggregating", "bash", "builtin", "code", "code_mode", "composio", "config_creation"),
-    *("cron", "custom", "debug", "entry_points", "execute_code", "execution", "file_access"),
-    *("grep", "import", "import_tools", "list_directory", "mcp", "mcp_discovery"),
-    *("notifications", "openapi", "plan", "process_management", "question", "read"),
-    *("remote_code_mode", "search", "semantic_memory", "skills", "subagent"),
-    *("user_interaction", "vfs", "workers"),
-)
-"""Toolsets and single tools that a file may name."""
 
-
-def _no_bool(value: Any) -> Any:
-    if isinstance(value, bool):  # to Python `true` is the number 1; to the operator it is a slip
-        raise PydanticKnownError("float_type")
-    return value
-
-
-Number: TypeAlias = Annotated[float, BeforeValidator(_no_bool)]
-Whole: TypeAlias = Annotated[int, BeforeValidator(_no_bool)]
-
-
-def _known_toolset(toolset: dict[str, Any]) -> dict[str, Any]:
-    kind = toolset.get("type")
-    if kind not in TOOLSET_TYPES:
-        near = difflib.get_close_matches(str(kind), TOOLSET_TYPES, n=1)
-        hint = f", did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"a toolset needs a known 'type', got {kind!r}{hint}")
-    return toolset
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Limits(_Model):
+class Limits(Frozen):
     """Bounds of one run. None means unbounded."""
 
     timeout_s: Annotated[Number, Field(gt=0)] = 600.0
@@ -77,7 +34,7 @@ class Limits(_Model):
     """Input and output of all requests."""
 
 
-class EchoSettings(_Model):
+class EchoSettings(Frozen):
     """What the `echo` agent says, and how fast."""
 
     words_per_second: Annotated[Number, Field(ge=0)] = 20.0
@@ -88,7 +45,7 @@ class EchoSettings(_Model):
     """Said in place of the prompt, whatever that is."""
 
 
-class ModelSettings(_Model):
+class ModelSettings(Frozen):
     """Defaults for what a caller may set; None leaves it to the model."""
 
     temperature: Annotated[Number, Field(ge=0)] | None = None
@@ -119,8 +76,9 @@ class ModelSettings(_Model):
         return (value,) if isinstance(value, str) else value
 
 
-class AgentConfig(_Model):
-    """One agent. `${VAR}` in `model`, `base_url`, `api_key` and `settings` is still unresolved."""
+class AgentConfig(Frozen):
+    """One agent. `${VAR}` in `model`, `base_url`, `api_key`, `settings` and `toolsets` is still
+    unresolved."""
 
     name: str
     type: AgentType = "chat"
@@ -137,7 +95,8 @@ class AgentConfig(_Model):
     pool: Annotated[str, Field(pattern=r"\A[A-Za-z0-9_-]{1,64}\z")] = DEFAULT_POOL
     given_slots: Annotated[Whole, Field(ge=1)] | None = Field(default=None, alias="slots")
     limits: Limits = Limits()
-    toolsets: tuple[Annotated[dict[str, Any], AfterValidator(_known_toolset)], ...] = ()
+    toolsets: tuple[dict[str, Any], ...] = Field(default=(), repr=False)
+    """Each a `ToolsetConfig`, whose values may be unresolved texts."""
     object: Annotated[str | None, Field(validate_default=True)] = None
     """What a `python` agent runs: `package.module:name`."""
     api: Literal["chat", "responses"] = "chat"
@@ -221,14 +180,14 @@ class AgentConfig(_Model):
         return value
 
 
-class Profiles(_Model):
+class Profiles(Frozen):
     """How the models of profiles, `openhands_<profile>`, run."""
 
     agent: str | None = None
     """The chat agent of this file that runs them; None: a plain one."""
 
 
-class Ignored(_Model):
+class Ignored(Frozen):
     """A key of the file that has no effect, the file and line it stands on, and why."""
 
     key: str
@@ -236,7 +195,7 @@ class Ignored(_Model):
     reason: str
 
 
-class Config(_Model):
+class Config(Frozen):
     """A whole file: agents by name, in the file's order."""
 
     path: str
