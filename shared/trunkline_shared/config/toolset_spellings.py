@@ -64,7 +64,6 @@ _CANNOT: Mapping[str, str] = MappingProxyType(
         "environment": "commands run in the run's workspace",
         "requires_confirmation": "nobody is asked before a tool runs",
         "auth": "give a token in headers",
-        "disabled_tools": "tools names those that the agent has",
     }
 )
 _MEAN_NOTHING: tuple[Any, ...] = (

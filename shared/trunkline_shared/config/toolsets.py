@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 from pydantic import (
     AliasChoices,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     TypeAdapter,
@@ -26,6 +27,11 @@ Effect: TypeAlias = Literal["pure", "idempotent", "at_most_once"]
 arguments, nothing."""
 
 _Seconds: TypeAlias = Annotated[float, Field(gt=0, le=86_400)]
+
+
+def _transport(value: Any) -> Any:
+    """Other programs that know MCP servers call it so."""
+    return "streamable-http" if value in ("http", "streamable_http") else value
 
 
 class _Toolset(BaseModel):
@@ -64,22 +70,40 @@ class Mcp(_Toolset):
     type: Literal["mcp"] = "mcp"
     name: str | None = None
     """What clients see the tools under; None: the command, or the URL's host."""
-    transport: Literal["stdio", "streamable-http", "sse"] | None = None
+    transport: Annotated[
+        Literal["stdio", "streamable-http", "sse"] | None, BeforeValidator(_transport)
+    ] = None
+    """How a URL speaks; None: streamable-http."""
     command: str | None = None
+    """Without `args` it may hold them, as in a shell."""
     args: tuple[str, ...] = ()
     env: dict[str, str] = Field(default_factory=dict, repr=False)
+    """Variables for the command, beside PATH, HOME and the like: it sees no other of ours."""
+    cwd: str | None = None
+    """Where the command starts; None: where the worker did."""
     url: str | None = None
     headers: dict[str, str] = Field(default_factory=dict, repr=False)
-    tools: tuple[str, ...] | None = None
+    tools: tuple[str, ...] | None = Field(
+        default=None, validation_alias=AliasChoices("tools", "enabled_tools", "allowed_tools")
+    )
     """Only these; None: all that the server has."""
-    effect: Effect = "at_most_once"
-    timeout_s: _Seconds = 60.0
+    disabled_tools: tuple[str, ...] = ()
+    """Not these."""
+    prefix: str = ""
+    """Stands before each tool's name."""
+    effect: Effect | None = None
+    """None: what the server says of each tool, or at_most_once where it says nothing."""
+    timeout_s: _Seconds = Field(default=60.0, validation_alias=AliasChoices("timeout_s", "timeout"))
     """Of one call."""
 
     @model_validator(mode="after")
     def _one_way(self) -> "Mcp":
         if bool(self.command) == bool(self.url):
             raise ValueError("an mcp toolset needs either a command or a url")
+        if self.transport and (self.transport == "stdio") != bool(self.command):
+            raise ValueError(
+                f"transport {self.transport} needs a {'url' if self.command else 'command'}"
+            )
         return self
 
 
@@ -108,6 +132,8 @@ class Agents(_Toolset):
     type: Literal["agents"] = "agents"
     agents: tuple[str, ...] = ()
     """Their names; none: all others."""
+    effect: Effect | None = None
+    """None: those without tools of their own may be asked again, the others at_most_once."""
     max_depth: Annotated[int, Field(ge=1, le=8)] = 2
     """How far delegation may go; 1: those who are asked cannot ask others."""
 
