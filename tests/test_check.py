@@ -18,7 +18,7 @@ agent  type         model                         pool     lacks
 hello  echo         echo                          default  -
 gpt    chat         openai:gpt-4o                 default  OPENAI_API_KEY is not set
 both   chat         openai:gpt-4o, ollama:llama3  coding   runs without part of its fallback chain: OPENAI_API_KEY is not set
-coder  claude_code  -                             default  needs: pip install "trunkline[claude]"
+coder  claude_code  -                             default  needs: pip install "trunkline[claude]"; names no model
 
 2 of 4 agents can run here.
 """  # noqa: E501

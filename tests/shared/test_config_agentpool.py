@@ -78,6 +78,7 @@ def test_the_agent_configuration_of_its_page_loads_and_says_what_the_coder_lacks
     assert config.agents["gpt-4-custom"].system_prompt == ("You are a helpful assistant.",)
     assert readiness(config.agents["claude-coder"], {}).missing == (
         'needs: pip install "trunkline[claude]"',
+        "ANTHROPIC_API_KEY is not set",
     )
 
 

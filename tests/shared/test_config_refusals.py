@@ -253,6 +253,8 @@ def test_a_file_without_agents_is_refused(directory: Path, text: str, message: s
         ("{agent: nobody}", "profiles.agent: 'nobody' is not an agent of type chat in this file; "),
         ("{agent: silly}", "profiles.agent: 'silly' is not an agent of type chat in this file; "),
         ("{agnt: chat}", "profiles: unknown key 'agnt', did you mean 'agent'?"),
+        ("{agent: chat, coding: true}", "profiles: agent and coding exclude each other"),
+        ("{coding: maybe}", "profiles.coding: expected true or false"),
         ("{agent: [chat]}", "profiles.agent: expected a text, got a list"),
         ("chat", "profiles: expected a mapping of keys to values"),
     ],

@@ -88,10 +88,30 @@ LIMITS_CANNOT: Mapping[str, str] = MappingProxyType(
     )
 )
 
-_CLAUDE = (
-    *("cwd", "allowed_tools", "disallowed_tools", "include_builtin_system_prompt", "max_turns"),
-    *("max_budget_usd", "max_thinking_tokens", "permission_mode", "env", "add_dir"),
-    *("builtin_tools", "fallback_model", "dangerously_skip_permissions"),
+CLAUDE_LIMITS: Mapping[str, str] = MappingProxyType(
+    {"max_turns": "max_requests", "max_budget_usd": "max_cost"}
+)
+"""Of a `claude_code` agent: the key of `limits` that bounds the same."""
+
+CLAUDE_IGNORED: Mapping[str, str] = MappingProxyType(
+    dict.fromkeys(
+        ("permission_mode", "dangerously_skip_permissions"),
+        "toolsets say what it may do, and nobody is asked",
+    )
+)
+CLAUDE_CANNOT: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(
+            ("allowed_tools", "disallowed_tools", "builtin_tools"),
+            "toolsets say which tools it has",
+        ),
+        **dict.fromkeys(("cwd", "add_dir"), "its tools see the run's workspace alone"),
+    }
+)
+
+CLAUDE_KEYS = (
+    *("env", "fallback_model", "include_builtin_system_prompt", "max_thinking_tokens"),
+    *(*CLAUDE_LIMITS, *CLAUDE_IGNORED, *CLAUDE_CANNOT),
 )
 
 _ACP = (
@@ -118,8 +138,7 @@ _ACP_PROVIDERS = (
 
 OF_TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "claude_code": _CLAUDE,
-        "acp": (*_CLAUDE, *_ACP, *_ACP_PROVIDERS),
+        "acp": (*CLAUDE_KEYS, *_ACP, *_ACP_PROVIDERS),
         "agui": ("endpoint", "timeout", "headers", "startup_command", "startup_delay"),
         "codex": (
             *("cwd", "env", "reasoning_effort", "approval_policy", "sandbox", "personality"),

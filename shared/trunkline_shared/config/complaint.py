@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 from pydantic_core import ErrorDetails
@@ -23,10 +23,11 @@ _EXPECTED = {
     "list_type": "a list",
     "literal_error": "{expected}",
     "model_type": "a mapping of keys to values",
-    "string_pattern_mismatch": "1 to 64 letters, digits, '_' or '-'",
+    "string_pattern_mismatch": "{pattern}",
     "string_type": "a text",
     "tuple_type": "a list",
 }
+_PATTERNS = {r"\A/": "an absolute path"}
 _SECRET = ("api_key", "env", "extra_headers", "extra_body", "headers")
 
 
@@ -48,7 +49,9 @@ def wrong_value(error: ErrorDetails) -> str:
     expected = _EXPECTED.get(error["type"])
     if expected is None:
         return error["msg"]
-    context: Mapping[str, Any] = error.get("ctx", {})
+    context: dict[str, Any] = {**error.get("ctx", {})}
+    if pattern := context.get("pattern"):
+        context["pattern"] = _PATTERNS.get(pattern, "1 to 64 letters, digits, '_' or '-'")
     return f"expected {expected.format(**context)}, got {_shown(error)}"
 
 

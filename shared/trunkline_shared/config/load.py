@@ -15,6 +15,7 @@ from trunkline_shared.config.models import (
     ECHO_MODELS,
     FIXED_ANSWER,
     AgentConfig,
+    ClaudeCode,
     Config,
     EchoSettings,
     Ignored,
@@ -28,13 +29,14 @@ from trunkline_shared.config.toolset_spellings import spell_toolsets
 from trunkline_shared.errors import ConfigError
 
 RESOLVED_IN_WORKERS = (
-    *("model", "base_url", "api_key", "settings"),
-    *("toolsets", "tools", "mcp_servers"),
+    *(("model",), ("base_url",), ("api_key",), ("settings",), ("toolsets",)),
+    *(("tools",), ("mcp_servers",), ("env",), ("claude_code", "env")),
 )
 """Keys of an agent whose variables the API process neither needs nor sees."""
 
 _KEYS_OF_FILE = ("agents", "profiles", "mcp_servers")
 _KEYS: dict[str, type[BaseModel]] = {
+    "claude_code": ClaudeCode,
     "echo": EchoSettings,
     "limits": Limits,
     "profiles": Profiles,
@@ -141,7 +143,7 @@ def _profiles(source: Source, values: Any, agents: Mapping[str, AgentConfig]) ->
 def _interpolated(
     source: Source, where: tuple[str | int, ...], value: Any, environ: Mapping[str, str]
 ) -> Any:
-    if len(where) == 3 and where[2] in RESOLVED_IN_WORKERS:
+    if where[2:] in RESOLVED_IN_WORKERS:
         return value
     if isinstance(value, dict):
         return {k: _interpolated(source, (*where, k), v, environ) for k, v in value.items()}

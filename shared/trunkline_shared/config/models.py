@@ -45,6 +45,16 @@ class EchoSettings(Frozen):
     """Said in place of the prompt, whatever that is."""
 
 
+class ClaudeCode(Frozen):
+    """What only an agent of type `claude_code` has."""
+
+    env: dict[str, str] = Field(default_factory=dict, repr=False)
+    """Variables for it and the commands that it runs; `${VAR}` in them is still unresolved."""
+    max_thinking_tokens: Annotated[Whole, Field(gt=0)] | None = None
+    include_builtin_system_prompt: bool = True
+    """Whether its own prompt stands before the agent's."""
+
+
 class ModelSettings(Frozen):
     """Defaults for what a caller may set; None leaves it to the model."""
 
@@ -97,6 +107,8 @@ class AgentConfig(Frozen):
     limits: Limits = Limits()
     toolsets: tuple[dict[str, Any], ...] = Field(default=(), repr=False)
     """Each a `ToolsetConfig`, whose values may be unresolved texts."""
+    claude_code: Annotated[ClaudeCode | None, Field(validate_default=True)] = None
+    """For an agent of that type never None."""
     object: Annotated[str | None, Field(validate_default=True)] = None
     """What a `python` agent runs: `package.module:name`."""
     api: Literal["chat", "responses"] = "chat"
@@ -142,8 +154,11 @@ class AgentConfig(Frozen):
     @field_validator("model")
     @classmethod
     def _known_providers(cls, models: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        if info.data.get("type") == "chat":
-            if not models:
+        kind = info.data.get("type")
+        if kind == "claude_code":
+            models = tuple(map(claude_model, models))
+        if kind in ("chat", "claude_code"):
+            if not models and kind == "chat":
                 raise ValueError("is missing; for example openai:gpt-4o-mini, or echo")
             url, key = info.data.get("base_url"), info.data.get("api_key")
             check_chain([m for m in models if not holds_variable(m)], url=url, key=key)
@@ -169,6 +184,14 @@ class AgentConfig(Frozen):
         )
         return values
 
+    @field_validator("claude_code")
+    @classmethod
+    def _only_for_claude(cls, value: ClaudeCode | None, info: ValidationInfo) -> ClaudeCode | None:
+        of_type = info.data.get("type") == "claude_code"
+        if value and not of_type:
+            raise ValueError("only type claude_code has it")
+        return value or (ClaudeCode() if of_type else None)
+
     @field_validator("object")
     @classmethod
     def _only_for_python(cls, value: str | None, info: ValidationInfo) -> str | None:
@@ -185,6 +208,14 @@ class Profiles(Frozen):
 
     agent: str | None = None
     """The chat agent of this file that runs them; None: a plain one."""
+    coding: bool = False
+    """Whether the plain one has a workspace, a shell and a list of tasks."""
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> "Profiles":
+        if self.agent and self.coding:
+            raise ValueError("agent and coding exclude each other: give the agent toolsets")
+        return self
 
 
 class Ignored(Frozen):
@@ -208,6 +239,12 @@ class Config(Frozen):
         """Those that the agents name; without any agent the default one."""
         named = dict.fromkeys(agent.pool for agent in self.agents.values())
         return tuple(named) or (DEFAULT_POOL,)
+
+
+def claude_model(model: str) -> str:
+    """A model of a `claude_code` agent, which may be named without its provider."""
+    plain = not re.search(r"[:/]", model) and not holds_variable(model)
+    return f"anthropic:{model}" if plain else model
 
 
 def split_chain(models: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from trunkline_shared.config.installed import installed
+from trunkline_shared.config.interpolate import interpolate_tree
 from trunkline_shared.config.models import AgentConfig
 from trunkline_shared.config.toolsets import Import, resolve_toolsets
 from trunkline_shared.config.upstreams import resolve_chain, resolve_settings
@@ -28,10 +29,11 @@ def readiness(
     """What a worker with this environment could do with the agent. Connects to nothing and imports
     nothing; without `sandbox`, nothing is said of it."""
     obstacles = _obstacles(agent, environ, sandbox)
-    if agent.type != "chat":
+    if agent.type not in ("chat", "claude_code"):
         return Readiness(not obstacles, tuple(obstacles))
     try:
         resolve_settings(agent, environ)
+        interpolate_tree(agent.claude_code and agent.claude_code.env, environ)
         chain = resolve_chain(agent, environ)
     except ValueError as error:
         return Readiness(False, (*obstacles, str(error)))

@@ -6,7 +6,7 @@ names the line and the key that its author wrote.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from trunkline_shared.config import agentpool
 from trunkline_shared.config.complaint import unknown_key
@@ -14,6 +14,7 @@ from trunkline_shared.config.findings import Findings, Where
 from trunkline_shared.config.model_spellings import spell_model
 
 _TOOLS = ("toolsets", "tools", "mcp_servers", "workers")
+_Limits: TypeAlias = dict[str, tuple[Any, Where]]  # each with where it stands
 _PROMPTS = {"static": ("content",), "file": ("path",)}
 _PROMPT = "a system_prompt is a text, {type: static, content: ...} or {type: file, path: ...}"
 _NO_PROMPTS = {
@@ -69,8 +70,45 @@ def spelled(given: Mapping[str, Any], where: Where, findings: Findings) -> dict[
     spell_model(values, where, findings)
     _spell_description(values, where, findings)
     _spell_prompts(values, where, findings)
+    _spell_claude(values, where, findings)
     _spell_limits(values, where, findings)
     return values
+
+
+def _spell_claude(values: dict[str, Any], where: Where, findings: Findings) -> None:
+    if values.get("type") != "claude_code":
+        return
+    given = {key: values.pop(key) for key in agentpool.CLAUDE_KEYS if key in values}
+    kept = {key: v for key, v in given.items() if not _noted(key, v, (*where, key), findings)}
+    if fallback := kept.pop("fallback_model", None):
+        models = values.get("model") or []
+        values["model"] = [*(models if isinstance(models, list) else [models]), fallback]
+    limits: _Limits = {
+        ours: (kept.pop(theirs), (*where, theirs))
+        for theirs, ours in agentpool.CLAUDE_LIMITS.items()
+        if theirs in kept
+    }
+    _add_limits(values, limits, where, findings)
+    own = values.get("claude_code") or {}
+    if kept and isinstance(own, dict):  # else it is refused later
+        for key in kept.keys() - own.keys():
+            findings.source.moved((*where, "claude_code", key), (*where, key))
+        values["claude_code"] = {**kept, **own}
+
+
+def _noted(key: str, value: Any, where: Where, findings: Findings) -> bool:
+    """Whether the key says nothing, or what it says is now in `findings`."""
+    if value in (None, [], {}):
+        return True
+    if key in agentpool.CLAUDE_CANNOT:
+        findings.lack(key, agentpool.CLAUDE_CANNOT[key])
+    elif value == "plan":
+        findings.lack("permission_mode: plan", "an agent does what it plans")
+    elif key in agentpool.CLAUDE_IGNORED:
+        findings.ignore(where, agentpool.CLAUDE_IGNORED[key])
+    else:
+        return False
+    return True
 
 
 def _spell_description(values: dict[str, Any], where: Where, findings: Findings) -> None:
@@ -126,19 +164,25 @@ def _file(path: str, where: Where, findings: Findings) -> str:
 
 def _spell_limits(values: dict[str, Any], where: Where, findings: Findings) -> None:
     at = (*where, "usage_limits")
-    given, own = values.pop("usage_limits", None), values.get("limits")
+    given = values.pop("usage_limits", None)
     if given is not None and not isinstance(given, dict):
         raise findings.source.error(at, "expected a mapping of keys to values")
-    limits = {}
+    limits: _Limits = {}
     for key, value in (given or {}).items():
         if key not in agentpool.LIMITS:
             _note_limit(key, value, (*at, key), findings)
         elif value is not None:
-            limits[agentpool.LIMITS[key]] = value
-            if not isinstance(own, dict) or agentpool.LIMITS[key] not in own:
-                findings.source.moved((*where, "limits", agentpool.LIMITS[key]), (*at, key))
-    if limits and (own is None or isinstance(own, dict)):  # else `limits` is refused later
-        values["limits"] = {**limits, **(own or {})}
+            limits[agentpool.LIMITS[key]] = value, (*at, key)
+    _add_limits(values, limits, where, findings)
+
+
+def _add_limits(values: dict[str, Any], found: _Limits, where: Where, findings: Findings) -> None:
+    own = values.get("limits") or {}
+    if not found or not isinstance(own, dict):  # the latter is refused later
+        return
+    for key in found.keys() - own.keys():
+        findings.source.moved((*where, "limits", key), found[key][1])
+    values["limits"] = {**{key: value for key, (value, _) in found.items()}, **own}
 
 
 def _note_limit(key: str, value: Any, where: Where, findings: Findings) -> None:
