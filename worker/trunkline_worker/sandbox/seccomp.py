@@ -28,9 +28,8 @@ _ENOSYS: Final = _ERRNO | 38
 _ENOTSUP: Final = _ERRNO | 95
 _LD, _JEQ, _JGE, _JSET, _AND, _RET = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 
-_NEW_NAMESPACES: Final = (
-    0x7E020000  # CLONE_NEWUSER, NEWNS, NEWPID, NEWNET, NEWIPC, NEWUTS, NEWCGROUP
-)
+_NEW_SPACES: Final = 0x7E020000  # CLONE_NEWUSER, NEWNS, NEWPID, NEWNET and so on
+_Rule = tuple[str, list[bytes]]
 
 # machine: (AUDIT_ARCH, {system call: number})
 _SAME: Final = {
