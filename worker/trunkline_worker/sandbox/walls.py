@@ -26,6 +26,7 @@ _BASE: Final = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LANG": "C.UTF-8",
     "TERM": "dumb",
+    "GIT_CONFIG_NOSYSTEM": "1",  # one that may not be read stops git
 }
 
 

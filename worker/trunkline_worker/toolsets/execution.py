@@ -12,6 +12,7 @@ from trunkline_shared.run import RunId
 from trunkline_worker.sandbox.process import Process
 from trunkline_worker.sandbox.walls import Command, Kind, Limits, Sandbox, Sandboxes
 from trunkline_worker.sandbox.workspace import Workspace
+from trunkline_worker.toolsets.arguments import number, parameters, text
 from trunkline_worker.toolsets.base import Invocation, ToolError, ToolSpec
 
 _OUTPUT_BYTES: Final = 48 << 10
@@ -22,15 +23,6 @@ _SPARE_BYTES: Final = 256 << 20  # of the disk, for everybody else
 
 _COMMAND: Final = {"type": "string", "description": "For /bin/sh, in the workspace."}
 _ID: Final = {"type": "string", "description": "What start_command returned."}
-
-
-def _object(required: Sequence[str], **properties: Any) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": [*required],
-        "additionalProperties": False,
-    }
 
 
 class Execution:
@@ -66,27 +58,27 @@ class Execution:
                 "run_command",
                 "Run a shell command and return what it prints and its exit code. What it leaves "
                 "running in the background ends with it.",
-                _object(["command"], command=_COMMAND, timeout_s=most),
+                parameters(("command",), command=_COMMAND, timeout_s=most),
                 effect,
             ),
             ToolSpec(
                 "start_command",
                 "Start a shell command that goes on in the background, such as a server. Returns "
                 "its id.",
-                _object(["command"], command=_COMMAND),
+                parameters(("command",), command=_COMMAND),
                 effect,
             ),
             ToolSpec(
                 "check_command",
                 "Return what a started command has printed since the last check, and whether it "
                 "still runs.",
-                _object(["id"], id=_ID, wait_s=wait),
+                parameters(("id",), id=_ID, wait_s=wait),
                 "pure",
             ),
             ToolSpec(
                 "stop_command",
                 "Stop a started command and return what it printed last.",
-                _object(["id"], id=_ID),
+                parameters(("id",), id=_ID),
                 "idempotent",
             ),
         )
@@ -94,14 +86,14 @@ class Execution:
     async def call(self, name: str, arguments: Mapping[str, Any], call: Invocation) -> str:
         match name:
             case "run_command":
-                asked = float(arguments.get("timeout_s") or self._config.timeout_s)
-                timeout_s = min(max(asked, 0.1), self._config.timeout_s)
-                return await self._run(str(arguments["command"]), timeout_s, call)
+                most = self._config.timeout_s
+                timeout_s = min(max(number(arguments, "timeout_s", most), 0.1), most)
+                return await self._run(text(arguments, "command"), timeout_s, call)
             case "start_command":
-                return await self._start(str(arguments["command"]), call)
+                return await self._start(text(arguments, "command"), call)
             case "check_command":
                 process = self._found(arguments, call)
-                wait_s = min(float(arguments.get("wait_s") or 0), _LONGEST_WAIT_S)
+                wait_s = min(number(arguments, "wait_s", 0), _LONGEST_WAIT_S)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
                         await process.wait()
@@ -116,8 +108,8 @@ class Execution:
     async def aclose(self) -> None:
         """What commands a run began ends with its workspace."""
 
-    async def _run(self, text: str, timeout_s: float, call: Invocation) -> str:
-        process = await self._begin(text, call.workspace, call.say)
+    async def _run(self, command: str, timeout_s: float, call: Invocation) -> str:
+        process = await self._begin(command, call.workspace, call.say)
         guard = asyncio.create_task(_guard(process, call.workspace), name="guard")
         try:
             async with asyncio.timeout(timeout_s):
@@ -129,30 +121,34 @@ class Execution:
             await process.end()
         return _report(process, process.output.take())
 
-    async def _start(self, text: str, call: Invocation) -> str:
+    async def _start(self, command: str, call: Invocation) -> str:
         mine = self._begun.get(call.request.run_id)
         if mine is None:
             mine = self._begun[call.request.run_id] = {}
             call.workspace.ending.push_async_callback(self._end_all, call.request.run_id)
         if sum(process.exit_code is None for process in mine.values()) >= _BACKGROUND:
             raise ToolError(f"{_BACKGROUND} commands run already: stop one first.")
-        process = await self._begin(text, call.workspace, lambda _: None)
+        process = await self._begin(command, call.workspace, lambda _: None)
         key = f"command-{len(mine) + 1}"
         mine[key] = process
         guard = asyncio.create_task(_guard(process, call.workspace), name=f"guard:{key}")
         call.workspace.ending.callback(guard.cancel)
         return key
 
-    async def _begin(self, text: str, workspace: Workspace, say: Callable[[str], None]) -> Process:
+    async def _begin(
+        self, command: str, workspace: Workspace, say: Callable[[str], None]
+    ) -> Process:
         try:
-            return await Process.start(self._wrapped(text, workspace), cap=_OUTPUT_BYTES, say=say)
+            return await Process.start(
+                self._wrapped(command, workspace), cap=_OUTPUT_BYTES, say=say
+            )
         except (OSError, ValueError) as error:  # ValueError: a zero in the text
             raise ToolError(f"The command cannot be started: {error}") from error
 
-    def _wrapped(self, text: str, workspace: Workspace) -> Command:
+    def _wrapped(self, command: str, workspace: Workspace) -> Command:
         assert self._sandbox is not None
         return self._sandbox.wrap(
-            ["/bin/sh", "-c", text],
+            ["/bin/sh", "-c", command],
             workspace,
             network=self._config.network,
             readable=[Path(path) for path in self._config.readable],
@@ -165,12 +161,11 @@ class Execution:
         )
 
     def _found(self, arguments: Mapping[str, Any], call: Invocation) -> Process:
-        mine = self._begun.get(call.request.run_id, {})
-        try:
-            return mine[str(arguments["id"])]
-        except KeyError:
-            known = ", ".join(mine) or "none was started in this run, or they ended with a worker"
-            raise ToolError(f"There is no command {arguments['id']!r} ({known}).") from None
+        mine, key = self._begun.get(call.request.run_id, {}), text(arguments, "id")
+        if key not in mine:
+            known = ", ".join(mine) or "none was started, or they ended with their worker"
+            raise ToolError(f"There is no command {key} ({known}).")
+        return mine[key]
 
     async def _end_all(self, run_id: RunId) -> None:
         for process in self._begun.pop(run_id, {}).values():
