@@ -56,6 +56,12 @@ class ExecutionTools(_Toolset):
     """Of one command; one that is to go on longer is begun in the background."""
     env: dict[str, str] = Field(default_factory=dict, repr=False)
     """Variables for the commands, which see none of the worker's own."""
+    readable: tuple[Annotated[str, Field(pattern=r"\A/")], ...] = ()
+    """Directories beyond the system's programs that commands may read; absolute paths."""
+    max_processes: Annotated[int, Field(ge=1, le=100_000)] = 256
+    """Of one command, threads included."""
+    max_memory_mb: Annotated[int, Field(ge=16, le=1_048_576)] = 4096
+    """Of one process."""
 
 
 class Tasks(_Toolset):
