@@ -10,7 +10,10 @@ agents:
   hello: {model: echo}
   gpt: {model: "openai:gpt-4o"}
   both: {model: "openai:gpt-4o, ollama:llama3", pool: coding}
-  tooled: {model: "ollama:llama3", toolsets: [{type: file_access}, {type: execution}]}
+  tooled:
+    model: ollama:llama3
+    toolsets: [{type: file_access}, {type: execution}]
+    sandbox: none
   graph: {type: python, object: "no_such.graphs:graph", slots: 3}
 """
 

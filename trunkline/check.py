@@ -1,10 +1,11 @@
 """`trunkline check`: a file's agents, what each lacks here, and which keys have no effect."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from trunkline.sandbox_probe import probe_sandboxes
 from trunkline.table import aligned
 from trunkline_shared.config.capabilities import capabilities
 from trunkline_shared.config.load import load_config
@@ -29,7 +30,7 @@ def check(path: Path, environ: Mapping[str, str], out: TextIO) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
-    found = list(_states(config, environ))
+    found = _states(config, environ)
     for line in aligned([_HEADINGS, *(_row(agent, state) for agent, state in found)]):
         print(line, file=out)
     runnable = sum(state.runnable for _, state in found)
@@ -45,13 +46,16 @@ def _print_below(headings: Sequence[str], rows: Sequence[Sequence[str]], out: Te
         print("", *aligned([headings, *rows]), sep="\n", file=out)
 
 
-def _states(config: Config, environ: Mapping[str, str]) -> Iterator[tuple[AgentConfig, Readiness]]:
+def _states(config: Config, environ: Mapping[str, str]) -> list[tuple[AgentConfig, Readiness]]:
     """Of every agent; of that of the profiles if the file says something of it."""
-    for agent in config.agents.values():
-        yield agent, readiness(agent, environ)
-    if config.profiles.agent or config.profiles.coding:
-        agent = profile_agent(config).model_copy(update={"model": ()})
-        yield agent, profile_readiness(agent, environ)
+    agents = list(config.agents.values())
+    profiles = config.profiles.agent or config.profiles.coding
+    for_profiles = [profile_agent(config).model_copy(update={"model": ()})] if profiles else []
+    sandbox = probe_sandboxes([*agents, *for_profiles])
+    return [
+        *((agent, readiness(agent, environ, sandbox)) for agent in agents),
+        *((agent, profile_readiness(agent, environ, sandbox)) for agent in for_profiles),
+    ]
 
 
 def _row(agent: AgentConfig, state: Readiness) -> tuple[str, ...]:
