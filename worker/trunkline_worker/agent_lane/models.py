@@ -102,7 +102,7 @@ class LaneModel(Model[Any]):
         _, prepared = self.prepare_request(None, model_request_parameters)
         heard = Heard(self._hear)
         request = step_request(self._request, messages, prepared)
-        context = replace(self._context, emit=heard)
+        context = replace(self._context, emit=heard, bulk=False)
         step = Step(request, messages, model_request_parameters, context)
         calls: list[StepCall] = []
 

@@ -54,7 +54,7 @@ async def checked(
         said.extend(events)
         context.emit(events)
 
-    *last, end = await run(replace(context, emit=emit))
+    *last, end = await run(replace(context, emit=emit, bulk=False))
     said += last
     return [*last, _end(check, said, end)]
 
