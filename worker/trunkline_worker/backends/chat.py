@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import orjson
 
-from trunkline_shared.config.models import AgentConfig
+from trunkline_shared.config.models import AgentConfig, Limits
 from trunkline_shared.events import Failed, Finished, RunEvent, Usage
 from trunkline_shared.logs import log_event
 from trunkline_shared.run import RunRequest
@@ -18,7 +18,12 @@ from trunkline_worker.backends.chat_stream import ChatStream
 from trunkline_worker.backends.chat_usage import usage_of
 from trunkline_worker.backends.exchange import Exchange, Upstream
 from trunkline_worker.backends.http_client import HttpClient
-from trunkline_worker.backends.limits import OutputLimit, affordable_tokens, output_limit
+from trunkline_worker.backends.limits import (
+    OutputLimit,
+    affordable_tokens,
+    limits_of,
+    output_limit,
+)
 from trunkline_worker.backends.retry import Attempts, Retry
 from trunkline_worker.backends.upstream_errors import CUT, Fault
 from trunkline_worker.models import ModelSpec
@@ -80,9 +85,9 @@ class ChatBackend:
                 await asyncio.sleep(pause_s)
             await context.gate()
             model = self._models[attempts.model]
-            limit = self._limit(model.spec, request)
+            limit = self._limit(model.spec, request, limits_of(self._agent, context))
             if limit.tokens is not None and limit.tokens < 1:
-                fault = _TOO_DEAR
+                fault = _too_much(limit)
                 pause_s = attempts.after(fault, 0.0)
                 continue
             body = orjson.dumps(chat_body(request, self._agent, model.spec, limit.sent))
@@ -110,17 +115,20 @@ class ChatBackend:
     async def aclose(self) -> None:
         """The client is its owner's to close."""
 
-    def _limit(self, spec: ModelSpec, request: RunRequest) -> OutputLimit:
-        limits = self._agent.limits
+    def _limit(self, spec: ModelSpec, request: RunRequest, limits: Limits) -> OutputLimit:
         limit = output_limit(request.options, spec.settings, limits)
-        if limits.max_cost is None:
+        if limits.max_cost is None and limits.max_total_tokens is None:
             return limit
-        tokens = affordable_tokens(
-            limits.max_cost,
-            input_tokens(request, self._agent),
-            lambda usage: self._prices.cost(spec, usage),
-        )
-        return limit.within_budget(tokens)
+        asked = input_tokens(request, self._agent)
+        if limits.max_total_tokens is not None:
+            left = limits.max_total_tokens - asked
+            limit = limit.or_less(left, "limits.max_total_tokens reached")
+        if limits.max_cost is not None:
+            tokens = affordable_tokens(
+                limits.max_cost, asked, lambda usage: self._prices.cost(spec, usage)
+            )
+            limit = limit.within_budget(tokens)
+        return limit
 
     def _finished(
         self, stream: ChatStream, request: RunRequest, spec: ModelSpec, limit: OutputLimit
@@ -146,6 +154,7 @@ class ChatBackend:
         return usage if cost is None else replace(usage, cost=cost)
 
 
-_TOO_DEAR = Fault(
-    Failed("invalid_request", "This request alone costs more than limits.max_cost allows.")
-)
+def _too_much(limit: OutputLimit) -> Fault:
+    name = (limit.detail or "").removesuffix(" reached")
+    what = "costs" if name == "limits.max_cost" else "takes"
+    return Fault(Failed("invalid_request", f"This request alone {what} more than {name} allows."))
