@@ -97,7 +97,7 @@ class Exchange:
     def __init__(
         self, upstream: Upstream, body: bytes, limit: int | None, context: RunContext
     ) -> None:
-        self.stream = ChatStream(limit)
+        self.answer = ChatStream(limit)
         self.fault: Fault | None = None
         self.shown = False
         self._upstream = upstream
@@ -154,7 +154,7 @@ class Exchange:
         if self._held is not None:
             self._hold(self._held, data, whole)
             return
-        stream = self.stream
+        stream = self.answer
         events = stream.feed(data)
         if whole and not stream.done:
             events += stream.feed(b"\n")  # a last line may lack its end
@@ -185,9 +185,9 @@ class Exchange:
         if failed:
             self._end([], self._refused(body[:_ERROR_BYTES]), whole=whole)
         elif body.lstrip().startswith(b"data:"):
-            self._end(self.stream.feed(body + b"\n"), CUT, whole=whole)
+            self._end(self.answer.feed(body + b"\n"), CUT, whole=whole)
         else:
-            self._end(self.stream.feed_whole(body), CUT, whole=whole)
+            self._end(self.answer.feed_whole(body), CUT, whole=whole)
 
     def _refused(self, body: bytes) -> Fault:
         headers = {
@@ -198,7 +198,7 @@ class Exchange:
     def _end(self, events: list[RunEvent], fault: Fault, *, whole: bool) -> None:
         self._conclude(fault)
         if not whole:
-            if self.fault is None and not self.stream.over_limit:
+            if self.fault is None and not self.answer.over_limit:
                 self._connection.settle()
             else:
                 self._connection.abort()
@@ -206,7 +206,7 @@ class Exchange:
             self._done.set_result(events)
 
     def _conclude(self, fault: Fault) -> None:
-        stream = self.stream
+        stream = self.answer
         if stream.error is not None:
             self.fault = of_error(stream.error, self._upstream.secrets)
         elif stream.garbage:
