@@ -79,3 +79,12 @@ class Toolset(Protocol):
 
     async def aclose(self) -> None:
         """Called once, when no run is left."""
+
+
+def unlike(taken: Mapping[str, object], name: str) -> str:
+    """`name`, or with a number where two are spelled the same for models."""
+    number, unique = 1, name
+    while unique in taken:
+        number += 1
+        unique = f"{name[:60]}_{number}"
+    return unique
