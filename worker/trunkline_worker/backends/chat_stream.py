@@ -10,7 +10,6 @@ from typing import Any, Final, cast
 
 import orjson
 
-<<<<<<< HEAD
 from trunkline_shared.events import (
     FinishReason,
     ReasoningDelta,
@@ -19,10 +18,7 @@ from trunkline_shared.events import (
     TextDelta,
     Usage,
 )
-=======
-from trunkline_shared.events import FinishReason, ReasoningDelta, RefusalDelta, RunEvent, TextDelta
 from trunkline_shared.frame import Texts
->>>>>>> wt-config
 from trunkline_worker.backends.chat_calls import ToolCalls
 from trunkline_worker.backends.chat_usage import usage_of
 from trunkline_worker.backends.limits import CHARS_PER_TOKEN
