@@ -11,15 +11,16 @@ from typing import Any, Final
 
 from pydantic_ai.messages import FinishReason, ModelMessage, ModelResponse
 from pydantic_ai.models import Model, ModelRequestParameters
-from pydantic_ai.profiles import ModelProfile, merge_profile
+from pydantic_ai.profiles import ModelProfile
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.usage import RequestUsage
 
 from trunkline_shared.errors import TrunklineError
 from trunkline_shared.events import Failed, Finished, RunEvent, Usage
 from trunkline_shared.run import RunRequest
+from trunkline_worker.agent_lane.chain import LaneChain
 from trunkline_worker.agent_lane.step import Heard, Step, StepCall, Wire, step_request
-from trunkline_worker.backends.asking import TOO_DEAR, Chain
+from trunkline_worker.backends.asking import TOO_DEAR
 from trunkline_worker.backends.base import RunContext
 from trunkline_worker.backends.limits import OutputLimit
 
@@ -57,7 +58,7 @@ class LaneModel(Model[Any]):
 
     def __init__(
         self,
-        chain: Chain[Wire],
+        chain: LaneChain,
         request: RunRequest,
         context: RunContext,
         hear: Callable[[Sequence[RunEvent]], None],
@@ -82,7 +83,7 @@ class LaneModel(Model[Any]):
     @property
     def profile(self) -> ModelProfile:
         """What all models of the chain can do."""
-        return shared_profile(self._chain.models)
+        return self._chain.profile
 
     def prepare_messages(
         self,
@@ -147,25 +148,6 @@ class LaneModel(Model[Any]):
             total.reasoning_tokens + step.reasoning_tokens,
             None if self._unpriced else (total.cost or 0.0) + (step.cost or 0.0),
         )
-
-
-def shared_profile(models: Sequence[Wire]) -> ModelProfile:
-    """Of a chain: the first model's, without what not all of them can do, and without changes to
-    schemas, which each wire makes itself."""
-    profiles = [model.profile for model in models]
-    return merge_profile(
-        profiles[0],
-        ModelProfile(
-            json_schema_transformer=None,
-            supports_tools=all(each.get("supports_tools", True) for each in profiles),
-            supports_json_schema_output=all(
-                each.get("supports_json_schema_output") for each in profiles
-            ),
-            supports_json_object_output=all(
-                each.get("supports_json_object_output") for each in profiles
-            ),
-        ),
-    )
 
 
 def usage_in(response: ModelResponse) -> Usage:
