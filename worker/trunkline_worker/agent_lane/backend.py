@@ -9,12 +9,11 @@ from trunkline_shared.run import RunRequest
 from trunkline_worker.agent_lane.answering import Answering
 from trunkline_worker.agent_lane.chain import LaneChain
 from trunkline_worker.agent_lane.loop import Loop
-from trunkline_worker.agent_lane.models import shared_profile
 from trunkline_worker.agent_lane.own_tools import OwnTools
 from trunkline_worker.backends.base import RunContext
 from trunkline_worker.backends.formats import unusable
 from trunkline_worker.sandbox.workspace import Workspaces
-from trunkline_worker.toolsets.base import Toolset
+from trunkline_worker.toolsets.base import Toolset, open_all
 
 
 class AgentBackend:
@@ -34,14 +33,9 @@ class AgentBackend:
         self._opened = AsyncExitStack()
 
     async def open(self) -> None:
-        """Opens the toolsets. Raises ValueError where one cannot work here; then none is open."""
-        async with AsyncExitStack() as opening:
-            await self._chain.open()
-            opening.push_async_callback(self._chain.aclose)
-            for toolset in self._toolsets:
-                await toolset.open()
-                opening.push_async_callback(toolset.aclose)
-            self._opened = opening.pop_all()
+        """Raises ValueError or TrunklineError where a toolset cannot work here."""
+        await self._chain.open()
+        self._opened = await open_all(self._toolsets)
 
     async def run(self, request: RunRequest, context: RunContext) -> Sequence[RunEvent]:
         tools = await OwnTools.find(self._toolsets)
@@ -49,7 +43,7 @@ class AgentBackend:
         if (clash := next((name for name in names if name in tools), None)) is not None:
             message = f"tools: the agent has a tool {clash!r} of its own; give yours another name."
             return [Failed("invalid_request", message, param="tools")]
-        profile = shared_profile(self._chain.models)
+        profile = self._chain.profile
         taken = names | tools.names
         try:
             answering = Answering.of(request, self._agent.structured_output, profile, taken)
@@ -60,5 +54,6 @@ class AgentBackend:
         return await loop.run()
 
     async def aclose(self) -> None:
-        """Closes the toolsets, the last opened first."""
+        """Closes the toolsets that `open` opened, and what the models hold."""
         await self._opened.aclose()
+        await self._chain.aclose()
