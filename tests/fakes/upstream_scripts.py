@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
+from tests.fakes.upstream_plan import planned
 from tests.fakes.upstream_wire import (
     CUT,
     HANG,
@@ -220,6 +221,7 @@ _SPECIAL: Final[dict[str, Callable[[Json], Script]]] = {
     "tools-parallel": _tools,
     "tools-odd": _tools,
     "json": _json,
+    "plan": planned,
     "length": _named_end("length"),
     "filter": _named_end("content_filter"),
     "error-chunk": _error_chunk,

@@ -41,7 +41,7 @@ _BAD_STEPS: Final = 3  # in a row, in which a model called nothing that its tool
 
 
 class Loop:
-    """Raises ValueError for a journal of another version."""
+    """Asks `chain` with `tools`, in one attempt of one run."""
 
     def __init__(
         self,
@@ -51,6 +51,7 @@ class Loop:
         workspaces: Workspaces,
         request: RunRequest,
         context: RunContext,
+        journal: Journal,
         system_prompt: Sequence[str],
     ) -> None:
         self._request = request
@@ -65,7 +66,7 @@ class Loop:
         self._model = LaneModel(chain, request, context, lambda events: self._ear(events))
         budget = context.asker.budget if context.asker else Budget()
         self._account = Account(chain.agent.limits, budget, lambda: self._model.usage)
-        self._journal = Journal(context)
+        self._journal = journal
         self._calls = Calls(
             tools,
             request,
