@@ -18,7 +18,6 @@ from trunkline_shared.config.providers import Wire
 from trunkline_shared.events import Attempt, Created, Failed, Finished, RunEvent, decode, encode
 from trunkline_worker.backends.base import Backend, RunContext
 from trunkline_worker.backends.echo import EchoBackend
-
 from trunkline_worker.run_writer import RunBufferFull
 
 LONG = 100_000
