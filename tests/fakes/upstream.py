@@ -52,11 +52,11 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from tests.fakes.upstream_player import Player
 from tests.fakes.upstream_scripts import reply_to, words
-from tests.fakes.upstream_wire import Reply
+from tests.fakes.upstream_wire import Json, Reply
 
 __all__ = ["FakeUpstream", "words"]
 
@@ -81,6 +81,8 @@ class Closed:
 
 @dataclass
 class FakeUpstream:
+    asked_at: ClassVar = "/chat/completions"
+
     port: int = 0
     requests: list[Seen] = field(default_factory=list)
     closed: list[Closed] = field(default_factory=list)
@@ -143,14 +145,21 @@ class FakeUpstream:
     def answer(
         self, connection: "_Connection", path: str, headers: dict[str, str], raw: bytes
     ) -> Reply:
-        if path.endswith("/chat/completions"):
+        if path.endswith(self.asked_at):
             body = json.loads(raw)
             model = str(body.get("model"))
             self.requests.append(Seen(model, body, headers, time.monotonic()))
             self.calls[model] += 1
             self.open[connection] = model
             self.note()
-            return reply_to(body, headers, self.calls[model])
+            return self.reply(body, headers, self.calls[model])
+        return self.other(path, raw)
+
+    def reply(self, body: Json, headers: dict[str, str], call: int) -> Reply:
+        return reply_to(body, headers, call)
+
+    def other(self, path: str, raw: bytes) -> Reply:
+        """What is asked besides answers."""
         return Reply.of_json(self._admin(path))
 
     def _admin(self, path: str) -> Any:
@@ -220,17 +229,18 @@ class _Connection(asyncio.Protocol):
         self._serve()
 
 
-async def _main(port: int) -> None:
+async def main(kind: type[FakeUpstream]) -> None:
+    """Serves on the command line's `--port`, whose number is printed, until it is told to end."""
+    parser = argparse.ArgumentParser(description="A fake provider on loopback.")
+    parser.add_argument("--port", type=int, default=0)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with FakeUpstream(port) as upstream:
+    async with kind(parser.parse_args().port) as upstream:
         print(upstream.port, flush=True)
         await stop.wait()
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="A fake OpenAI server on loopback.")
-    parser.add_argument("--port", type=int, default=0)
-    asyncio.run(_main(parser.parse_args().port))
+    asyncio.run(main(FakeUpstream))

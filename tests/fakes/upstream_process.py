@@ -15,8 +15,10 @@ from tests.fakes.process import LoggedProcess
 class UpstreamProcess:
     """Scripted by model names, see `tests.fakes.upstream`; times are `time.monotonic()`."""
 
+    module = "tests.fakes.upstream"
+
     def __init__(self, log: Path, environ: Mapping[str, str]) -> None:
-        command = [sys.executable, "-m", "tests.fakes.upstream", "--port", "0"]
+        command = [sys.executable, "-m", self.module, "--port", "0"]
         self._process = LoggedProcess(command, log, environ, piped=True)
         line = self._process.first_line()
         if not line:
@@ -60,3 +62,13 @@ class UpstreamProcess:
     def _ask(self, path: str) -> Any:
         with self._opener.open(self._root + path, timeout=30) as reply:
             return json.load(reply)
+
+
+class AnthropicProcess(UpstreamProcess):
+    """See `tests.fakes.anthropic`."""
+
+    module = "tests.fakes.anthropic"
+
+    @property
+    def base_url(self) -> str:
+        return self._root

@@ -146,7 +146,7 @@ def _call(index: int, tool: Json) -> Json:
             "type": kind,
             "custom": {"name": name, "input": "some free text"},
         }
-    arguments = json.dumps(_least(tool[kind].get("parameters") or {"type": "object"}))
+    arguments = json.dumps(least(tool[kind].get("parameters") or {"type": "object"}))
     return {
         "index": index,
         "id": f"call_{index}",
@@ -171,24 +171,24 @@ def _odd(call: Json) -> Json:
 
 def _json(body: Json) -> Script:
     wanted = body.get("response_format") or {}
-    value = _least(wanted["json_schema"]["schema"]) if "json_schema" in wanted else {}
+    value = least(wanted["json_schema"]["schema"]) if "json_schema" in wanted else {}
     text = json.dumps(value)
     return Script([_text(text[start : start + 4]) for start in range(0, len(text), 4)])
 
 
-def _least(schema: Json) -> Any:
+def least(schema: Json) -> Any:
     """The least value that fits a JSON Schema of the usual kind."""
     if "enum" in schema:
         return schema["enum"][0]
     if "anyOf" in schema:
-        return _least(schema["anyOf"][0])
+        return least(schema["anyOf"][0])
     kind = schema.get("type", "object")
     kind = kind[0] if isinstance(kind, list) else kind
     if kind == "object":
         properties: Json = schema.get("properties", {})
-        return {name: _least(properties[name]) for name in schema.get("required", properties)}
+        return {name: least(properties[name]) for name in schema.get("required", properties)}
     if kind == "array":
-        return [_least(schema.get("items", {}))] * int(schema.get("minItems", 0))
+        return [least(schema.get("items", {}))] * int(schema.get("minItems", 0))
     return {"string": "text", "integer": 1, "number": 1.5, "boolean": True, "null": None}[kind]
 
 
