@@ -1,4 +1,4 @@
-"""Whether a profile works: one token is asked of its model, by a run in a worker."""
+"""Whether a profile works: a few tokens are asked of its model, by a run in a worker."""
 
 import asyncio
 from collections.abc import Mapping
@@ -19,6 +19,7 @@ from trunkline_shared.run import RunRequest, new_run_id
 
 CHECK_TIMEOUT_S: Final = 15.0
 
+_TOKENS: Final = 16  # OpenAI's Responses API takes no less
 VALID: Final = ProfileValidated(valid=True)
 
 # OpenHands' names. What passes by itself says nothing about the profile, and is no error there.
@@ -61,7 +62,7 @@ class ProfileCheck:
             transcript=[
                 {"type": "message", "role": "user", "content": [{"type": "text", "text": "ping"}]}
             ],
-            options={"max_output_tokens": 1},
+            options={"max_output_tokens": _TOKENS},
             profile=sealed,
         )
         admission = Admission(agent, principal.max_concurrent)

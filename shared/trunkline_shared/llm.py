@@ -178,13 +178,6 @@ class Llm(BaseModel):
             raise ValueError("subscriptions are not supported; use an api_key")
         return value
 
-    @field_validator("api_mode")
-    @classmethod
-    def _completions(cls, value: str) -> str:
-        if value == "responses":
-            raise ValueError("models are asked through chat completions; use 'auto' or 'chat'")
-        return value
-
     @property
     def url(self) -> str | None:
         """Where the profile says that its model is, if it does."""

@@ -48,7 +48,7 @@ async def test_a_check_is_a_run_of_one_token_that_is_part_of_nothing() -> None:
     assert await check(follow) is VALID
     (run,) = follow.requests
     assert (run.agent, run.model, run.profile) == (PROFILE_AGENT, "openhands_x", "sealed")
-    assert run.options == {"max_output_tokens": 1}
+    assert run.options == {"max_output_tokens": 16}
     assert (run.conversation, run.store, run.stream) == ("", False, False)
 
 

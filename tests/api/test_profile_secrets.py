@@ -111,7 +111,6 @@ async def test_without_a_secret_key_secrets_are_refused_and_the_rest_is_kept(
     ("llm", "param", "words"),
     [
         ({"auth_type": "subscription"}, "llm.auth_type", "use an api_key"),
-        ({"api_mode": "responses"}, "llm.api_mode", "use 'auto' or 'chat'"),
         ({"model": " "}, "llm.model", "names no model"),
         ({"temperature": -1}, "llm.temperature", "greater than or equal to 0"),
         ({"seed": 2**70}, "llm.seed", "less than"),

@@ -61,7 +61,7 @@ def test_every_option_of_the_command_line_stands_beside_its_variable() -> None:
 def test_every_provider_stands_on_the_page_with_its_url_and_variables() -> None:
     for provider in PROVIDERS.values():
         (row,) = [row for row in ROWS if row[:1] == [f"`{provider.name}`"]]
-        assert provider.base_url is None or row[1] == f"`{provider.base_url}`"
+        assert not provider.base_url or row[1] == f"`{provider.base_url}`"
         assert row[2] == shown(provider.base_url_variable)
         assert row[3] == ", ".join(f"`{name}`" for name in provider.api_key_variables)
     for name in (*ALIASES, *OTHER_PROVIDERS, *REFUSED):

@@ -29,8 +29,9 @@ def test_a_server_of_the_operators_own_needs_no_key() -> None:
 @pytest.mark.parametrize(
     ("model", "missing"),
     [
-        ("anthropic:claude", "provider anthropic cannot run in this version"),
-        ("gemini/gemini-2.5-pro", "provider google cannot run in this version"),
+        ("anthropic:claude", "ANTHROPIC_API_KEY is not set"),
+        ("cohere:command", 'provider cohere needs: pip install "pydantic-ai-slim[cohere]"'),
+        ("copilot:gpt", "provider github-copilot cannot run in this version"),
         ("vllm:x", "VLLM_BASE_URL is not set"),
         ("azure:x", "provider azure needs a base_url"),
         ("${MODEL}", "MODEL is not set"),

@@ -99,7 +99,7 @@ def test_settings_are_resolved_typed_and_named_as_the_callers_options() -> None:
         ({"model": "openai:x", "api_key": "${K}"}, "agent a: K is not set"),
         ({"model": "ollama:x", "settings": {"seed": "${S}"}}, "agent a: S is not set"),
         ({"model": "${M}"}, "agent a: M is not set"),
-        ({"model": "anthropic:x"}, "agent a: provider anthropic cannot run in this version"),
+        ({"model": "copilot:x"}, "agent a: provider github-copilot cannot run in this version"),
     ],
 )
 def test_what_is_missing_is_named(values: dict[str, Any], message: str) -> None:
@@ -149,3 +149,55 @@ def test_a_profile_at_openai_itself_uses_the_name_that_openai_wants(
     environ = {"OPENAI_API_KEY": "k", "GROQ_API_KEY": "k"}
     spec = resolve_profile_model(agent, Llm.model_validate(llm), environ)
     assert spec.max_tokens_field == field
+
+
+@pytest.mark.parametrize(
+    ("values", "wire", "base_url"),
+    [
+        ({"model": "openai:x"}, "chat", "https://api.openai.com/v1"),
+        ({"model": "openai:x", "api": "responses"}, "responses", "https://api.openai.com/v1"),
+        ({"model": "openai-responses:x"}, "responses", "https://api.openai.com/v1"),
+        (
+            {"model": "azure:x", "api": "responses", "base_url": "https://r.azure.com/openai/v1"},
+            "responses",
+            "https://r.azure.com/openai/v1",
+        ),
+        ({"model": "mine:x", "api": "responses", "base_url": "http://h"}, "responses", "http://h"),
+        ({"model": "anthropic:x"}, "anthropic", "https://api.anthropic.com"),
+        ({"model": "anthropic:x", "api": "responses"}, "anthropic", "https://api.anthropic.com"),
+        ({"model": "anthropic:x", "base_url": "http://h/v1/"}, "anthropic", "http://h"),
+    ],
+)
+def test_each_model_is_spoken_to_over_its_wire(
+    values: dict[str, Any], wire: str, base_url: str
+) -> None:
+    keys = {"OPENAI_API_KEY": "k", "ANTHROPIC_API_KEY": "k", "AZURE_OPENAI_API_KEY": "k"}
+    (spec,) = resolve(keys, **values)
+    assert (spec.wire, spec.base_url, spec.api_key) == (
+        wire,
+        base_url,
+        "k" if not values["model"].startswith("mine") else None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("llm", "wire"),
+    [
+        ({"model": "gpt-5"}, "chat"),
+        ({"model": "gpt-5", "api_mode": "responses"}, "responses"),
+        ({"model": "anthropic/claude-x"}, "anthropic"),
+        ({"model": "anthropic/claude-x", "base_url": "http://h"}, "anthropic"),
+        ({"model": "anthropic/claude-x", "base_url": "http://h", "api_mode": "chat"}, "chat"),
+    ],
+)
+def test_a_profile_is_spoken_to_as_its_model_and_mode_say(llm: dict[str, Any], wire: str) -> None:
+    agent = AgentConfig(name="a", model=("openai:profile",))
+    keys = {"OPENAI_API_KEY": "k", "ANTHROPIC_API_KEY": "k"}
+    assert resolve_profile_model(agent, Llm.model_validate(llm), keys).wire == wire
+
+
+@pytest.mark.parametrize("model", ["bedrock/x", "vertex_ai/x"])
+def test_no_profile_uses_a_login_of_the_worker(model: str) -> None:
+    agent = AgentConfig(name="a", model=("openai:profile",))
+    with pytest.raises(ValueError, match="is for agents alone"):
+        resolve_profile_model(agent, Llm.model_validate({"model": model}), {})

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from trunkline_shared.config.models import AgentConfig, ModelSettings
+from trunkline_shared.config.providers import Wire
 from trunkline_shared.config.upstreams import (
     Upstream,
     resolve_chain,
@@ -21,17 +22,19 @@ _OPTIONS = {"temperature", "top_p", "max_output_tokens", "seed", "reasoning_effo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
-    """One model to call: POST `{base_url}/chat/completions`.
+    """One model to call; over the wire `chat` with POST `{base_url}/chat/completions`.
 
-    `settings` are the agent's defaults under the names that a caller's options have, so that the
-    caller's are laid over them. `extra_body` goes over the whole body. Without an `api_key` no
-    Authorization is sent, but that of a user in `base_url`. `prices_id` None: the price is
-    unknown, unless `rates` are given, US dollars per token of input and of output.
+    A `base_url` of "" is known to the provider's client alone. `settings` are the agent's defaults
+    under the names that a caller's options have, so that the caller's are laid over them.
+    `extra_body` goes over the whole body. Without an `api_key` no Authorization is sent, but that
+    of a user in `base_url`. `prices_id` None: the price is unknown, unless `rates` are given, US
+    dollars per token of input and of output.
     """
 
     provider: str
     name: str
     base_url: str
+    wire: Wire = "chat"
     api_key: str | None = field(default=None, repr=False)
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     takes_stream_options: bool = True
@@ -87,6 +90,7 @@ def _spec(upstream: Upstream, settings: ModelSettings) -> ModelSpec:
         provider=upstream.provider.name,
         name=upstream.name,
         base_url=upstream.base_url,
+        wire=upstream.wire,
         api_key=upstream.api_key,
         max_tokens_field=settings.max_tokens_field or upstream.provider.max_tokens_field,
         takes_stream_options=upstream.provider.takes_stream_options,

@@ -1,23 +1,30 @@
-"""The model providers: which of them speak OpenAI's chat completions, where, with which key."""
+"""The model providers: how each of them is spoken to, where, with which key."""
 
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, TypeAlias
+
+Wire: TypeAlias = Literal[
+    "chat", "responses", "anthropic", "google", "google-cloud", "bedrock", "cohere"
+]
+"""How a provider is spoken to: OpenAI's chat completions, its Responses API, or its own way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """A provider that speaks chat completions.
+    """A provider of models.
 
     The URL is an agent's `base_url`, else the variable `base_url_variable`, else `base_url`;
     where it must end in a certain path, `path` is appended if it lacks it. The key is an agent's
     `api_key`, else the first of `api_key_variables` that is set; `needs_key` counts only at the
-    provider's own URL, because servers that stand in for one often want none.
+    provider's own URL, because servers that stand in for one often want none. A `base_url` of ""
+    is known to the provider's client alone.
     """
 
     name: str
+    wire: Wire = "chat"
     base_url: str | None = None
     base_url_variable: str | None = None
     path: str = ""
@@ -60,6 +67,59 @@ _TABLE = (
         api_key_variables=("AZURE_OPENAI_API_KEY",),
         genai_prices_id="azure",
         max_tokens_field="max_completion_tokens",
+    ),
+    Provider(
+        name="openai-responses",
+        wire="responses",
+        base_url="https://api.openai.com/v1",
+        base_url_variable="OPENAI_BASE_URL",
+        api_key_variables=("OPENAI_API_KEY",),
+        genai_prices_id="openai",
+    ),
+    Provider(
+        name="anthropic",
+        wire="anthropic",
+        base_url="https://api.anthropic.com",
+        base_url_variable="ANTHROPIC_BASE_URL",
+        api_key_variables=("ANTHROPIC_API_KEY",),
+        genai_prices_id="anthropic",
+    ),
+    Provider(
+        name="google",
+        wire="google",
+        base_url="https://generativelanguage.googleapis.com",
+        base_url_variable="GOOGLE_GEMINI_BASE_URL",
+        api_key_variables=("GOOGLE_API_KEY", "GEMINI_API_KEY"),
+        genai_prices_id="google",
+    ),
+    Provider(
+        name="google-cloud",  # project, place and login are the client's to find
+        wire="google-cloud",
+        base_url="",
+        api_key_variables=("GOOGLE_CLOUD_API_KEY",),
+        needs_key=False,
+        genai_prices_id="google",
+    ),
+    Provider(
+        name="bedrock",  # so are region and login
+        wire="bedrock",
+        base_url="",
+        api_key_variables=("AWS_BEARER_TOKEN_BEDROCK",),
+        needs_key=False,
+        genai_prices_id="aws",
+    ),
+    Provider(
+        name="cohere",
+        wire="cohere",
+        base_url="https://api.cohere.com",
+        base_url_variable="CO_BASE_URL",
+        api_key_variables=("CO_API_KEY", "COHERE_API_KEY"),
+        genai_prices_id="cohere",
+    ),
+    Provider(
+        name="snowflake",  # https://ACCOUNT.snowflakecomputing.com/api/v2/cortex/v1
+        base_url_variable="SNOWFLAKE_BASE_URL",
+        api_key_variables=("SNOWFLAKE_TOKEN",),
     ),
     _local("ollama", "OLLAMA", "http://127.0.0.1:11434/v1"),
     _local("lmstudio", "LM_STUDIO", "http://127.0.0.1:1234/v1"),
@@ -107,17 +167,8 @@ _TABLE = (
 
 PROVIDERS: Mapping[str, Provider] = MappingProxyType({p.name: p for p in _TABLE})
 
-OTHER_PROVIDERS = (
-    "anthropic",
-    "bedrock",
-    "cohere",
-    "github-copilot",
-    "google",
-    "google-cloud",
-    "openai-responses",
-    "snowflake",
-)
-"""Providers with a wire format of their own; agents that name them load."""
+OTHER_PROVIDERS = ("github-copilot",)
+"""Providers that cannot be spoken to; agents that name them load."""
 
 ALIASES: Mapping[str, str] = MappingProxyType(
     {

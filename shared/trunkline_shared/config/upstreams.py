@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from trunkline_shared.config.complaint import unknown_key, wrong_value
+from trunkline_shared.config.installed import installed
 from trunkline_shared.config.interpolate import interpolate, interpolate_tree
 from trunkline_shared.config.models import (
     AgentConfig,
@@ -20,12 +21,23 @@ from trunkline_shared.config.providers import (
     OTHER_PROVIDERS,
     PROVIDERS,
     Provider,
+    Wire,
     check_provider,
     split_model,
 )
 from trunkline_shared.llm import Llm
 
 _OPENAI: Final = "api.openai.com"
+_PACKAGES: Final[Mapping[Wire, tuple[str, str]]] = {
+    "responses": ("openai", "openai"),
+    "anthropic": ("anthropic", "anthropic"),
+    "google": ("google.genai", "google"),
+    "google-cloud": ("google.genai", "google"),
+    "bedrock": ("boto3", "bedrock"),
+    "cohere": ("cohere", "cohere"),
+}
+"""The module behind each wire, and the extra of pydantic-ai-slim that brings it."""
+_OF_A_MACHINE: Final = ("google-cloud", "bedrock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +48,10 @@ class Upstream:
     name: str
     base_url: str
     api_key: str | None = field(repr=False)
+
+    @property
+    def wire(self) -> Wire:
+        return self.provider.wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +76,7 @@ def resolve_chain(agent: AgentConfig, environ: Mapping[str, str]) -> Chain:
     upstreams: list[Upstream] = []
     missing: list[str] = []
     for model in models:
-        found = _upstream(model, url, key, environ)
+        found = _upstream(model, agent.api, url, key, environ)
         if isinstance(found, Upstream):
             upstreams.append(found)
         elif found not in missing:
@@ -92,30 +108,41 @@ def resolve_profile(llm: Llm, environ: Mapping[str, str]) -> Upstream:
     name, model_name = split_model(llm.model if "/" in llm.model else f"openai/{llm.model}")
     check_provider(name, url)
     if name in OTHER_PROVIDERS and not url:
-        raise ValueError(
-            f"provider {name} has a wire format of its own, which profiles do not speak yet; "
-            "give the base_url of a server that speaks chat completions"
-        )
-    found = _located(_provider(name), model_name, url, llm.api_key, {} if url else environ)
+        raise ValueError(f"provider {name} cannot run in this version")
+    provider = _provider(name)
+    if provider.wire in _OF_A_MACHINE:
+        raise ValueError(f"provider {name} is for agents alone: it takes the worker's own login")
+    if llm.api_mode == "responses":
+        provider = _by_responses(provider)
+    elif llm.api_mode != "auto" and url:
+        provider = replace(provider, wire="chat")
+    found = _located(provider, model_name, url, llm.api_key, {} if url else environ)
     if isinstance(found, str):
         raise ValueError(found)
     if llm.max_tokens_field:
         return replace(
             found, provider=replace(found.provider, max_tokens_field=llm.max_tokens_field)
         )
-    if name == "openai" and url and urlsplit(url).hostname != "api.openai.com":
+    if name == "openai" and url and urlsplit(url).hostname != _OPENAI:
         # A server that stands in for OpenAI's: most know only the older name.
         return replace(found, provider=replace(found.provider, max_tokens_field="max_tokens"))
     return found
 
 
 def _upstream(
-    model: str, url: str | None, key: str | None, environ: Mapping[str, str]
+    model: str, api: str, url: str | None, key: str | None, environ: Mapping[str, str]
 ) -> Upstream | str:
     name, model_name = split_model(model)
     if name in OTHER_PROVIDERS:
         return f"provider {name} cannot run in this version"
-    return _located(_provider(name), model_name, url, key, environ)
+    provider = _provider(name)
+    if api == "responses":
+        provider = _by_responses(provider)
+    return _located(provider, model_name, url, key, environ)
+
+
+def _by_responses(provider: Provider) -> Provider:
+    return replace(provider, wire="responses") if provider.wire == "chat" else provider
 
 
 def _provider(name: str) -> Provider:
@@ -125,13 +152,17 @@ def _provider(name: str) -> Provider:
 def _located(
     provider: Provider, name: str, url: str | None, key: str | None, environ: Mapping[str, str]
 ) -> Upstream | str:
-    given = url or environ.get(provider.base_url_variable or "")
-    base_url = (given or provider.base_url or "").strip().rstrip("/")
-    if not base_url:
+    if lack := _package_lack(provider):
+        return lack
+    given = (url or environ.get(provider.base_url_variable or "") or "").strip().rstrip("/")
+    base_url = given or provider.base_url
+    if base_url is None:
         variable = provider.base_url_variable
         return (
             f"{variable} is not set" if variable else f"provider {provider.name} needs a base_url"
         )
+    if provider.wire == "anthropic":
+        base_url = base_url.removesuffix("/v1")  # which its client adds
     if not base_url.endswith(provider.path):
         base_url += provider.path
     keys = (environ.get(variable, "").strip() for variable in provider.api_key_variables)
@@ -139,3 +170,10 @@ def _located(
     if key is None and provider.needs_key and not given:
         return f"{provider.api_key_variables[0]} is not set"
     return Upstream(provider, name, base_url, key)
+
+
+def _package_lack(provider: Provider) -> str | None:
+    module, extra = _PACKAGES.get(provider.wire, ("", ""))
+    if not module or installed(module):
+        return None
+    return f'provider {provider.name} needs: pip install "pydantic-ai-slim[{extra}]"'
