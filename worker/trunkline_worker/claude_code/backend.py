@@ -1,0 +1,184 @@
+"""The backend of agents of type `claude_code`."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from trunkline_shared.config.models import AgentConfig
+from trunkline_shared.errors import RedisUnavailable
+from trunkline_shared.events import RunEvent
+from trunkline_shared.run import RunRequest
+from trunkline_worker.backends.base import Budget, RunContext
+from trunkline_worker.backends.limits import output_limit
+from trunkline_worker.claude_code.allowance import Allowance
+from trunkline_worker.claude_code.course import Course, Plan
+from trunkline_worker.claude_code.door import Behind, Door
+from trunkline_worker.claude_code.grants import Grants
+from trunkline_worker.claude_code.lodging import Lodging, lodging
+from trunkline_worker.claude_code.options import options, output_format, variables
+from trunkline_worker.claude_code.progress import Entry, Progress
+from trunkline_worker.claude_code.prompt import digest, known, prompt
+from trunkline_worker.claude_code.resuming import closed_calls, go_on
+from trunkline_worker.claude_code.sessions import Sessions, Taken
+from trunkline_worker.claude_code.store import RunStore
+from trunkline_worker.models import ModelSpec
+from trunkline_worker.prices import Prices
+from trunkline_worker.sandbox.workspace import Workspace, Workspaces
+
+logger = logging.getLogger("trunkline.claude_code")
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What the conversation's session has before this run: so many items of the transcript."""
+
+    session: str | None = None
+    entries: list[Entry] = field(default_factory=list)
+    known: int = 0
+
+
+class ClaudeCodeBackend:
+    """Runs each run in a process of its own, and keeps sessions where every worker finds them."""
+
+    def __init__(
+        self,
+        agent: AgentConfig,
+        spec: ModelSpec,
+        grants: Grants,
+        behind: Behind,
+        *,
+        prices: Prices,
+        sessions: Sessions,
+        workspaces: Workspaces,
+    ) -> None:
+        self._agent = agent
+        self._spec = spec
+        self._grants = grants
+        self._behind = behind
+        self._prices = prices
+        self._sessions = sessions
+        self._workspaces = workspaces
+        self._sdk: Any = None
+
+    async def open(self) -> None:
+        """Imports the SDK, which takes seconds. Raises ImportError without it."""
+        self._sdk = await asyncio.to_thread(import_module, "claude_agent_sdk")
+        # It reports as an error that a process was killed, which is how runs are cut short.
+        logging.getLogger("claude_agent_sdk").setLevel(logging.CRITICAL)
+        self._prices.load(self._spec)
+
+    async def run(self, request: RunRequest, context: RunContext) -> Sequence[RunEvent]:
+        progress = Progress.of(context.journal)
+        before = await self._before(request)
+        if progress.finished is None:
+            async with self._workspace(request, context) as workspace, lodging() as place:
+                events = await self._go(request, context, progress, before, workspace, place)
+            if progress.finished is None:
+                return events
+        await self._keep(request, before, progress)
+        return [progress.finished]
+
+    async def aclose(self) -> None:
+        """Nothing outlives a run."""
+
+    @asynccontextmanager
+    async def _workspace(
+        self, request: RunRequest, context: RunContext
+    ) -> AsyncIterator[Workspace]:
+        if context.asker is not None:
+            yield context.asker.workspace
+            return
+        async with self._workspaces.open(request) as workspace:
+            yield workspace
+
+    async def _go(
+        self,
+        request: RunRequest,
+        context: RunContext,
+        progress: Progress,
+        before: Before,
+        workspace: Workspace,
+        place: Lodging,
+    ) -> list[RunEvent]:
+        agent, spec, grants, sdk = self._agent, self._spec, self._grants, self._sdk
+        limit = output_limit(request.options, spec.settings, agent.limits)
+        budget = context.asker.budget if context.asker else Budget()
+        course = Course(
+            context,
+            progress,
+            grants,
+            Allowance(agent.limits, limit, budget, spec, self._prices),
+            limit,
+            model=spec.name,
+            in_format=output_format(request.format) is not None,
+            kill=place.kill,
+        )
+        for entry, events in closed_calls(progress):
+            await context.record(entry, events)
+        plan, entries = await self._plan(request, context, progress, before)
+        cwd = str(workspace.path)
+        if plan.session is not None:
+            project = sdk.project_key_for_directory(cwd)
+            await asyncio.to_thread(place.recall, plan.session, project, entries)
+        cli = Path(sdk.__file__).parent / "_bundled" / "claude"
+        environ = variables(grants, spec, place, limit.sent)
+        place.furnish(cli, workspace, environ, network=grants.network)
+        given = sdk.ClaudeAgentOptions(
+            **options(agent, request, grants, spec, place, cwd),
+            resume=plan.session,
+            session_id=None if plan.session else str(uuid.uuid4()),
+            session_store=RunStore(course.keep),
+            session_store_flush="eager",
+            hooks={"PreToolUse": [sdk.HookMatcher(hooks=[course.before_tool])]},
+            stderr=lambda line: logger.debug("run %s: %s", request.run_id, line),
+        )
+        door = Door(place.door, self._behind, admit=course.admit, failed=course.failed)
+        await door.open()
+        try:
+            return await course.run(sdk, given, plan)
+        finally:
+            await door.aclose()
+
+    async def _plan(
+        self, request: RunRequest, context: RunContext, progress: Progress, before: Before
+    ) -> tuple[Plan, list[Entry]]:
+        new = prompt(request.transcript[before.known :])
+        if progress.steps and progress.resumable:
+            entries = [*before.entries, *progress.entries]
+            return Plan(go_on(progress, []), progress.session), entries
+        if progress.entries:
+            await context.record(progress.restart())
+        return Plan(go_on(progress, new) if progress.steps else new, before.session), before.entries
+
+    async def _before(self, request: RunRequest) -> Before:
+        if not request.conversation:
+            return Before()
+        try:
+            taken = await self._sessions.load(request.conversation)
+        except RedisUnavailable as error:
+            logger.warning("run %s begins without its session: %s", request.run_id, error)
+            return Before()
+        taken = [each for each in taken if each.run_id != request.run_id]
+        if not taken or taken[-1].agent != self._agent.name:
+            return Before()
+        count = known(request.transcript, taken[-1].covers)
+        if count is None:
+            return Before()
+        entries = [entry for each in taken for entry in each.entries]
+        return Before(taken[-1].session, entries, count)
+
+    async def _keep(self, request: RunRequest, before: Before, progress: Progress) -> None:
+        if not request.conversation:
+            return
+        covers = digest(request.transcript, progress.text)
+        taken = Taken(request.run_id, self._agent.name, progress.session, covers, progress.entries)
+        try:
+            await self._sessions.save(request.conversation, taken, new=before.session is None)
+        except RedisUnavailable as error:
+            logger.warning("the session of run %s is lost: %s", request.run_id, error)
