@@ -136,7 +136,7 @@ class ClaudeCodeBackend:
             session_store=RunStore(course.keep),
             session_store_flush="eager",
             hooks={"PreToolUse": [sdk.HookMatcher(hooks=[course.before_tool])]},
-            stderr=lambda line: logger.debug("run %s: %s", request.run_id, line),
+            stderr=course.complains,
         )
         door = Door(place.door, self._behind, admit=course.admit, failed=course.failed)
         await door.open()

@@ -1,6 +1,8 @@
 """One run: the command line from its start to its end, and what is told and recorded of it."""
 
 import asyncio
+import logging
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -24,6 +26,8 @@ from trunkline_worker.claude_code.progress import (
 )
 from trunkline_worker.claude_code.prompt import Block
 from trunkline_worker.run_writer import RunBufferFull
+
+logger = logging.getLogger("trunkline.claude_code")
 
 _CUT_SHORT: Final[dict[str, FinishReason]] = {
     "max_tokens": "length",
@@ -69,10 +73,12 @@ class Course:
         self._heard: Listening | None = None
         self._awaited: dict[str, asyncio.Future[None]] = {}
         self._fault: Fault | None = None
+        self._complaints: deque[str] = deque(maxlen=5)
 
     async def run(self, sdk: Any, options: Any, plan: Plan) -> list[RunEvent]:
         """The run's last events. Raises what `emit` raises. No process is left, however it ends."""
-        talk = asyncio.create_task(self._talk(sdk, options, plan), name="claude_code:talk")
+        client = sdk.ClaudeSDKClient(options)
+        talk = asyncio.create_task(self._talk(sdk, client, plan), name="claude_code:talk")
         try:
             both: list[asyncio.Future[Any]] = [talk, self._ended]
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
@@ -80,15 +86,14 @@ class Course:
             self._kill()
             talk.cancel()
             await asyncio.gather(talk, return_exceptions=True)
+            await client.disconnect()
         if not self._ended.done():
             self._ended.set_exception(talk.exception() or RuntimeError("no result"))
         return self._ended.result()
 
     async def admit(self) -> None:
         """Before each call of the model. Does not return when there is to be none."""
-        if self._fault is not None:
-            self._fail(self._fault.failed)
-        await self._context.gate()
+        await self._gate()
         if detail := self._allowance.forbids_asking(self._progress, self._usage()):
             await self._stop("length", detail)
 
@@ -106,22 +111,26 @@ class Course:
         """The SDK's hook: the call begins when this returns."""
         if data.get("tool_name") == ANSWER_TOOL or call_id is None:
             return {}
-        if call_id not in self._progress.calls:  # its step is not recorded yet
+        if call_id not in self._progress.calls and self._fault is None:
+            # Its step is not recorded yet.
             loop = asyncio.get_running_loop()
             await self._awaited.setdefault(call_id, loop.create_future())
-        await self._context.gate()
+        await self._gate()
         if detail := self._allowance.forbids_calling(self._progress):
             await self._stop("length", detail)
         call = self._progress.calls[call_id]
         await self._safely(self._context.record(self._progress.begin(call)))
         return {}
 
+    def complains(self, line: str) -> None:
+        """For what the command line writes to its standard error."""
+        self._complaints.append(line)
+
     async def keep(self, session: str, entries: Sequence[Entry]) -> None:
         """For the store: the command line has added to its record."""
         await self._safely(self._context.record(self._progress.remember(session, entries)))
 
-    async def _talk(self, sdk: Any, options: Any, plan: Plan) -> None:
-        client = sdk.ClaudeSDKClient(options)
+    async def _talk(self, sdk: Any, client: Any, plan: Plan) -> None:
         try:
             await client.connect()
             await client.query(_said(plan.prompt))
@@ -136,10 +145,9 @@ class Course:
                     await self._conclude(message)
                     return
             self._fail(Failed("server_error", "The agent's process ended without a result."))
-        except sdk.ClaudeSDKError:
+        except sdk.ClaudeSDKError as error:
+            logger.warning("a command line failed: %s; %s", error, " | ".join(self._complaints))
             self._fail(Failed("server_error", "The agent's process failed."))
-        finally:
-            await client.disconnect()
 
     async def _hear(self, event: dict[str, Any]) -> None:
         if event.get("type") == "message_start" or self._heard is None:
@@ -148,7 +156,7 @@ class Course:
         heard = self._heard
         if events := heard.hear(event):
             self._context.emit(events)
-        if not heard.complete:
+        if not heard.complete or self._fault is not None:  # one that broke off is no step
             return
         self._heard = None
         self._model = heard.model or self._model
@@ -190,6 +198,12 @@ class Course:
             last.append(TextDelta(text))
         await self._context.record(self._progress.finish(finished), last)
         self._end([finished])
+
+    async def _gate(self) -> None:
+        if self._fault is not None:
+            self._fail(self._fault.failed)
+            await asyncio.get_running_loop().create_future()
+        await self._context.gate()
 
     def _usage(self) -> Usage:
         usage = self._progress.usage

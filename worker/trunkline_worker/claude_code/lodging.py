@@ -1,6 +1,7 @@
 """Where a run's command line lives: a private directory, walls around it, and a way to end it."""
 
 import asyncio
+import logging
 import os
 import shlex
 import shutil
@@ -17,8 +18,11 @@ import orjson
 from trunkline_worker.claude_code.progress import Entry
 from trunkline_worker.sandbox.workspace import Workspace
 
+logger = logging.getLogger("trunkline.claude_code")
+
 _SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ssl", "/etc/alternatives")
 _NETWORK: Final = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf")
+_DYING_S: Final = 5.0
 # What the SDK itself tells the command line, beside what we give it.
 _OF_SDK: Final = (
     "CLAUDE_AGENT_SDK_VERSION",
@@ -59,10 +63,13 @@ class Lodging:
         passed = [f'"{name}=${name}"' for name in _OF_SDK]
         command = [*map(shlex.quote, ["env", "-i", *given]), *passed, *map(shlex.quote, walls)]
         # The number is that of the process which holds all others: `exec` keeps it.
-        script = (
-            f'#!/bin/sh\necho $$ >{shlex.quote(str(self._number))}\nexec {" ".join(command)} "$@"\n'
+        lines = (
+            "#!/bin/sh",
+            f"echo $$ >{shlex.quote(str(self._number))}",
+            f"exec 9<>{shlex.quote(str(self._breath))}",
+            f'exec {" ".join(command)} "$@"',
         )
-        self.program.write_text(script)
+        self.program.write_text("\n".join(lines))
         self.program.chmod(0o700)
 
     def recall(self, session: str, project: str, entries: Sequence[Entry]) -> None:
@@ -77,9 +84,30 @@ class Lodging:
         with suppress(FileNotFoundError, ValueError, ProcessLookupError):
             os.kill(int(self._number.read_text()), signal.SIGKILL)
 
+    async def deserted(self) -> None:
+        """Returns when nothing that the command line began is alive, after `kill`."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        fifo = os.fdopen(os.open(self._breath, os.O_RDONLY | os.O_NONBLOCK), "rb", 0)
+        transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), fifo
+        )
+        try:
+            async with asyncio.timeout(_DYING_S):
+                while await reader.read(65536):
+                    """What somebody in there wrote, for no reason."""
+        except TimeoutError:
+            logger.error("processes of a command line do not end: %s", self.path)
+        finally:
+            transport.close()
+
     @property
     def _number(self) -> Path:
         return self.path / "number"
+
+    @property
+    def _breath(self) -> Path:
+        return self.path / "breath"  # a pipe that all processes of the command line hold open
 
 
 @asynccontextmanager
@@ -89,8 +117,11 @@ async def lodging() -> AsyncIterator[Lodging]:
     found = Lodging(path)
     try:
         await asyncio.to_thread(found.config.mkdir, mode=0o700, parents=True)
+        os.mkfifo(path / "breath", 0o600)
         yield found
     finally:
+        found.kill()
+        await found.deserted()
         await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
 
 

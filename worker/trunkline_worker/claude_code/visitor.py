@@ -89,9 +89,9 @@ class Visitor(asyncio.Protocol):
         self._transport.write(b"0\r\n\r\n")
 
     def refuse(self, status: int, message: str) -> None:
-        """An error of Anthropic's form; an answer that has begun is broken off where it is."""
+        """An error of Anthropic's form; an answer that has begun just ends."""
         if self._begun:
-            self._transport.close()  # abort() would take back what was said
+            self.end()  # with less, the command line would not read what was said
             return
         error = {"type": "error", "error": {"type": "api_error", "message": message}}
         self.begin(status, "application/json")
