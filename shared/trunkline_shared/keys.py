@@ -10,6 +10,7 @@ from dataclasses import dataclass
 _STEMS = {
     "run": "run:",  # + run id: hash, the run's state
     "log": "log:",  # + run id: stream, its events
+    "journal": "journal:",  # + run id: list, which steps of the run are done; goes with its end
     "record": "record:",  # + run id: string, sealed: what a stored run was asked; lives `retention`
     "result": "result:",  # + run id: string, sealed: the folded result of a stored run
     "conversation": "conversation:",  # + id: hash, see `prelude.lua`; lives `retention`
@@ -60,6 +61,9 @@ class Keys:
 
     def log(self, run_id: str) -> str:
         return self._stem("log") + run_id
+
+    def journal(self, run_id: str) -> str:
+        return self._stem("journal") + run_id
 
     def job(self, run_id: str) -> str:
         """arq's own key, the one without our prefix."""
