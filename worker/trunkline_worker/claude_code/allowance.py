@@ -18,11 +18,11 @@ class Allowance:
     limits: Limits
     output: OutputLimit
     budget: Budget
-    spec: ModelSpec
     prices: Prices
 
-    def priced(self, usage: Usage) -> Usage:
-        return replace(usage, cost=self.prices.cost(self.spec, usage))
+    def priced(self, usage: Usage, spec: ModelSpec) -> Usage:
+        """One step's, of that model."""
+        return replace(usage, cost=self.prices.cost(spec, usage))
 
     def forbids_asking(self, progress: Progress, usage: Usage) -> str | None:
         """Whether the model may not be asked once more; `usage` is priced."""

@@ -16,6 +16,7 @@ from trunkline_shared.events import RunEvent
 from trunkline_shared.run import RunRequest
 from trunkline_worker.backends.base import Budget, RunContext
 from trunkline_worker.backends.limits import output_limit
+from trunkline_worker.backends.retry import Retry
 from trunkline_worker.claude_code.allowance import Allowance
 from trunkline_worker.claude_code.course import Course, Plan
 from trunkline_worker.claude_code.door import Behind, Door
@@ -27,8 +28,8 @@ from trunkline_worker.claude_code.prompt import digest, known, prompt
 from trunkline_worker.claude_code.resuming import closed_calls, go_on
 from trunkline_worker.claude_code.sessions import Sessions, Taken
 from trunkline_worker.claude_code.store import RunStore
-from trunkline_worker.models import ModelSpec
 from trunkline_worker.prices import Prices
+from trunkline_worker.sandbox.walls import Sandboxes
 from trunkline_worker.sandbox.workspace import Workspace, Workspaces
 
 logger = logging.getLogger("trunkline.claude_code")
@@ -49,36 +50,44 @@ class ClaudeCodeBackend:
     def __init__(
         self,
         agent: AgentConfig,
-        spec: ModelSpec,
         grants: Grants,
-        behind: Behind,
+        models: Sequence[Behind],
         *,
+        retry: Retry,
         prices: Prices,
         sessions: Sessions,
         workspaces: Workspaces,
+        sandboxes: Sandboxes,
     ) -> None:
         self._agent = agent
-        self._spec = spec
         self._grants = grants
-        self._behind = behind
+        self._models = models
+        self._retry = retry
         self._prices = prices
         self._sessions = sessions
         self._workspaces = workspaces
+        self._sandboxes = sandboxes
         self._sdk: Any = None
 
     async def open(self) -> None:
-        """Imports the SDK, which takes seconds. Raises ImportError without it."""
+        """Imports the SDK, which takes seconds. Raises ImportError without it, and NoSandbox."""
         self._sdk = await asyncio.to_thread(import_module, "claude_agent_sdk")
         # It reports as an error that a process was killed, which is how runs are cut short.
         logging.getLogger("claude_agent_sdk").setLevel(logging.CRITICAL)
-        self._prices.load(self._spec)
+        self._cli = Path(self._sdk.__file__).parent / "_bundled" / "claude"
+        for model in self._models:
+            self._prices.load(model.spec)
+        self._sandbox = await self._sandboxes.find(self._agent.sandbox)
 
     async def run(self, request: RunRequest, context: RunContext) -> Sequence[RunEvent]:
         progress = Progress.of(context.journal)
         before = await self._before(request)
         if progress.finished is None:
-            async with self._workspace(request, context) as workspace, lodging() as place:
-                events = await self._go(request, context, progress, before, workspace, place)
+            async with (
+                self._workspace(request, context) as workspace,
+                lodging(self._sandbox, workspace) as place,
+            ):
+                events = await self._go(request, context, progress, before, place)
             if progress.finished is None:
                 return events
         await self._keep(request, before, progress)
@@ -103,32 +112,29 @@ class ClaudeCodeBackend:
         context: RunContext,
         progress: Progress,
         before: Before,
-        workspace: Workspace,
         place: Lodging,
     ) -> list[RunEvent]:
-        agent, spec, grants, sdk = self._agent, self._spec, self._grants, self._sdk
+        agent, grants, sdk = self._agent, self._grants, self._sdk
+        spec = self._models[0].spec
         limit = output_limit(request.options, spec.settings, agent.limits)
         budget = context.asker.budget if context.asker else Budget()
         course = Course(
             context,
             progress,
             grants,
-            Allowance(agent.limits, limit, budget, spec, self._prices),
+            Allowance(agent.limits, limit, budget, self._prices),
             limit,
-            model=spec.name,
+            spec=spec,
             in_format=output_format(request.format) is not None,
             kill=place.kill,
         )
         for entry, events in closed_calls(progress):
             await context.record(entry, events)
-        plan, entries = await self._plan(request, context, progress, before)
-        cwd = str(workspace.path)
+        plan, entries = _plan(request, progress, before)
+        cwd = str(place.workspace.path)
         if plan.session is not None:
             project = sdk.project_key_for_directory(cwd)
             await asyncio.to_thread(place.recall, plan.session, project, entries)
-        cli = Path(sdk.__file__).parent / "_bundled" / "claude"
-        environ = variables(grants, spec, place, limit.sent)
-        place.furnish(cli, workspace, environ, network=grants.network)
         given = sdk.ClaudeAgentOptions(
             **options(agent, request, grants, spec, place, cwd),
             resume=plan.session,
@@ -138,23 +144,14 @@ class ClaudeCodeBackend:
             hooks={"PreToolUse": [sdk.HookMatcher(hooks=[course.before_tool])]},
             stderr=course.complains,
         )
-        door = Door(place.door, self._behind, admit=course.admit, failed=course.failed)
+        door = Door(place, self._models, self._retry, admit=course.admit, failed=course.failed)
         await door.open()
         try:
+            environ = variables(grants, spec, place, door.variables, limit.sent)
+            place.furnish(self._cli, environ, network=grants.network, port=door.port)
             return await course.run(sdk, given, plan)
         finally:
             await door.aclose()
-
-    async def _plan(
-        self, request: RunRequest, context: RunContext, progress: Progress, before: Before
-    ) -> tuple[Plan, list[Entry]]:
-        new = prompt(request.transcript[before.known :])
-        if progress.steps and progress.resumable:
-            entries = [*before.entries, *progress.entries]
-            return Plan(go_on(progress, []), progress.session), entries
-        if progress.entries:
-            await context.record(progress.restart())
-        return Plan(go_on(progress, new) if progress.steps else new, before.session), before.entries
 
     async def _before(self, request: RunRequest) -> Before:
         if not request.conversation:
@@ -182,3 +179,12 @@ class ClaudeCodeBackend:
             await self._sessions.save(request.conversation, taken, new=before.session is None)
         except RedisUnavailable as error:
             logger.warning("the session of run %s is lost: %s", request.run_id, error)
+
+
+def _plan(request: RunRequest, progress: Progress, before: Before) -> tuple[Plan, Sequence[Entry]]:
+    """How to begin, and the record of the session that is to be resumed."""
+    new = prompt(request.transcript[before.known :])
+    if progress.steps and progress.resumable:
+        return Plan(go_on(progress, []), progress.session), [*before.entries, *progress.entries]
+    progress.restart()
+    return Plan(go_on(progress, new) if progress.steps else new, before.session), before.entries

@@ -25,6 +25,7 @@ from trunkline_worker.claude_code.progress import (
     text_of_result,
 )
 from trunkline_worker.claude_code.prompt import Block
+from trunkline_worker.models import ModelSpec
 from trunkline_worker.run_writer import RunBufferFull
 
 logger = logging.getLogger("trunkline.claude_code")
@@ -47,7 +48,7 @@ class Plan:
 
 
 class Course:
-    """`run` once. `cost` is that of some usage, in dollars."""
+    """`run` once."""
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class Course:
         allowance: Allowance,
         limit: OutputLimit,
         *,
-        model: str,
+        spec: ModelSpec,
         in_format: bool,
         kill: Callable[[], None],
     ) -> None:
@@ -66,13 +67,15 @@ class Course:
         self._grants = grants
         self._allowance = allowance
         self._limit = limit
-        self._model = model
+        self._spec = spec
+        self._model = spec.name
         self._in_format = in_format
         self._kill = kill
         self._ended: asyncio.Future[list[RunEvent]] = asyncio.get_running_loop().create_future()
         self._heard: Listening | None = None
         self._awaited: dict[str, asyncio.Future[None]] = {}
         self._fault: Fault | None = None
+        self._early: list[Any] = []
         self._complaints: deque[str] = deque(maxlen=5)
 
     async def run(self, sdk: Any, options: Any, plan: Plan) -> list[RunEvent]:
@@ -91,9 +94,10 @@ class Course:
             self._ended.set_exception(talk.exception() or RuntimeError("no result"))
         return self._ended.result()
 
-    async def admit(self) -> None:
-        """Before each call of the model. Does not return when there is to be none."""
+    async def admit(self, spec: ModelSpec) -> None:
+        """Before each call of a model. Does not return when there is to be none."""
         await self._gate()
+        self._spec = spec
         if detail := self._allowance.forbids_asking(self._progress, self._usage()):
             await self._stop("length", detail)
 
@@ -128,7 +132,7 @@ class Course:
 
     async def keep(self, session: str, entries: Sequence[Entry]) -> None:
         """For the store: the command line has added to its record."""
-        await self._safely(self._context.record(self._progress.remember(session, entries)))
+        self._progress.remember(session, entries)
 
     async def _talk(self, sdk: Any, client: Any, plan: Plan) -> None:
         try:
@@ -159,16 +163,22 @@ class Course:
         if not heard.complete or self._fault is not None:  # one that broke off is no step
             return
         self._heard = None
-        self._model = heard.model or self._model
-        await self._context.record(*self._progress.step(heard.text, heard.usage, heard.calls))
+        self._model = heard.model or self._spec.name
+        usage = self._allowance.priced(heard.usage, self._spec)
+        await self._context.record(*self._progress.step(heard.text, usage, heard.calls))
         for call in heard.calls:
             if (waiter := self._awaited.pop(call.call_id, None)) is not None:
                 waiter.set_result(None)
+        early, self._early = self._early, []
+        for block in early:
+            await self._end_call(block)
         if reason := _CUT_SHORT.get(heard.stop or ""):
             self._finish(reason, self._limit.detail if reason == "length" else None)
 
     async def _end_call(self, block: Any) -> None:
         call = self._progress.calls.get(block.tool_use_id)
+        if call is None:  # of a tool that is not there: its step is not over yet
+            self._early.append(block)
         if call is None or call.ended:
             return
         text = text_of_result(block.content)
@@ -207,7 +217,9 @@ class Course:
 
     def _usage(self) -> Usage:
         usage = self._progress.usage
-        return self._allowance.priced(added(usage, self._heard.usage) if self._heard else usage)
+        if self._heard is None:
+            return usage
+        return added(usage, self._allowance.priced(self._heard.usage, self._spec))
 
     async def _stop(self, reason: FinishReason, detail: str) -> None:
         self._finish(reason, detail)

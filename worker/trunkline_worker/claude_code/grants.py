@@ -1,8 +1,10 @@
 """From an agent's toolsets to the tools of the command line that it may use. Pure."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from trunkline_shared.config.toolsets import (
     Effect,
@@ -25,13 +27,15 @@ _TASKS: Final = ("TaskCreate", "TaskGet", "TaskList", "TaskUpdate", "TodoWrite")
 
 @dataclass(slots=True)
 class Grants:
-    """`tools` are built in, `allowed` are rules for all that may be called. `servers` is what the
-    command line is told about MCP; `variables` are for it and the commands that it runs.
-    `network`: whether its tools reach it.
+    """`tools` are built in, `allowed` and `denied` are rules for all that may be called.
+
+    `servers` is what the command line is told about MCP, `variables` are for it and for the
+    commands that it runs. `network`: whether its tools reach it.
     """
 
     tools: list[str] = field(default_factory=list)
     allowed: list[str] = field(default_factory=list)
+    denied: list[str] = field(default_factory=list)
     servers: dict[str, dict[str, Any]] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict, repr=False)
     network: bool = False
@@ -56,24 +60,25 @@ class Grants:
         self._toolsets |= dict.fromkeys(tools, toolset)
 
     def connect(self, toolset: Mcp) -> None:
-        label = toolset.name or toolset.command or (toolset.url or "").split("/")[2]
-        server = tool_name(label.rpartition("/")[2])
+        label = toolset.name or _label(toolset)
+        server = tool_name(label).replace("__", "_")
         if server in self.servers:
             server = f"{server}_{len(self.servers)}"
         family = f"mcp__{server}"
         self.servers[server] = _server(toolset)
         names = toolset.tools
         self.allowed += [family] if names is None else [f"{family}__{name}" for name in names]
-        self._effects[family] = toolset.effect
+        self.denied += [f"{family}__{name}" for name in toolset.disabled_tools]
+        self._effects[family] = toolset.effect or "at_most_once"
         self._toolsets[family] = label
         self.network = True  # servers are there to reach something
         waits = float(self.variables.get("MCP_TOOL_TIMEOUT", 0))
         self.variables["MCP_TOOL_TIMEOUT"] = str(round(max(waits, toolset.timeout_s * 1000)))
 
 
-def granted(toolsets: Sequence[ToolsetConfig]) -> Grants:
+def granted(toolsets: Sequence[ToolsetConfig], variables: Mapping[str, str]) -> Grants:
     """Raises ValueError for a toolset that the command line cannot have."""
-    grants = Grants()
+    grants = Grants(variables=dict(variables))
     for toolset in toolsets:
         match toolset:
             case FileAccess():
@@ -102,14 +107,19 @@ def _family(tool: str) -> str:
     return f"mcp__{names[0]}" if kind == "mcp" and names else tool
 
 
-def _server(toolset: Mcp) -> dict[str, Any]:
+def _label(toolset: Mcp) -> str:
     if toolset.command:
-        values: Mapping[str, Any] = {
-            "type": "stdio",
-            "command": toolset.command,
-            "args": list(toolset.args),
-            "env": dict(toolset.env),
-        }
-        return dict(values)
+        return shlex.split(toolset.command)[0].rpartition("/")[2]
+    return urlsplit(toolset.url or "").hostname or "mcp"
+
+
+def _server(toolset: Mcp) -> dict[str, Any]:
+    if toolset.cwd is not None:
+        raise ValueError("mcp: in agents of type claude_code a command has no cwd")
+    if toolset.command:
+        command, *args = [toolset.command, *toolset.args]
+        if not args:
+            command, *args = shlex.split(command)
+        return {"type": "stdio", "command": command, "args": args, "env": dict(toolset.env)}
     kind = "sse" if toolset.transport == "sse" else "http"
     return {"type": kind, "url": toolset.url, "headers": dict(toolset.headers)}

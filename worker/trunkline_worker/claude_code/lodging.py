@@ -1,8 +1,9 @@
-"""Where a run's command line lives: a private directory, walls around it, and a way to end it."""
+"""Where a run's command line lives: walls, a directory within them, and a way to end it."""
 
 import asyncio
 import logging
 import os
+import secrets
 import shlex
 import shutil
 import signal
@@ -16,12 +17,11 @@ from typing import Final
 import orjson
 
 from trunkline_worker.claude_code.progress import Entry
+from trunkline_worker.sandbox.walls import Sandbox
 from trunkline_worker.sandbox.workspace import Workspace
 
 logger = logging.getLogger("trunkline.claude_code")
 
-_SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ssl", "/etc/alternatives")
-_NETWORK: Final = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf")
 _DYING_S: Final = 5.0
 # What the SDK itself tells the command line, beside what we give it.
 _OF_SDK: Final = (
@@ -33,111 +33,137 @@ _OF_SDK: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Lodging:
-    """`home` is the command line's, with all that it writes about itself; `door` is the way to its
-    model; `program` starts it, and is all that the SDK knows."""
+    """`program` starts the command line, and is all that the SDK knows. `home` and `config` are
+    its own directories as it sees them; to the worker all of that lies in `outside`.
 
-    path: Path
+    What the worker trusts lies in `desk`, which nothing within the walls gets at.
+    """
+
+    desk: Path
+    outside: Path
+    inside: Path
+    sandbox: Sandbox
+    workspace: Workspace
 
     @property
     def home(self) -> Path:
-        return self.path / "home"
+        return self.inside
 
     @property
     def config(self) -> Path:
-        return self.home / "config"
-
-    @property
-    def door(self) -> Path:
-        return self.path / "door"
+        return self.inside / "config"
 
     @property
     def program(self) -> Path:
-        return self.path / "claude"
+        return self.desk / "claude"
 
-    def furnish(
-        self, cli: Path, workspace: Workspace, variables: Mapping[str, str], *, network: bool
-    ) -> None:
-        """Makes `program`: it sees `variables` and nothing of the worker's own."""
-        walls = _walls(self, cli, workspace, network=network)
-        given = [f"{name}={value}" for name, value in variables.items()]
+    def furnish(self, cli: Path, variables: Mapping[str, str], *, network: bool, port: int) -> None:
+        """Makes `program`: it sees `variables` and nothing of the worker's own. Without `network`
+        it reaches `port` of this machine, if that is not 0, and nothing else.
+        """
+        command = self.sandbox.wrap(
+            [str(cli)],
+            self.workspace,
+            network=network or ((port,) if port else False),
+            readable=[cli.parent],
+            env=variables,
+            keep=_OF_SDK,
+        )
+        given = [shlex.quote(f"{name}={value}") for name, value in command.env.items()]
         passed = [f'"{name}=${name}"' for name in _OF_SDK]
-        command = [*map(shlex.quote, ["env", "-i", *given]), *passed, *map(shlex.quote, walls)]
-        # The number is that of the process which holds all others: `exec` keeps it.
+        start = [*given, *passed, *map(shlex.quote, command.argv)]
+        # The number is that of the process that holds all others: `exec` keeps it.
         lines = (
             "#!/bin/sh",
             f"echo $$ >{shlex.quote(str(self._number))}",
             f"exec 9<>{shlex.quote(str(self._breath))}",
-            f'exec {" ".join(command)} "$@"',
+            f'exec setsid env -i {" ".join(start)} "$@"',
         )
         self.program.write_text("\n".join(lines))
         self.program.chmod(0o700)
 
     def recall(self, session: str, project: str, entries: Sequence[Entry]) -> None:
         """Lays the record of a session where the command line looks for it."""
-        directory = self.config / "projects" / project
-        directory.mkdir(mode=0o700, parents=True)
+        directory = self.outside / "config" / "projects" / project
+        directory.mkdir(parents=True)
         lines = b"".join(orjson.dumps(entry) + b"\n" for entry in entries)
         (directory / f"{session}.jsonl").write_bytes(lines)
+        for path in (directory.parent, directory, directory / f"{session}.jsonl"):
+            self.hand_over(path)
+
+    def hand_over(self, path: Path) -> None:
+        """Makes it the command line's own."""
+        if (uid := self.workspace.uid) is not None:
+            os.chown(path, uid, uid, follow_symlinks=False)
 
     def kill(self) -> None:
-        """Ends the command line and all that it began, at once."""
+        """Ends the command line and, behind walls, all that it began, at once."""
         with suppress(FileNotFoundError, ValueError, ProcessLookupError):
-            os.kill(int(self._number.read_text()), signal.SIGKILL)
+            os.killpg(int(self._number.read_text()), signal.SIGKILL)
 
     async def deserted(self) -> None:
         """Returns when nothing that the command line began is alive, after `kill`."""
+        gone = os.open(self._breath, os.O_RDONLY | os.O_NONBLOCK)
+        ended = asyncio.Event()
         loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader()
-        fifo = os.fdopen(os.open(self._breath, os.O_RDONLY | os.O_NONBLOCK), "rb", 0)
-        transport, _ = await loop.connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), fifo
-        )
         try:
+            if _is_over(gone):  # of what was over before it was opened, nothing more is heard
+                return
+            loop.add_reader(gone, lambda: ended.set() if _is_over(gone) else None)
             async with asyncio.timeout(_DYING_S):
-                while await reader.read(65536):
-                    """What somebody in there wrote, for no reason."""
+                await ended.wait()
         except TimeoutError:
-            logger.error("processes of a command line do not end: %s", self.path)
+            logger.error("processes of a command line do not end: %s", self.desk)
         finally:
-            transport.close()
+            loop.remove_reader(gone)
+            os.close(gone)
 
     @property
     def _number(self) -> Path:
-        return self.path / "number"
+        return self.desk / "number"
 
     @property
     def _breath(self) -> Path:
-        return self.path / "breath"  # a pipe that all processes of the command line hold open
+        return self.desk / "breath"  # a pipe that all processes of the command line hold open
 
 
 @asynccontextmanager
-async def lodging() -> AsyncIterator[Lodging]:
-    """One that is removed at the end, when the command line is dead."""
-    path = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="trunkline-claude-"))
-    found = Lodging(path)
+async def lodging(sandbox: Sandbox, workspace: Workspace) -> AsyncIterator[Lodging]:
+    """One that is removed at the end, when all that lived in it is dead."""
+    desk = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="trunkline-claude-"))
+    name = f"claude-{secrets.token_hex(8)}"
+    outside = workspace.home / "tmp" / name
+    # Behind bubblewrap the workspace's temporary directory is the only one.
+    inside = Path("/tmp", name) if sandbox.kind == "bwrap" else outside
+    found = Lodging(desk, outside, inside, sandbox, workspace)
     try:
-        await asyncio.to_thread(found.config.mkdir, mode=0o700, parents=True)
-        os.mkfifo(path / "breath", 0o600)
-        yield found
+        await asyncio.to_thread(_prepare, found)
+        try:
+            yield found
+        finally:
+            found.kill()
+            await found.deserted()
     finally:
-        found.kill()
-        await found.deserted()
-        await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+        await asyncio.to_thread(_remove, found)
 
 
-def _walls(lodging: Lodging, cli: Path, workspace: Workspace, *, network: bool) -> list[str]:
-    system = [*_SYSTEM, *(_NETWORK if network else ())]
-    reads = [word for path in system for word in ("--ro-bind-try", path, path)]
-    writes = [
-        word
-        for path in (workspace.path, lodging.home, lodging.door)
-        for word in ("--bind", str(path), str(path))
-    ]
-    return [
-        *("bwrap", "--die-with-parent", "--new-session", "--unshare-user", "--unshare-pid"),
-        *("--unshare-ipc", "--unshare-uts", *([] if network else ["--unshare-net"])),
-        *(*reads, "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"),
-        *("--ro-bind", str(cli), "/opt/claude/claude", *writes),
-        *("--chdir", str(workspace.path), "--uid", "1000", "--gid", "1000", "--cap-drop", "ALL"),
-        *("--", "/opt/claude/claude"),
-    ]
+def _is_over(pipe: int) -> bool:
+    """Whether nobody has the other end; what somebody wrote, for no reason, is dropped."""
+    try:
+        while os.read(pipe, 65536):
+            pass
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _prepare(found: Lodging) -> None:
+    os.mkfifo(found.desk / "breath", 0o600)
+    for path in (found.outside, found.outside / "config"):
+        path.mkdir(mode=0o700)
+        found.hand_over(path)
+
+
+def _remove(found: Lodging) -> None:
+    shutil.rmtree(found.outside, ignore_errors=True)
+    shutil.rmtree(found.desk, ignore_errors=True)

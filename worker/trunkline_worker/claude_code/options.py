@@ -1,9 +1,9 @@
 """What the SDK is told for one run. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
-from trunkline_shared.config.models import AgentConfig
+from trunkline_shared.config.models import AgentConfig, ClaudeCode
 from trunkline_shared.run import RunRequest
 from trunkline_shared.transcript import Format
 from trunkline_worker.claude_code.grants import Grants
@@ -11,7 +11,6 @@ from trunkline_worker.claude_code.lodging import Lodging
 from trunkline_worker.claude_code.prompt import instructions
 from trunkline_worker.models import ModelSpec
 
-_NO_KEY: Final = "added-outside"  # the command line wants to have one
 _LINE_BYTES: Final = 64 * 1024 * 1024  # of what the command line says at once
 _EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")
 _QUIET: Final = {
@@ -31,20 +30,23 @@ _QUIET: Final = {
 
 
 def variables(
-    grants: Grants, spec: ModelSpec, lodging: Lodging, max_tokens: int | None
+    grants: Grants,
+    spec: ModelSpec,
+    lodging: Lodging,
+    door: Mapping[str, str],
+    max_tokens: int | None,
 ) -> dict[str, str]:
-    """All that the command line has as its environment, the SDK's own three apart."""
+    """All that the command line has as its environment, the SDK's own three apart; `door` says how
+    it finds its model."""
     given = {
         **grants.variables,
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
         "HOME": str(lodging.home),
         "CLAUDE_CONFIG_DIR": str(lodging.config),
-        "ANTHROPIC_BASE_URL": "http://model",
-        "ANTHROPIC_UNIX_SOCKET": str(lodging.door),
-        "ANTHROPIC_API_KEY": _NO_KEY,
         "ANTHROPIC_SMALL_FAST_MODEL": spec.name,
         "ANTHROPIC_DEFAULT_HAIKU_MODEL": spec.name,
+        **door,
         **_QUIET,
     }
     if max_tokens is not None:
@@ -61,14 +63,18 @@ def options(
     workspace: str,
 ) -> dict[str, Any]:
     """Keywords of ClaudeAgentOptions, but for what binds it to the run: session, store, hooks."""
+    own = agent.claude_code or ClaudeCode()
+    budget = own.max_thinking_tokens
     effort = spec.settings.get("reasoning_effort")
+    told = "\n\n".join(filter(None, [*agent.system_prompt, *instructions(request.transcript)]))
+    # Its own prompt is about its tools.
+    preset = own.include_builtin_system_prompt and bool(grants.allowed)
     return {
         "model": spec.name,
-        "system_prompt": _system_prompt(
-            [*agent.system_prompt, *instructions(request.transcript)], grants
-        ),
+        "system_prompt": _appended(told) if preset else told,
         "tools": list(grants.tools),
         "allowed_tools": list(grants.allowed),
+        "disallowed_tools": list(grants.denied),
         "permission_mode": "dontAsk",  # what is not allowed is denied
         "mcp_servers": grants.servers,
         "strict_mcp_config": True,
@@ -81,6 +87,7 @@ def options(
         "max_buffer_size": _LINE_BYTES,
         "output_format": output_format(request.format),
         "effort": effort if effort in _EFFORTS else None,
+        "thinking": {"type": "enabled", "budget_tokens": budget} if budget else None,
     }
 
 
@@ -92,9 +99,6 @@ def output_format(format: Format | None) -> dict[str, Any] | None:
     return {"type": "json_schema", "schema": dict(schema)}
 
 
-def _system_prompt(texts: Sequence[str], grants: Grants) -> str | dict[str, str]:
-    text = "\n\n".join(filter(None, texts))
-    if not grants.allowed:
-        return text
+def _appended(text: str) -> dict[str, str]:
     preset = {"type": "preset", "preset": "claude_code"}
     return {**preset, "append": text} if text else preset

@@ -27,7 +27,10 @@ UNDONE = "The worker was lost before this was done."
 
 @dataclass(slots=True)
 class Call:
-    """One call of a tool. `begun`: it may have had its effect. `ended`: its end was told."""
+    """One call of a tool. `begun`: it may have had its effect. `ended`: its end was told.
+
+    `output` is what it gave back, where the command line's record may not have it yet.
+    """
 
     index: int
     call_id: str
@@ -37,6 +40,7 @@ class Call:
     effect: Effect
     begun: bool = False
     ended: bool = False
+    output: str | None = None
 
     def told(self) -> list[RunEvent]:
         start = ActivityStart(self.index, self.call_id, self.name, self.toolset)
@@ -49,7 +53,9 @@ class Call:
 
 @dataclass(slots=True)
 class Progress:
-    """What is done. Each method answers the journal's entry for one thing more, and its events."""
+    """What is done. Each thing more is an entry of the journal, and its events; what the command
+    line has recorded meanwhile goes with it.
+    """
 
     steps: int = 0
     text: str = ""
@@ -58,6 +64,7 @@ class Progress:
     session: str = ""
     entries: list[Entry] = field(default_factory=list)
     finished: Finished | None = None
+    _news: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, journal: Iterable[bytes]) -> "Progress":
@@ -68,34 +75,33 @@ class Progress:
 
     def step(self, text: str, usage: Usage, calls: Sequence[Call]) -> tuple[bytes, list[RunEvent]]:
         """The model has answered; `usage` is that of the step."""
-        entry = {"step": {"text": text, "usage": asdict(usage), "calls": list(map(asdict, calls))}}
-        self._replay(entry)
         told = [event for call in calls for event in call.told()]
-        return orjson.dumps(entry), [Step(), *told]
+        step = {"text": text, "usage": asdict(usage), "calls": list(map(asdict, calls))}
+        return self._entry(step=step), [Step(), *told]
 
     def begin(self, call: Call) -> bytes:
         """From now on the call may have had its effect."""
-        call.begun = True
-        return orjson.dumps({"begun": call.call_id})
+        return self._entry(begun=call.call_id)
 
     def end(self, call: Call, output: str, error: str | None) -> tuple[bytes, list[RunEvent]]:
-        call.ended = True
-        return orjson.dumps({"ended": call.call_id}), call.end(output, error)
-
-    def remember(self, session: str, entries: Sequence[Entry]) -> bytes:
-        """The command line has added to its record."""
-        entry = {"session": session, "entries": list(entries)}
-        self._replay(entry)
-        return orjson.dumps(entry)
-
-    def restart(self) -> bytes:
-        """What the record has is of no use: the command line begins anew."""
-        self._replay({"restart": True})
-        return orjson.dumps({"restart": True})
+        recorded = call.call_id in self.results()
+        said = None if recorded else error or output
+        return self._entry(ended=[call.call_id, said]), call.end(output, error)
 
     def finish(self, finished: Finished) -> bytes:
-        self.finished = finished
-        return orjson.dumps({"finished": asdict(finished)})
+        return self._entry(finished=asdict(finished))
+
+    def remember(self, session: str, entries: Sequence[Entry]) -> None:
+        """The command line has added to its record; the next entry brings that along."""
+        self.session = self._news["session"] = session
+        self.entries += entries
+        self._news.setdefault("entries", []).extend(entries)
+
+    def restart(self) -> None:
+        """What the record has is of no use: the command line begins anew."""
+        self.session = ""
+        self.entries.clear()
+        self._news = {"restart": True}
 
     @property
     def resumable(self) -> bool:
@@ -121,8 +127,20 @@ class Progress:
             content = message.get("content") if isinstance(message, dict) else None
             yield from (part for part in content or () if isinstance(part, dict))
 
+    def _entry(self, **done: Any) -> bytes:
+        self._apply(done)
+        news, self._news = self._news, {}
+        return orjson.dumps({**news, **done})
+
     def _replay(self, entry: dict[str, Any]) -> None:
-        match entry:
+        if "restart" in entry:
+            self.entries.clear()
+        self.session = entry.get("session", self.session)
+        self.entries += entry.get("entries", ())
+        self._apply(entry)
+
+    def _apply(self, done: dict[str, Any]) -> None:
+        match done:
             case {"step": step}:
                 self.steps += 1
                 self.text += step["text"]
@@ -130,27 +148,25 @@ class Progress:
                 self.calls |= {call["call_id"]: Call(**call) for call in step["calls"]}
             case {"begun": call_id}:
                 self.calls[call_id].begun = True
-            case {"ended": call_id}:
+            case {"ended": [call_id, output]}:
                 self.calls[call_id].ended = True
-            case {"session": session, "entries": entries}:
-                self.session = session
-                self.entries += entries
-            case {"restart": _}:
-                self.session = ""
-                self.entries.clear()
+                self.calls[call_id].output = output
             case {"finished": finished}:
-                usage = Usage(**finished.pop("usage"))
-                self.finished = Finished(usage=usage, **finished)
+                usage = Usage(**finished["usage"])
+                self.finished = Finished(**{**finished, "usage": usage})
 
 
 def added(one: Usage, other: Usage) -> Usage:
-    """Tokens of both; the cost is that of the sum, and is not known yet."""
+    """Of both; the cost is known if that of each part is."""
+    costs = [each.cost for each in (one, other) if each.input_tokens or each.output_tokens]
+    known = [cost for cost in costs if cost is not None]
     return Usage(
         one.input_tokens + other.input_tokens,
         one.output_tokens + other.output_tokens,
         one.cached_tokens + other.cached_tokens,
         one.cache_write_tokens + other.cache_write_tokens,
         one.reasoning_tokens + other.reasoning_tokens,
+        sum(known) if known and len(known) == len(costs) else None,
     )
 
 

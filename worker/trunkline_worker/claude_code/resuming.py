@@ -21,20 +21,24 @@ def closed_calls(progress: Progress) -> Iterator[tuple[bytes, list[RunEvent]]]:
 
 
 def go_on(progress: Progress, prompt: list[Block]) -> list[Block]:
-    """What the model is told: the `prompt`, if its record lacks that, and of every call of which
-    the record does not tell how it went. Of the others the command line itself says so.
+    """What the model is told: the `prompt`, if its record lacks that, and how every call went of
+    which the record does not tell.
     """
-    told = progress.recorded_calls()
-    notes = [_note(call) for call in progress.calls.values() if call.call_id not in told]
-    text = "\n\n".join([_LOST, *notes])
+    told, results = progress.recorded_calls(), progress.results()
+    open_calls = [call for call in progress.calls.values() if call.call_id not in results]
+    notes = [_note(call, recorded=call.call_id in told) for call in open_calls]
+    text = "\n\n".join([_LOST, *filter(None, notes)])
     return [*prompt, {"type": "text", "text": text}]
 
 
-def _note(call: Call) -> str:
-    what = f"You called {call.name} with {call.arguments or '{}'}"
-    if call.begun and call.effect == "at_most_once":
-        return f"{what}. Nobody knows whether it was carried out: look before you repeat it."
-    return f"{what}. Its result is lost: call it again if you need it."
+def _note(call: Call, *, recorded: bool) -> str | None:
+    what = f"You called {call.name} with {call.arguments or '{}'}."
+    if call.output is not None and call.output not in (UNKNOWN, UNDONE):
+        return f"{what} It is done, and gave back:\n{call.output}"
+    if _in_doubt(call):  # of one that is recorded the command line itself says so
+        doubt = f"{what} Nobody knows whether it was carried out: look before you repeat it."
+        return None if recorded else doubt
+    return f"{what} It was not carried out to its end: call it again if you need it."
 
 
 def _in_doubt(call: Call) -> bool:
