@@ -29,12 +29,14 @@ class Asker:
     """On whose behalf a run works that no client asked for: another agent's.
 
     `chain` names the agents, the one that the client asked first. The run works in `workspace`,
-    which is not its own to remove, and ends as by a limit of its own when `budget` is spent.
+    which is not its own to remove, and ends as by a limit of its own when `budget` is spent. It may
+    ask others in turn, as deep as `depth_left`.
     """
 
     chain: tuple[str, ...]
     workspace: "Workspace"
     budget: Budget = Budget()
+    depth_left: int = 0
 
 
 @dataclass(slots=True)
