@@ -112,7 +112,12 @@ def main(transport: str, port: str = "0") -> None:
         note("started")
         server.run("stdio")
     else:
-        app = server.sse_app() if transport == "sse" else server.streamable_http_app()
+        whole = transport == "json"  # each answer at once, not as an event
+        app = (
+            server.sse_app()
+            if transport == "sse"
+            else server.streamable_http_app(json_response=whole)
+        )
         _Server(uvicorn.Config(app, port=int(port))).run()
 
 

@@ -135,6 +135,15 @@ async def test_a_message_without_end_ends_the_connection_not_the_worker() -> Non
         assert text.endswith("[the rest was cut off]")
 
 
+async def test_an_answer_without_end_is_not_read_to_its_end(notes: Notes) -> None:
+    port = free_port()
+    with serving("json", port, notes):
+        async with opened(at("streamable-http", port)) as toolset:
+            with pytest.raises(ToolError, match="the answer is too long"):
+                await toolset.call("big", {"characters": 9 << 20}, invocation())
+            assert await said(toolset, "still there") == "still there"
+
+
 async def test_only_the_tools_that_are_allowed_are_there_under_their_prefix() -> None:
     config = over_stdio(tools=("echo", "add", "fail"), disabled_tools=("fail",), prefix="my ")
     async with opened(config) as toolset:

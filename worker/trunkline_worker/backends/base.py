@@ -29,12 +29,14 @@ class Asker:
     """On whose behalf a run works that no client asked for: another agent's.
 
     `chain` names the agents, the one that the client asked first. The run works in `workspace`,
-    which is not its own to remove, and ends as by a limit of its own when `budget` is spent.
+    which is not its own to remove, and ends as by a limit of its own when `budget` is spent. It may
+    ask others in turn, as deep as `depth_left`.
     """
 
     chain: tuple[str, ...]
     workspace: "Workspace"
     budget: Budget = Budget()
+    depth_left: int = 0
 
 
 @dataclass(slots=True)
@@ -49,7 +51,8 @@ class RunContext:
     `bulk`: to `emit`, a `Texts` may stand for as many TextDeltas. From an upstream's bytes to the
     log's they then stay JSON (0.5 µs a token less).
 
-    `journal` holds what earlier attempts recorded, in order.
+    `journal` holds what earlier attempts recorded, in order. It ends where a crash cut it: the step
+    after that is to be done again, and says its words and begins its activities anew.
     """
 
     gate: Callable[[], Awaitable[None]]
@@ -61,8 +64,10 @@ class RunContext:
     asker: Asker | None = None
 
     async def record(self, entry: bytes, events: Sequence[RunEvent] = ()) -> None:
-        """Emits `events` and adds `entry` to the journal, both or neither. Returns when Redis has
-        them; from then on every later attempt finds the entry. Raises as `emit` does.
+        """Emits `events` (none: a `Step`) and adds `entry`, which is not empty, to the journal with
+        the last of them, both or neither. Returns when Redis has them; from then on every later
+        attempt finds the entry. Raises as `emit` does, and CancelledError once the run is not to go
+        on here, never an answer that somebody else's attempt would not know of.
         """
         if self.recorder is not None:
             await self.recorder(entry, events)

@@ -1,43 +1,46 @@
 """The direct lane: one streamed chat completion of an OpenAI-compatible upstream for each run."""
 
-import asyncio
-import logging
-import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 import orjson
 
 from trunkline_shared.config.models import AgentConfig
-from trunkline_shared.events import Failed, Finished, RunEvent, Usage
-from trunkline_shared.logs import log_event
+from trunkline_shared.events import RunEvent
 from trunkline_shared.run import RunRequest
+from trunkline_worker.backends.asking import Chain
 from trunkline_worker.backends.base import RunContext
-from trunkline_worker.backends.chat_request import chat_body, input_tokens
-from trunkline_worker.backends.chat_stream import ChatStream
-from trunkline_worker.backends.chat_usage import usage_of
+from trunkline_worker.backends.chat_request import chat_body
 from trunkline_worker.backends.exchange import Exchange, Upstream
+from trunkline_worker.backends.formats import checked
 from trunkline_worker.backends.http_client import HttpClient
-from trunkline_worker.backends.limits import OutputLimit, affordable_tokens, output_limit
-from trunkline_worker.backends.retry import Attempts, Retry
-from trunkline_worker.backends.upstream_errors import CUT, Fault
+from trunkline_worker.backends.limits import OutputLimit
+from trunkline_worker.backends.retry import Retry
 from trunkline_worker.models import ModelSpec
 from trunkline_worker.prices import Prices
 
-logger = logging.getLogger("trunkline.upstream")
-
 
 @dataclass(frozen=True, slots=True)
-class _Model:
+class ChatModel:
+    """A model that is asked for chat completions."""
+
     spec: ModelSpec
     upstream: Upstream
 
+    @property
+    def host(self) -> str:
+        return self.upstream.origin.host
+
+    def call(
+        self, request: RunRequest, agent: AgentConfig, limit: OutputLimit, context: RunContext
+    ) -> Exchange:
+        body = orjson.dumps(chat_body(request, agent, self.spec, limit.sent))
+        return Exchange(self.upstream, body, limit.tokens, context)
+
 
 class ChatBackend:
-    """Calls the models of one agent, in order, until one answers.
-
-    A call is repeated, or given to the next model, only as long as no event of it was shown.
-    """
+    """Calls the models of one agent, in order, until one answers."""
 
     def __init__(
         self,
@@ -50,102 +53,29 @@ class ChatBackend:
         connect_timeout_s: float = 10.0,
         silence_timeout_s: float = 120.0,
     ) -> None:
-        self._agent = agent
-        self._prices = prices
-        self._retry = retry or Retry()
-        self._models = [
-            _Model(
+        def upstream(spec: ModelSpec) -> Upstream:
+            return Upstream.of(
                 spec,
-                Upstream.of(
-                    spec,
-                    client,
-                    connect_timeout_s=connect_timeout_s,
-                    silence_timeout_s=silence_timeout_s,
-                ),
+                client,
+                connect_timeout_s=connect_timeout_s,
+                silence_timeout_s=silence_timeout_s,
             )
-            for spec in models
-        ]
+
+        self._agent = agent
+        chat_models = [ChatModel(spec, upstream(spec)) for spec in models]
+        self._chain = Chain(agent, chat_models, prices, retry)
 
     async def open(self) -> None:
-        """Looks the models' prices up, which is slow the first time."""
-        for model in self._models:
-            self._prices.load(model.spec)
+        """Looks the models' prices up."""
+        self._chain.load_prices()
 
     async def run(self, request: RunRequest, context: RunContext) -> Sequence[RunEvent]:
-        attempts = Attempts(len(self._models), self._retry)
-        fault = CUT
-        pause_s: float | None = 0.0
-        while pause_s is not None:
-            if pause_s:
-                await asyncio.sleep(pause_s)
-            await context.gate()
-            model = self._models[attempts.model]
-            limit = self._limit(model.spec, request)
-            if limit.tokens is not None and limit.tokens < 1:
-                fault = _TOO_DEAR
-                pause_s = attempts.after(fault, 0.0)
-                continue
-            body = orjson.dumps(chat_body(request, self._agent, model.spec, limit.sent))
-            exchange = Exchange(model.upstream, body, limit.tokens, context)
-            events = await exchange.run()
-            if exchange.fault is None:
-                return [*events, self._finished(exchange.stream, request, model.spec, limit)]
-            fault = exchange.fault
-            log_event(
-                logger,
-                "upstream failed",
-                run_id=request.run_id,
-                agent=request.model or self._agent.name,
-                model=model.spec.name,
-                host=model.upstream.origin.host,
-                code=fault.failed.code,
-                cause=fault.cause,
-            )
-            if exchange.shown or events:
-                usage = self._usage(exchange.stream, request, model.spec)
-                return [*events, replace(fault.failed, usage=usage)]
-            pause_s = attempts.after(fault, random.random())
-        return [fault.failed]
+        return await checked(request, context, partial(self._ask, request))
 
     async def aclose(self) -> None:
         """The client is its owner's to close."""
 
-    def _limit(self, spec: ModelSpec, request: RunRequest) -> OutputLimit:
-        limits = self._agent.limits
-        limit = output_limit(request.options, spec.settings, limits)
-        if limits.max_cost is None:
-            return limit
-        tokens = affordable_tokens(
-            limits.max_cost,
-            input_tokens(request, self._agent),
-            lambda usage: self._prices.cost(spec, usage),
+    async def _ask(self, request: RunRequest, context: RunContext) -> Sequence[RunEvent]:
+        return await self._chain.ask(
+            request, context, lambda model, limit: model.call(request, self._agent, limit, context)
         )
-        return limit.within_budget(tokens)
-
-    def _finished(
-        self, stream: ChatStream, request: RunRequest, spec: ModelSpec, limit: OutputLimit
-    ) -> Finished:
-        usage = self._usage(stream, request, spec)
-        reason = stream.finish or "stop"
-        ours = reason == "length" and usage.output_tokens >= (limit.tokens or 0)
-        return Finished(
-            reason,
-            usage,
-            stream.model or spec.name,
-            limit.detail if ours else None,
-            stream.service_tier,
-            stream.system_fingerprint,
-        )
-
-    def _usage(self, stream: ChatStream, request: RunRequest, spec: ModelSpec) -> Usage:
-        if stream.usage is not None:
-            usage = usage_of(stream.usage)
-        else:  # it never came, or we did not wait for it
-            usage = Usage(input_tokens(request, self._agent), stream.output_tokens)
-        cost = self._prices.cost(spec, usage, stream.service_tier)
-        return usage if cost is None else replace(usage, cost=cost)
-
-
-_TOO_DEAR = Fault(
-    Failed("invalid_request", "This request alone costs more than limits.max_cost allows.")
-)

@@ -10,9 +10,17 @@ from typing import Any, Final, cast
 
 import orjson
 
-from trunkline_shared.events import FinishReason, ReasoningDelta, RefusalDelta, RunEvent, TextDelta
+from trunkline_shared.events import (
+    FinishReason,
+    ReasoningDelta,
+    RefusalDelta,
+    RunEvent,
+    TextDelta,
+    Usage,
+)
 from trunkline_shared.frame import Texts
 from trunkline_worker.backends.chat_calls import ToolCalls
+from trunkline_worker.backends.chat_usage import usage_of
 from trunkline_worker.backends.limits import CHARS_PER_TOKEN
 from trunkline_worker.backends.sse import EventLines
 from trunkline_worker.backends.text_lines import TextLines
@@ -75,6 +83,10 @@ class ChatStream:
         """An estimate, for upstreams that report no usage."""
         tokens = max(self._pieces, self._chars // CHARS_PER_TOKEN)
         return min(tokens, self._limit) if self._limit is not None and self.over_limit else tokens
+
+    def counts(self) -> Usage | None:
+        """What the upstream reported, None if it did not."""
+        return None if self.usage is None else usage_of(self.usage)
 
     def feed(self, data: bytes) -> list[RunEvent]:
         """The events of the next bytes, which may end anywhere. Never raises."""

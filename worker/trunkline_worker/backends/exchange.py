@@ -61,23 +61,28 @@ class Upstream:
         elif credentials := _credentials(spec.base_url):
             headers["authorization"] = f"Basic {credentials}"
         headers |= {name.lower(): value for name, value in spec.extra_headers.items()}
-        parts = urlsplit(spec.base_url)
-        hidden = (
-            spec.api_key or "",
-            *spec.extra_headers.values(),
-            parts.netloc,
-            parts.password or "",
-            unquote(parts.password or ""),
-            _credentials(spec.base_url),
-        )
         return cls(
             client,
             origin,
             post_head(spec.base_url, "/chat/completions", headers),
             connect_timeout_s,
             silence_timeout_s,
-            tuple(secret for secret in hidden if len(secret) >= 6),
+            secrets_of(spec),
         )
+
+
+def secrets_of(spec: ModelSpec) -> tuple[str, ...]:
+    """What nobody may be told of a model."""
+    parts = urlsplit(spec.base_url)
+    hidden = (
+        spec.api_key or "",
+        *spec.extra_headers.values(),
+        parts.netloc,
+        parts.password or "",
+        unquote(parts.password or ""),
+        _credentials(spec.base_url),
+    )
+    return tuple(secret for secret in hidden if len(secret) >= 6)
 
 
 def _credentials(url: str) -> str:
@@ -97,7 +102,7 @@ class Exchange:
     def __init__(
         self, upstream: Upstream, body: bytes, limit: int | None, context: RunContext
     ) -> None:
-        self.stream = ChatStream(limit, bulk=context.bulk)
+        self.answer = ChatStream(limit, bulk=context.bulk)
         self.fault: Fault | None = None
         self.shown = False
         self._upstream = upstream
@@ -154,7 +159,7 @@ class Exchange:
         if self._held is not None:
             self._hold(self._held, data, whole)
             return
-        stream = self.stream
+        stream = self.answer
         events = stream.feed(data)
         if whole and not stream.done:
             events += stream.feed(b"\n")  # a last line may lack its end
@@ -185,9 +190,9 @@ class Exchange:
         if failed:
             self._end([], self._refused(body[:_ERROR_BYTES]), whole=whole)
         elif body.lstrip().startswith(b"data:"):
-            self._end(self.stream.feed(body + b"\n"), CUT, whole=whole)
+            self._end(self.answer.feed(body + b"\n"), CUT, whole=whole)
         else:
-            self._end(self.stream.feed_whole(body), CUT, whole=whole)
+            self._end(self.answer.feed_whole(body), CUT, whole=whole)
 
     def _refused(self, body: bytes) -> Fault:
         headers = {
@@ -198,7 +203,7 @@ class Exchange:
     def _end(self, events: list[RunEvent], fault: Fault, *, whole: bool) -> None:
         self._conclude(fault)
         if not whole:
-            if self.fault is None and not self.stream.over_limit:
+            if self.fault is None and not self.answer.over_limit:
                 self._connection.settle()
             else:
                 self._connection.abort()
@@ -206,7 +211,7 @@ class Exchange:
             self._done.set_result(events)
 
     def _conclude(self, fault: Fault) -> None:
-        stream = self.stream
+        stream = self.answer
         if stream.error is not None:
             self.fault = of_error(stream.error, self._upstream.secrets)
         elif stream.garbage:

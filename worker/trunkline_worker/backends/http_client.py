@@ -30,7 +30,7 @@ class HttpClient:
     """As many connections as there are calls: a worker's slots are the limit."""
 
     def __init__(self, resolver: Resolver | None = None) -> None:
-        self._resolver = resolver or Resolver()
+        self.resolver = resolver or Resolver()
         self._open: set[Connection] = set()
         self._idle: dict[Origin, dict[Connection, None]] = {}
 
@@ -47,7 +47,7 @@ class HttpClient:
         """A new connection, TLS included. Raises Unreachable."""
         try:
             async with asyncio.timeout(timeout_s):
-                sock = await _dial(await self._resolver.resolve(origin.host, origin.port))
+                sock = await _dial(await self.resolver.resolve(origin.host, origin.port))
                 _, connection = await asyncio.get_running_loop().create_connection(
                     lambda: Connection(origin, self),
                     sock=sock,

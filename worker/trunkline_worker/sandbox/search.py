@@ -29,7 +29,7 @@ def main() -> None:
     root, path, glob, pattern, parent = sys.argv[1:6]
     kernel.die_with(int(parent), 9)
     resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S))
-    sys.stdout.reconfigure(encoding="utf-8", errors="replace")
+    sys.stdout = open(1, "w", encoding="utf-8", errors="replace", closefd=False)
     try:
         wanted = re.compile(pattern) if pattern else None
     except (re.error, RecursionError, OverflowError) as error:

@@ -1,6 +1,7 @@
 """What every toolset promises. A new kind of toolset is a new file beside this one."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -79,3 +80,21 @@ class Toolset(Protocol):
 
     async def aclose(self) -> None:
         """Called once, when no run is left."""
+
+
+def unlike(taken: Mapping[str, object], name: str) -> str:
+    """`name`, or with a number where two are spelled the same for models."""
+    number, unique = 1, name
+    while unique in taken:
+        number += 1
+        unique = f"{name[:60]}_{number}"
+    return unique
+
+
+async def open_all(toolsets: Sequence[Toolset]) -> AsyncExitStack:
+    """What closes them, the last one first. Raises what `open` raises; none is open then."""
+    async with AsyncExitStack() as opening:
+        for toolset in toolsets:
+            await toolset.open()
+            opening.push_async_callback(toolset.aclose)
+        return opening.pop_all()

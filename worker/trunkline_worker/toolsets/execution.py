@@ -25,7 +25,7 @@ _COMMAND: Final = {"type": "string", "description": "For /bin/sh, in the workspa
 _ID: Final = {"type": "string", "description": "What start_command returned."}
 
 
-class Execution:
+class Commands:
     """Each command is a process tree of its own. All of a run's have ended when the run has."""
 
     name = "execution"

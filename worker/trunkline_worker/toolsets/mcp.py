@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from trunkline_shared.config.toolsets import Mcp
+from trunkline_shared.logs import log_event
 from trunkline_worker.toolsets.base import Invocation, ToolError, ToolSpec
-from trunkline_worker.toolsets.mcp_connection import McpConnection
-from trunkline_worker.toolsets.mcp_http import http_transport
+from trunkline_worker.toolsets.mcp_connection import McpConnection, unreachable
 from trunkline_worker.toolsets.mcp_result import specs, text_of_result
-from trunkline_worker.toolsets.mcp_stdio import stdio_transport
 
 if TYPE_CHECKING:
     from mcp import Client, MCPError
@@ -25,7 +24,7 @@ logger = logging.getLogger("trunkline.mcp")
 _HANDED_ON: Final = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "USER")
 _LAUNCHERS: Final = ("bunx", "npx", "uvx")
 _OPEN_S: Final = 5.0
-_LIST_S: Final = 30.0
+_LIST_S: Final = 90.0  # connecting included
 _RELIST_S: Final = 2.0
 _CANCEL_S: Final = 0.8
 _MOST_PAGES: Final = 100
@@ -46,7 +45,7 @@ class McpToolset:
         self._tools: Mapping[str, tuple[str, ToolSpec]] | None = None
         self._known_for_s = known_for_s
         self._listed_until = 0.0
-        self._listing = asyncio.Lock()
+        self._listing: asyncio.Task[None] | None = None
 
     @property
     def name(self) -> str:
@@ -58,15 +57,20 @@ class McpToolset:
 
         if self._config.command and not self._command():
             raise ValueError("toolset mcp: the command is empty")
-        with suppress(TimeoutError, ToolError):
-            await asyncio.wait_for(self.tools(), _OPEN_S)
+        with suppress(ToolError):
+            await self.tools()
 
     async def tools(self) -> Sequence[ToolSpec]:
-        """Asked of the server anew, so that it may change them at any time."""
-        async with self._listing:
-            if self._tools is None or asyncio.get_running_loop().time() >= self._listed_until:
-                await self._list()
-        return [spec for _, spec in (self._tools or {}).values()]
+        """Asked of the server anew, so that it may change them at any time; those known from before
+        where it is slow, or away."""
+        if asyncio.get_running_loop().time() >= self._listed_until:
+            if self._listing is None or self._listing.done():
+                self._listing = asyncio.create_task(self._list(), name=f"mcp-tools:{self.name}")
+            patience_s = _RELIST_S if self._tools else _OPEN_S
+            await asyncio.wait({self._listing}, timeout=patience_s)
+        if self._tools is None:
+            raise ToolError(unreachable(self.name))
+        return [spec for _, spec in self._tools.values()]
 
     async def call(self, name: str, arguments: Mapping[str, Any], call: Invocation) -> str:
         known = (self._tools or {}).get(name)
@@ -75,20 +79,25 @@ class McpToolset:
         return text_of_result(await self._called(known[0], arguments))
 
     async def aclose(self) -> None:
+        if self._listing is not None:
+            self._listing.cancel()
+            await asyncio.wait({self._listing})
         await self._connection.aclose()
 
     async def _list(self) -> None:
         from mcp import MCPError
 
         try:
-            async with asyncio.timeout(_LIST_S if self._tools is None else _RELIST_S):
+            async with asyncio.timeout(_LIST_S):
                 listed = await _all_tools(await self._connection.client())
-        except (ToolError, MCPError, TimeoutError, ValueError) as error:
-            if self._tools is not None:
-                return  # known from before: who calls one is told what is the matter
-            if isinstance(error, ToolError):
-                raise
-            raise ToolError(f"The MCP server {self.name} does not list its tools.") from error
+        except ToolError:
+            return  # the connection has told the log
+        except (MCPError, TimeoutError, ValueError) as error:
+            cause = f"{type(error).__name__}: {error}"[:300]
+            log_event(
+                logger, "mcp tools not listed", level=logging.WARNING, server=self.name, cause=cause
+            )
+            return
         self._tools = specs(listed, self._config)
         self._listed_until = asyncio.get_running_loop().time() + self._known_for_s
 
@@ -130,7 +139,11 @@ class McpToolset:
     def _transport(self) -> "AbstractAsyncContextManager[TransportStreams]":
         config = self._config
         if config.url:
+            from trunkline_worker.toolsets.mcp_http import http_transport
+
             return http_transport(config.url, config.headers, sse=config.transport == "sse")
+        from trunkline_worker.toolsets.mcp_stdio import stdio_transport
+
         env = {key: self._environ[key] for key in _HANDED_ON if key in self._environ}
         return stdio_transport(self.name, self._command(), env | config.env, config.cwd)
 

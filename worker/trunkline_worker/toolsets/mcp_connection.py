@@ -40,7 +40,7 @@ class McpConnection:
         """The open connection. Raises ToolError where there is none, for now."""
         if self._session is None or self._session.over.is_set():
             if asyncio.get_running_loop().time() < self._not_before:
-                raise ToolError(_unreachable(self._name))
+                raise ToolError(unreachable(self._name))
             self._session = self._connect()
         return await asyncio.shield(self._session.ready)
 
@@ -115,7 +115,7 @@ class _Session:
         finally:
             self.over.set()
             if not self.ready.done():
-                self.ready.set_exception(ToolError(_unreachable(self._name)))
+                self.ready.set_exception(ToolError(unreachable(self._name)))
                 self.ready.exception()  # whether anyone waits or not
 
 
@@ -160,7 +160,8 @@ class _Watched:
         return await self._stream.__aexit__(*error)
 
 
-def _unreachable(name: str) -> str:
+def unreachable(name: str) -> str:
+    """What a model is told of a server that is away."""
     return f"The MCP server {name} cannot be reached now; later it may be."
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from trunkline_shared.config.toolsets import Effect, Mcp, tool_name
-from trunkline_worker.toolsets.base import ToolSpec
+from trunkline_worker.toolsets.base import ToolSpec, unlike
 
 if TYPE_CHECKING:
     from mcp_types import CallToolResult, ContentBlock, Tool
@@ -22,7 +22,7 @@ def specs(tools: "Iterable[Tool]", config: Mcp) -> Mapping[str, tuple[str, ToolS
             continue
         if config.tools is not None and tool.name not in config.tools:
             continue
-        name = _unlike(found, tool_name(config.prefix + tool.name))
+        name = unlike(found, tool_name(config.prefix + tool.name))
         text = tool.description or tool.title or tool.name
         spec = ToolSpec(name, text, tool.input_schema, config.effect or _effect(tool))
         found[name] = tool.name, spec
@@ -37,15 +37,6 @@ def _effect(tool: "Tool") -> Effect:
     if hints.read_only_hint:
         return "pure"
     return "idempotent" if hints.idempotent_hint else "at_most_once"
-
-
-def _unlike(taken: Mapping[str, object], name: str) -> str:
-    """`name`, or with a number where two of the server's names are spelled the same here."""
-    number, unique = 1, name
-    while unique in taken:
-        number += 1
-        unique = f"{name[:60]}_{number}"
-    return unique
 
 
 def text_of_result(result: "CallToolResult") -> str:

@@ -1,4 +1,7 @@
-"""An MCP server that is a command: its process, and the messages on its standard streams."""
+"""An MCP server that is a command: its process, and the messages on its standard streams.
+
+Imported where there is one.
+"""
 
 import asyncio
 import logging
@@ -9,15 +12,16 @@ from asyncio.subprocess import PIPE, Process, SubprocessStreamProtocol
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from mcp.client._transport import TransportStreams
+from mcp.shared.message import SessionMessage
+from mcp_types import jsonrpc_message_adapter
 
 from trunkline_shared.logs import log_event
 from trunkline_worker.toolsets import tether
-
-if TYPE_CHECKING:
-    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-    from mcp.client._transport import TransportStreams
-    from mcp.shared.message import SessionMessage
 
 logger = logging.getLogger("trunkline.mcp")
 
@@ -30,14 +34,11 @@ _LINE: Final = 2000  # of what a server says for people
 @asynccontextmanager
 async def stdio_transport(
     name: str, command: Sequence[str], env: Mapping[str, str], cwd: str | None
-) -> "AsyncIterator[TransportStreams]":
+) -> AsyncIterator[TransportStreams]:
     """Starts the command; in the end nothing of its process group is left.
 
     It sees `env` alone. What it writes to standard error goes to the log.
     """
-    import anyio
-    from mcp.shared.message import SessionMessage
-
     tethered = [sys.executable, "-I", "-S", str(Path(tether.__file__)), str(os.getpid()), *command]
     loop = asyncio.get_running_loop()
     transport, protocol = await loop.subprocess_exec(
@@ -76,14 +77,10 @@ async def stdio_transport(
 
 async def _hear(
     process: Process,
-    heard: "MemoryObjectSendStream[SessionMessage | Exception]",
+    heard: MemoryObjectSendStream[SessionMessage | Exception],
     spoke: asyncio.Event,
 ) -> None:
     """Passes messages on until the server ends or says too much."""
-    import anyio
-    from mcp.shared.message import SessionMessage
-    from mcp_types import jsonrpc_message_adapter
-
     assert process.stdout is not None
     with heard, suppress(ValueError, anyio.BrokenResourceError, anyio.ClosedResourceError):
         while line := await process.stdout.readline():  # ValueError: too long
@@ -96,7 +93,7 @@ async def _hear(
             await heard.send(SessionMessage(message))
 
 
-async def _say(process: Process, said: "MemoryObjectReceiveStream[SessionMessage]") -> None:
+async def _say(process: Process, said: MemoryObjectReceiveStream[SessionMessage]) -> None:
     assert process.stdin is not None
     with said, suppress(ConnectionError):
         async for each in said:
