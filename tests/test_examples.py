@@ -8,7 +8,6 @@ from typing import Any
 
 import openai
 import pytest
-import yaml
 
 from tests.fakes.system import System
 from tests.fakes.upstream_process import AnthropicProcess
@@ -16,14 +15,13 @@ from trunkline_shared.config.load import load_config
 
 pytestmark = pytest.mark.redis
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+FILES = sorted((Path(__file__).parents[1] / "examples").glob("*.yml"))
 
 
 @dataclass(frozen=True)
 class Case:
-    """What `agent` of the file is asked to call, each a tool and its arguments, and answers."""
+    """What `agent` is asked to call, each a tool and its arguments, and answers."""
 
-    file: str
     agent: str
     answer: str
     calls: list[list[Any]] = field(default_factory=list)
@@ -31,18 +29,34 @@ class Case:
 
 
 CASES = [
-    Case("agents.yml", "assistant", "Please do."),
-    Case("models.yml", "chat", "w0 w1 w2"),
-    Case("models.yml", "mine", "w0 w1 w2"),
+    Case("assistant", "Please do."),
+    Case("chat", "w0 w1 w2"),
+    Case("claude", "w0 w1 w2"),
+    Case("either", "w0 w1 w2"),
+    Case("mine", "w0 w1 w2"),
+    Case(
+        "coder",
+        "from a file",
+        [
+            ["write_tasks", {"tasks": [{"title": "Try it", "status": "in_progress"}]}],
+            ["write_file", {"path": "notes/a.txt", "content": "from a file"}],
+            ["run_command", {"command": "cat notes/a.txt"}],
+        ],
+    ),
+    Case("reader", "empty", [["list_directory", {}]]),
+    Case("clerk", "7", [["in_stock", {"article": "lamp"}]]),
+    Case("shop", "19.5", [["price_of", {"article": "lamp"}]]),
+    Case("shop", "39.00 euros", [["order", {"article": "lamp", "count": 2}]]),
+    Case("editor", "said: The tool said", [["ask_researcher", {"task": "Find it."}]]),
+    Case("careful", "", [["read_tasks", {}], ["read_tasks", {}]], finish="length"),
 ]
 
 
 @pytest.fixture(scope="module")
-def system(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[System]:
-    directory = tmp_path_factory.mktemp("example")
-    config = yaml.safe_load((EXAMPLES / request.param).read_text("utf-8"))
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """All files at once: to start a worker for each would cost minutes."""
+    directory = tmp_path_factory.mktemp("examples")
+    config = {"INHERIT": [str(path) for path in FILES]}
     anthropic = AnthropicProcess(directory / "anthropic.log", {})
     try:
         with System(directory, config, apis=0, workers=0) as system:
@@ -62,18 +76,19 @@ def system(
         anthropic.stop()
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_every_example_loads_with_no_key_that_has_no_effect(path: Path) -> None:
     config = load_config(path, {})
     assert config.ignored == ()
     assert [agent.lacks for agent in config.agents.values() if agent.lacks] == []
 
 
-@pytest.mark.parametrize(
-    ("system", "case"),
-    [pytest.param(case.file, case, id=f"{case.file}-{case.agent}") for case in CASES],
-    indirect=["system"],
-)
+def test_agents_of_different_examples_have_different_names() -> None:
+    names = [name for path in FILES for name in load_config(path, {}).agents]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.agent}: {case.answer}")
 def test_every_agent_of_an_example_answers(system: System, case: Case) -> None:
     prompt = f"Please do. {json.dumps(case.calls)}" if case.calls else "Please do."
     with openai.OpenAI(base_url=system.base_url(), api_key="any", max_retries=0) as client:

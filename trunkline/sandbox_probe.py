@@ -31,7 +31,7 @@ def probe_sandboxes(agents: Iterable[AgentConfig]) -> SandboxLack | None:
 async def _lacks(sandboxes: "Sandboxes", wanted: Collection[SandboxKind]) -> dict[str, str]:
     from trunkline_worker.sandbox.walls import NoSandbox
 
-    lacks = {}
+    lacks: dict[str, str] = {}
     for kind in wanted:
         try:
             await sandboxes.find(kind)
