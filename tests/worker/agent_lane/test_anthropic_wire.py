@@ -69,6 +69,12 @@ async def test_every_piece_is_heard_from_the_first_on(anthropic: FakeAnthropic) 
     assert (headers["user-agent"], headers["accept-encoding"]) == ("trunkline", "identity")
 
 
+async def test_without_a_key_none_is_sent(anthropic: FakeAnthropic) -> None:
+    async with chain_of(spec(anthropic, "words-1", api_key=None)) as chain:
+        await asked(chain).step()
+    assert not {"authorization", "x-api-key"} & anthropic.requests[0].headers.keys()
+
+
 async def test_the_transcript_is_on_the_wire(anthropic: FakeAnthropic) -> None:
     transcript = [
         message("system", "Be brief."),
@@ -77,7 +83,7 @@ async def test_the_transcript_is_on_the_wire(anthropic: FakeAnthropic) -> None:
         opaque(),
         message("assistant", "I look."),
         call("c1"),
-        result("c1", "seen"),
+        result("c1", "seen", IMAGE),
         message("user", "what"),
     ]
     await stepped(anthropic, "words-1", transcript=transcript, tools=[LOOK])
@@ -88,6 +94,7 @@ async def test_the_transcript_is_on_the_wire(anthropic: FakeAnthropic) -> None:
     said, used = assistant["content"]
     assert (said["text"], used["name"], used["input"]) == ("I look.", "look", {"at": 1})
     assert answer["content"][0]["tool_use_id"] == "c1"
+    assert [each["type"] for each in answer["content"][0]["content"]] == ["text", "image"]
     assert answer["content"][1]["text"] == "what"
     assert body["stream"] is True and body["max_tokens"] > 1000
 

@@ -91,6 +91,6 @@ def _chat(agent: AgentConfig, spec: ModelSpec, client: HttpClient, patience: Pat
 def _foreign(spec: ModelSpec, client: HttpClient, patience: Patience) -> Wire:
     check_settings(spec)
     host = origin_of(spec.base_url).host if spec.base_url else spec.provider
-    http = http_client(client.resolver, patience)
+    http = http_client(client, patience)
     model = client_model(spec, http, patience)
     return ForeignWire(spec, model, model.profile, host, secrets_of(spec), http.aclose)

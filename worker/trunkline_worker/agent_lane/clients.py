@@ -13,10 +13,13 @@ from pydantic_ai.models import Model, infer_model
 from pydantic_ai.providers import Provider, infer_provider_class
 
 from trunkline_shared.config.providers import PROVIDERS
+from trunkline_worker.backends.http_client import HttpClient
 from trunkline_worker.backends.http_connection import Unreachable
 from trunkline_worker.backends.resolver import Resolver
 from trunkline_worker.models import ModelSpec
 
+_NO_KEY: Final = "none"
+"""Given nothing, the clients would look for a key of their own. It never leaves this process."""
 _HEADERS: Final = {"accept-encoding": "identity"}  # compressors hold tokens back
 
 
@@ -28,11 +31,13 @@ class Patience:
     silence_timeout_s: float
 
 
-def http_client(resolver: Resolver, patience: Patience) -> httpx2.AsyncClient:
+def http_client(client: HttpClient, patience: Patience) -> httpx2.AsyncClient:
     """As many connections as there are calls: a worker's slots are the limit."""
+    # A context of its own would cost each model 20 ms.
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=100)
+    transport = httpx2.AsyncHTTPTransport(verify=client.tls, limits=limits, trust_env=False)
     return httpx2.AsyncClient(
-        transport=_Resolved(httpx2.AsyncHTTPTransport(limits=limits, trust_env=False), resolver),
+        transport=_Resolved(transport, client.resolver),
         headers=_HEADERS,
         timeout=_timeout(patience),
         trust_env=False,
@@ -64,28 +69,27 @@ def _anthropic(spec: ModelSpec, http: httpx2.AsyncClient, patience: Patience) ->
     from pydantic_ai.providers.anthropic import AnthropicProvider
 
     client = AsyncAnthropic(
-        api_key=spec.api_key or "none",  # without any the client would look for one
+        api_key=spec.api_key or _NO_KEY,
         base_url=spec.base_url,
         http_client=http,
         timeout=_timeout(patience),
         max_retries=0,
+        open_telemetry=False,
     )
     return AnthropicModel(spec.name, provider=AnthropicProvider(anthropic_client=client))
 
 
 def _responses(spec: ModelSpec, http: httpx2.AsyncClient, patience: Patience) -> Model[Any]:
-    from openai import AsyncOpenAI, Omit
+    from openai import AsyncOpenAI
     from pydantic_ai.models.openai import OpenAIResponsesModel
     from pydantic_ai.providers.openai import OpenAIProvider
 
-    key: dict[str, Any] = {} if spec.api_key else {"Authorization": Omit()}
     client = AsyncOpenAI(
-        api_key=spec.api_key or "",
+        api_key=spec.api_key or _NO_KEY,
         base_url=spec.base_url,
         http_client=http,
         timeout=_timeout(patience),
         max_retries=0,
-        default_headers=key,
     )
     return OpenAIResponsesModel(spec.name, provider=OpenAIProvider(openai_client=client))
 
@@ -132,6 +136,7 @@ class _Resolved(httpx2.AsyncBaseTransport):
         self._resolver = resolver
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        _tidy(request.headers)
         url = request.url
         port = url.port or (443 if url.scheme == "https" else 80)
         try:
@@ -152,3 +157,10 @@ class _Resolved(httpx2.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+def _tidy(headers: httpx2.Headers) -> None:
+    """Without what the clients say about this machine, and about a key that is none."""
+    for name, value in headers.multi_items():
+        if name.startswith("x-stainless") or value.removeprefix("Bearer ") == _NO_KEY:
+            del headers[name]

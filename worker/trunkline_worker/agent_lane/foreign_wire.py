@@ -93,7 +93,7 @@ class ForeignCall:
         parameters = with_request(self._step.parameters, request, spec, profile)
         settings = settings_of(request, spec, profile, self._limit.sent or self._limit.tokens)
         settings |= tool_choice(request, parameters)
-        messages = outbound(self._step.messages, ACCEPTED[spec.wire])
+        messages = outbound(self._step.messages, ACCEPTED[spec.wire], self._wire.thinker)
         messages = repair_messages(model.prepare_messages(messages, parameters))
         async with model.request_stream(messages, settings, parameters) as stream:
             try:
@@ -146,6 +146,12 @@ class ForeignWire:
     host: str
     secrets: Sequence[str] = field(repr=False)
     close: Callable[[], Awaitable[None]] = field(repr=False)
+
+    @property
+    def thinker(self) -> str | None:
+        """Who must have signed the reasoning that goes back to this model."""
+        encrypted = self.profile.get("openai_supports_encrypted_reasoning_content", False)
+        return self.model.system if self.spec.wire != "responses" or encrypted else None
 
     def call(self, step: Step, limit: OutputLimit) -> ForeignCall:
         return ForeignCall(self, step, limit)

@@ -38,8 +38,11 @@ class Accepted:
     files: str | None = None
 
 
-def outbound(messages: Iterable[ModelMessage], accepted: Accepted) -> list[ModelMessage]:
-    """Without what only others understand: their opaque items, and reasoning that nobody signed.
+def outbound(
+    messages: Iterable[ModelMessage], accepted: Accepted, thinker: str | None
+) -> list[ModelMessage]:
+    """Without what only others understand: their opaque items, and reasoning that was not signed
+    by `thinker`, the provider that reads its own; None: it reads none.
 
     Raises Unfit for content that the provider does not take.
     """
@@ -50,7 +53,7 @@ def outbound(messages: Iterable[ModelMessage], accepted: Accepted) -> list[Model
             if parts:
                 sent.append(replace(message, parts=parts))
         else:
-            kept = [part for part in message.parts if not _is_foreign(part)]
+            kept = [part for part in message.parts if not _is_foreign(part, thinker)]
             if kept:
                 sent.append(replace(message, parts=kept))
     return sent
@@ -60,10 +63,10 @@ def _is_nothing(part: ModelRequestPart) -> bool:
     return isinstance(part, Said) and part.item is None
 
 
-def _is_foreign(part: ModelResponsePart) -> bool:
-    of_transcript = item_of(part) is not None
-    empty = isinstance(part, TextPart) and not part.content
-    return of_transcript and (empty or isinstance(part, ThinkingPart))
+def _is_foreign(part: ModelResponsePart, thinker: str | None) -> bool:
+    if isinstance(part, ThinkingPart):
+        return not part.signature or part.provider_name != thinker
+    return isinstance(part, TextPart) and not part.content and item_of(part) is not None
 
 
 def _asked(part: ModelRequestPart, accepted: Accepted) -> ModelRequestPart:

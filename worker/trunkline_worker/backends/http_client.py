@@ -51,7 +51,7 @@ class HttpClient:
                 _, connection = await asyncio.get_running_loop().create_connection(
                     lambda: Connection(origin, self),
                     sock=sock,
-                    ssl=self._tls if origin.tls else None,
+                    ssl=self.tls if origin.tls else None,
                     server_hostname=origin.host.rstrip(".") if origin.tls else None,
                 )
         except TimeoutError:
@@ -82,7 +82,7 @@ class HttpClient:
                 del self._idle[connection.origin]
 
     @cached_property
-    def _tls(self) -> ssl.SSLContext:
+    def tls(self) -> ssl.SSLContext:
         context = ssl.create_default_context()
         context.set_alpn_protocols(["http/1.1"])
         return context
