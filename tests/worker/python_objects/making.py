@@ -18,6 +18,7 @@ from pydantic_ai.providers.openai import OpenAIProvider
 from tests.fakes.upstream import FakeUpstream
 from tests.worker.python_objects import made
 from trunkline_shared.config.models import AgentConfig
+from trunkline_shared.run import RunRequest
 from trunkline_worker.python_objects.backend import PythonBackend
 
 Making = Callable[..., AbstractAsyncContextManager[PythonBackend]]
@@ -96,6 +97,27 @@ async def langgraph(
         graph.add_conditional_edges("think", tools_condition)
         graph.add_edge("tools", "think")
         yield await backend_of(graph.compile(checkpointer=checkpointer), **fields)
+
+
+@asynccontextmanager
+async def generator(
+    upstream: FakeUpstream, model: str = "words-40", **fields: Any
+) -> AsyncIterator[PythonBackend]:
+    """Hands on what the upstream says."""
+    async with client(upstream) as openai:
+
+        async def agent(request: RunRequest) -> AsyncIterator[str]:
+            asked = {"role": "user", "content": "go on"}
+            async with await openai.chat.completions.create(
+                model=model,
+                messages=[asked],  # type: ignore[list-item]  # of that form
+                stream=True,
+            ) as chunks:
+                async for chunk in chunks:
+                    if text := chunk.choices[0].delta.content if chunk.choices else "":
+                        yield text
+
+        yield await backend_of(agent, **fields)
 
 
 FRAMEWORKS = [pydantic_ai, openai_agents, langgraph]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from trunkline_shared.config.models import AgentConfig, Config
 from trunkline_shared.config.readiness import Readiness, profile_readiness, readiness
+from trunkline_shared.config.upstreams import resolve_settings
 from trunkline_shared.profile import PROFILE_AGENT, profile_agent
 from trunkline_shared.run import RunRequest
 from trunkline_worker.backends.base import Backend, Unavailable
@@ -13,7 +14,7 @@ from trunkline_worker.backends.http_client import HttpClient
 from trunkline_worker.backends.profiles import ProfileBackends
 from trunkline_worker.backends.resolver import Resolver, guarded, of_system
 from trunkline_worker.backends.retry import Retry
-from trunkline_worker.models import resolve_models
+from trunkline_worker.models import options_of, resolve_models
 from trunkline_worker.prices import Prices
 from trunkline_worker.settings import WorkerSettings
 
@@ -43,6 +44,10 @@ def build_backend(
                 connect_timeout_s=settings.connect_timeout_s,
                 silence_timeout_s=settings.silence_timeout_s,
             )
+        case "python":
+            from trunkline_worker.python_objects.backend import PythonBackend
+
+            return PythonBackend(agent, options_of(resolve_settings(agent, environ)))
     raise ValueError(f"agents of type {agent.type} cannot run in this version")
 
 

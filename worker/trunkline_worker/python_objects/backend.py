@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Final
@@ -19,6 +19,7 @@ from trunkline_shared.events import (
 )
 from trunkline_shared.logs import log_event
 from trunkline_shared.run import RunRequest
+from trunkline_shared.transcript import Options
 from trunkline_worker.backends.base import RunContext
 from trunkline_worker.backends.chat_request import input_tokens
 from trunkline_worker.backends.limits import OutputLimit, limits_of, output_limit
@@ -40,8 +41,8 @@ class PythonBackend:
     A piece of text counts as a token where the object does not say what it used.
     """
 
-    def __init__(self, agent: AgentConfig, settings: Mapping[str, Any]) -> None:
-        """`settings` are the agent's, by the names of a run's options."""
+    def __init__(self, agent: AgentConfig, settings: Options) -> None:
+        """`settings` are the agent's own."""
         self._agent = agent
         self._settings = settings
         self._adapter: Adapter | None = None

@@ -31,7 +31,7 @@ class LangGraph:
         heard = _Heard(Activities(self._graph.get_name()))
         config: RunnableConfig = {"configurable": dict(ask.options)}
         if ask.limits.max_requests is not None:  # a request and its tools are two steps
-            config["recursion_limit"] = 2 * ask.limits.max_requests + 1
+            config["recursion_limit"] = 2 * ask.limits.max_requests
         items = ask.request.transcript
         if getattr(self._graph, "checkpointer", None):
             config["configurable"]["thread_id"] = _thread(ask)

@@ -50,7 +50,10 @@ class OpenAiAgents:
             yield Finished("length", detail="limits.max_requests reached")
         finally:
             await _ended(result)
-        yield _usage(result.context_wrapper.usage)
+        usage = result.context_wrapper.usage
+        yield _usage(usage)
+        if _was_cut(usage, ask.options.get("max_output_tokens")):
+            yield Finished("length")
 
 
 async def _ended(result: RunResultStreaming) -> None:
@@ -129,6 +132,12 @@ def _content(part: Part) -> dict[str, Any]:
             held = {"data": part["data"], "format": part["format"]}
             return {"type": "input_audio", "input_audio": held}
     return {"type": "input_text", "text": part["text"]}
+
+
+def _was_cut(usage: TheirUsage, limit: int | None) -> bool:
+    """The SDK does not say why its models end."""
+    last = usage.request_usage_entries[-1:]
+    return limit is not None and any(each.output_tokens >= limit for each in last)
 
 
 def _usage(usage: TheirUsage) -> Usage:
