@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
+from pydantic import BaseModel
+from pydantic_ai import Agent
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.providers.openai import OpenAIProvider
 
 from tests.fakes.upstream import FakeUpstream, words
 from tests.worker.backends.driving import (
@@ -18,7 +22,14 @@ from tests.worker.backends.driving import (
     text_in,
 )
 from tests.worker.python_objects import making
-from tests.worker.python_objects.making import FRAMEWORKS, Making, langgraph, pydantic_ai
+from tests.worker.python_objects.making import (
+    FRAMEWORKS,
+    Making,
+    backend_of,
+    client,
+    langgraph,
+    pydantic_ai,
+)
 from trunkline_shared.config.models import Limits
 from trunkline_shared.events import (
     ActivityArgs,
@@ -172,6 +183,20 @@ async def test_requests_end_at_their_limit(framework: Making, upstream: FakeUpst
     async with framework(upstream, "tools", limits=Limits(max_requests=1)) as backend:
         end = finished(await events_of(backend, request()))
     assert (end.reason, end.detail) == ("length", "limits.max_requests reached")
+    assert len(upstream.requests) == 1
+    assert end.usage.input_tokens > 0
+
+
+async def test_an_answer_that_is_no_text_is_said_as_json(upstream: FakeUpstream) -> None:
+    class Answer(BaseModel):
+        total: int
+
+    async with client(upstream) as openai:
+        model = OpenAIChatModel("tools", provider=OpenAIProvider(openai_client=openai))
+        backend = await backend_of(Agent(model, output_type=Answer))
+        events = await events_of(backend, request())
+    assert Answer.model_validate_json(text_in(events))
+    assert not [event for event in events if isinstance(event, ActivityStart)]
 
 
 async def test_what_a_model_thinks_is_shown_as_such(upstream: FakeUpstream) -> None:
@@ -184,7 +209,8 @@ async def test_what_a_model_thinks_is_shown_as_such(upstream: FakeUpstream) -> N
 async def test_a_graph_that_remembers_is_told_only_what_is_new(upstream: FakeUpstream) -> None:
     first = [said("one")]
     second = [*first, said(words(40), "assistant"), said("two")]
-    async with langgraph(upstream, checkpointer=InMemorySaver()) as backend:
+    saver = InMemorySaver()
+    async with langgraph(upstream, checkpointer=saver) as backend:
         for transcript in (first, second):
             run = request(transcript=transcript, conversation="c1", principal="p1")
             assert text_in(await events_of(backend, run)) == words(40)
@@ -193,8 +219,10 @@ async def test_a_graph_that_remembers_is_told_only_what_is_new(upstream: FakeUps
         run = request(transcript=[said("other")], conversation="c1", principal="p2")
         await events_of(backend, run)
         assert len(upstream.requests[-1].body["messages"]) == 1
+        threads = set(saver.storage)
         await events_of(backend, request("alone"))
         assert len(upstream.requests[-1].body["messages"]) == 1
+        assert set(saver.storage) == threads
 
 
 async def test_a_run_that_was_shown_and_lost_is_not_begun_again(upstream: FakeUpstream) -> None:

@@ -15,6 +15,7 @@ from trunkline_shared.transcript import Item
 from trunkline_worker.backends.chat_messages import messages as chat_messages
 from trunkline_worker.python_objects.base import Activities, Ask, Piece
 
+_TOO_MANY: Final = "too many steps"
 _LIKE_OPENAI: Final = "openai"  # whose forms LangChain takes
 
 
@@ -29,15 +30,7 @@ class LangGraph:
 
     async def stream(self, ask: Ask) -> AsyncGenerator[Piece, None]:
         heard = _Heard(Activities(self._graph.get_name()))
-        config: RunnableConfig = {"configurable": dict(ask.options)}
-        if ask.limits.max_requests is not None:  # a request and its tools are two steps
-            config["recursion_limit"] = 2 * ask.limits.max_requests
-        items = ask.request.transcript
-        if getattr(self._graph, "checkpointer", None):
-            config["configurable"]["thread_id"] = _thread(ask)
-            state = await self._graph.aget_state(config)
-            if state.values.get("messages"):
-                items = _new(items)
+        config, items = await self._asked(ask)
         try:
             async for message, _ in self._graph.astream(
                 {"messages": _messages(ask, items)},
@@ -47,12 +40,33 @@ class LangGraph:
                 for event in heard.events(message):
                     yield event
         except GraphRecursionError:
-            yield heard.usage
-            yield Finished("length", detail="limits.max_requests reached")
-            return
+            heard.finish = _TOO_MANY
+        finally:
+            await self._forget(ask)
         yield heard.usage
+        if heard.finish == _TOO_MANY:
+            yield Finished("length", detail="limits.max_requests reached")
         if heard.finish in ("length", "content_filter"):
             yield Finished(heard.finish)
+
+    async def _asked(self, ask: Ask) -> tuple[RunnableConfig, Sequence[Item]]:
+        """How the graph is run, and what of the transcript it has not seen yet."""
+        config: RunnableConfig = {"configurable": dict(ask.options)}
+        if ask.limits.max_requests is not None:  # a request and its tools are two steps
+            config["recursion_limit"] = 2 * ask.limits.max_requests
+        items = ask.request.transcript
+        if getattr(self._graph, "checkpointer", None):
+            config["configurable"]["thread_id"] = _thread(ask)
+            state = await self._graph.aget_state(config)
+            if state.values.get("messages"):
+                items = _new(items)
+        return config, items
+
+    async def _forget(self, ask: Ask) -> None:
+        """Without a conversation nobody can come back to the thread."""
+        forget = getattr(getattr(self._graph, "checkpointer", None), "adelete_thread", None)
+        if forget is not None and not ask.request.conversation:
+            await forget(_thread(ask))
 
 
 class _Heard:

@@ -36,6 +36,7 @@ class OpenAiAgents:
 
     async def stream(self, ask: Ask) -> AsyncGenerator[Piece, None]:
         activities = Activities(self._agent.name)
+        too_many = False
         result = Runner.run_streamed(
             self._agent,
             [each for item in [*prompts(ask), *ask.request.transcript] for each in _input(item)],
@@ -47,12 +48,14 @@ class OpenAiAgents:
                 for each in _events(event, activities):
                     yield each
         except MaxTurnsExceeded:
-            yield Finished("length", detail="limits.max_requests reached")
+            too_many = True
         finally:
             await _ended(result)
         usage = result.context_wrapper.usage
         yield _usage(usage)
-        if _was_cut(usage, ask.options.get("max_output_tokens")):
+        if too_many:
+            yield Finished("length", detail="limits.max_requests reached")
+        elif _was_cut(usage, ask.options.get("max_output_tokens")):
             yield Finished("length")
 
 

@@ -50,12 +50,13 @@ class PydanticAi:
 
     async def stream(self, ask: Ask) -> AsyncGenerator[Piece, None]:
         activities = Activities(self._agent.name or ask.agent.name)
-        said = False
+        said, usage = False, RunUsage()
         try:
             async with self._agent.run_stream_events(
                 message_history=await self._history(ask),
                 model_settings=_settings(ask.options),
                 usage_limits=_limits(ask),
+                usage=usage,
             ) as events:
                 async for event in events:
                     if isinstance(event, AgentRunResultEvent):
@@ -67,6 +68,7 @@ class PydanticAi:
                         said = said or isinstance(each, TextDelta)
                         yield each
         except UsageLimitExceeded as error:
+            yield _usage(usage)
             yield Finished("length", detail=_limit(str(error)))
 
     async def _history(self, ask: Ask) -> list[ModelMessage]:
