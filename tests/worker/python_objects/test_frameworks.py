@@ -210,18 +210,18 @@ async def test_a_graph_that_remembers_is_told_only_what_is_new(upstream: FakeUps
     first = [said("one")]
     second = [*first, said(words(40), "assistant"), said("two")]
     saver = InMemorySaver()
-    async with langgraph(upstream, checkpointer=saver) as backend:
+    async with langgraph(upstream, checkpointer=saver, system_prompt=("Be brief.",)) as backend:
         for transcript in (first, second):
             run = request(transcript=transcript, conversation="c1", principal="p1")
             assert text_in(await events_of(backend, run)) == words(40)
         told = [message["content"] for message in upstream.requests[-1].body["messages"]]
-        assert told == ["one", words(40), "two"]
+        assert told == ["Be brief.", "one", words(40), "two"]
         run = request(transcript=[said("other")], conversation="c1", principal="p2")
         await events_of(backend, run)
-        assert len(upstream.requests[-1].body["messages"]) == 1
+        assert len(upstream.requests[-1].body["messages"]) == 2
         threads = set(saver.storage)
         await events_of(backend, request("alone"))
-        assert len(upstream.requests[-1].body["messages"]) == 1
+        assert len(upstream.requests[-1].body["messages"]) == 2
         assert set(saver.storage) == threads
 
 

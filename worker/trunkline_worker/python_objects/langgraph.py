@@ -2,10 +2,11 @@
 
 import hashlib
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphRecursionError
 from langgraph.pregel import Pregel
@@ -30,15 +31,12 @@ class LangGraph:
 
     async def stream(self, ask: Ask) -> AsyncGenerator[Piece, None]:
         heard = _Heard(Activities(self._graph.get_name()))
-        config, items = await self._asked(ask)
+        config, messages = await self._asked(ask)
         try:
-            async for message, _ in self._graph.astream(
-                {"messages": _messages(ask, items)},
-                config,
-                stream_mode="messages",
-            ):
-                for event in heard.events(message):
-                    yield event
+            async with aclosing(self._messages(messages, config)) as said:
+                async for message in said:
+                    for event in heard.events(message):
+                        yield event
         except GraphRecursionError:
             heard.finish = _TOO_MANY
         finally:
@@ -49,18 +47,27 @@ class LangGraph:
         if heard.finish in ("length", "content_filter"):
             yield Finished(heard.finish)
 
-    async def _asked(self, ask: Ask) -> tuple[RunnableConfig, Sequence[Item]]:
-        """How the graph is run, and what of the transcript it has not seen yet."""
+    async def _messages(
+        self, messages: Sequence[Any], config: RunnableConfig
+    ) -> AsyncGenerator[Any, None]:
+        stream = self._graph.astream({"messages": messages}, config, stream_mode="messages")
+        async with aclosing(cast(AsyncGenerator[Any, None], stream)) as pieces:
+            async for message, _ in pieces:
+                yield message
+
+    async def _asked(self, ask: Ask) -> tuple[RunnableConfig, Sequence[Any]]:
+        """How the graph is run, and the messages that it has not seen yet."""
         config: RunnableConfig = {"configurable": dict(ask.options)}
         if ask.limits.max_requests is not None:  # a request and its tools are two steps
             config["recursion_limit"] = 2 * ask.limits.max_requests
-        items = ask.request.transcript
+        request, agent = ask.request, ask.agent
         if getattr(self._graph, "checkpointer", None):
             config["configurable"]["thread_id"] = _thread(ask)
             state = await self._graph.aget_state(config)
             if state.values.get("messages"):
-                items = _new(items)
-        return config, items
+                request = replace(request, transcript=_new(request.transcript))
+                agent = agent.model_copy(update={"system_prompt": ()})
+        return config, chat_messages(request, agent, _LIKE_OPENAI)
 
     async def _forget(self, ask: Ask) -> None:
         """Without a conversation nobody can come back to the thread."""
@@ -144,7 +151,3 @@ def _new(items: Sequence[Item]) -> list[Item]:
         or (item["type"] == "message" and item["role"] == "assistant")
     ]
     return list(items[said[-1] + 1 :]) if said else list(items)
-
-
-def _messages(ask: Ask, items: Sequence[Item]) -> list[BaseMessage | dict[str, Any]]:
-    return [*chat_messages(replace(ask.request, transcript=list(items)), ask.agent, _LIKE_OPENAI)]
