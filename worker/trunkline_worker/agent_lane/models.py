@@ -20,7 +20,7 @@ from trunkline_shared.events import Failed, Finished, RunEvent, Usage
 from trunkline_shared.run import RunRequest
 from trunkline_worker.agent_lane.chain import LaneChain
 from trunkline_worker.agent_lane.step import Heard, Step, StepCall, Wire, step_request
-from trunkline_worker.backends.asking import TOO_DEAR
+from trunkline_worker.backends.asking import TOO_DEAR, TOO_LONG
 from trunkline_worker.backends.base import RunContext
 from trunkline_worker.backends.limits import OutputLimit
 
@@ -131,6 +131,8 @@ class LaneModel(Model[Any]):
     def _failed(self, failed: Failed, spent: float) -> StepFailed:
         if failed is TOO_DEAR.failed and spent:
             return StepFailed(replace(failed, usage=self.usage), "limits.max_cost")
+        if failed is TOO_LONG.failed and self.usage.input_tokens:
+            return StepFailed(replace(failed, usage=self.usage), "limits.max_total_tokens")
         if failed.usage is not None:
             self.count(failed.usage)
         used = self.usage.input_tokens or self.usage.output_tokens
