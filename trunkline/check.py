@@ -8,6 +8,7 @@ from typing import TextIO
 from trunkline.sandbox_probe import probe_sandboxes
 from trunkline.table import aligned
 from trunkline_shared.config.capabilities import capabilities
+from trunkline_shared.config.interpolate import interpolate
 from trunkline_shared.config.load import load_config
 from trunkline_shared.config.models import AgentConfig, Config
 from trunkline_shared.config.readiness import Readiness, profile_readiness, readiness
@@ -31,7 +32,7 @@ def check(path: Path, environ: Mapping[str, str], out: TextIO) -> int:
         print(error, file=sys.stderr)
         return 1
     found = _states(config, environ)
-    for line in aligned([_HEADINGS, *(_row(agent, state) for agent, state in found)]):
+    for line in aligned([_HEADINGS, *(_row(agent, state, environ) for agent, state in found)]):
         print(line, file=out)
     runnable = sum(state.runnable for _, state in found)
     print(f"\n{runnable} of {len(found)} agents can run here.", file=out)
@@ -58,19 +59,26 @@ def _states(config: Config, environ: Mapping[str, str]) -> list[tuple[AgentConfi
     ]
 
 
-def _row(agent: AgentConfig, state: Readiness) -> tuple[str, ...]:
+def _row(agent: AgentConfig, state: Readiness, environ: Mapping[str, str]) -> tuple[str, ...]:
     lacks = "; ".join(state.missing) or "-"
     if state.runnable and state.missing:
         lacks = f"runs without part of its fallback chain: {lacks}"
     return (
         agent.name,
         agent.type,
-        agent.object or ", ".join(agent.model) or "-",
-        ", ".join(str(toolset["type"]) for toolset in agent.toolsets) or "-",
+        agent.object or ", ".join(_named(model, environ) for model in agent.model) or "-",
+        ", ".join(dict.fromkeys(str(toolset["type"]) for toolset in agent.toolsets)) or "-",
         agent.pool,
         str(agent.slots),
         lacks,
     )
+
+
+def _named(model: str, environ: Mapping[str, str]) -> str:
+    try:
+        return interpolate(model, environ)
+    except ValueError:  # what is missing is what the agent lacks
+        return model
 
 
 def _refused(agent: AgentConfig) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import orjson
 
+from trunkline_api.abilities import Abilities, Asked
 from trunkline_api.auth import Principal
 from trunkline_api.body import ClientLeft, read_body
 from trunkline_api.client import client_of
@@ -16,7 +17,7 @@ from trunkline_api.errors import ApiError, Send, from_failure, from_refused, sen
 from trunkline_api.exchange import Exchange, Receive, Scope, exchange_of
 from trunkline_api.follow import Follow, Following
 from trunkline_api.gateway import Gateway
-from trunkline_api.headers import by_name
+from trunkline_api.headers import Headers, by_name
 from trunkline_api.hub import ReaderClosed
 from trunkline_api.observability import span_name
 from trunkline_api.relay import Relay, RunLost, client_left, failure_of
@@ -35,6 +36,9 @@ class Question(Protocol):
     @property
     def model(self) -> str: ...
 
+    def asks(self) -> Asked:
+        """What it asks beyond an answer in words, and where."""
+
     async def ask(self, run: RunRequest, principal: Principal) -> bytes:
         """Writes into `run` all that the request says; the record to store with its result."""
 
@@ -47,7 +51,7 @@ class Question(Protocol):
 class Answer:
     """An endpoint as an ASGI app; one serves all its requests of a process.
 
-    `parse` makes a question of a body, or raises ApiError.
+    `parse` makes a question of a body and its request's headers, or raises ApiError.
     """
 
     def __init__(
@@ -55,13 +59,14 @@ class Answer:
         gateway: Gateway,
         follow: Follow,
         targets: Targets,
-        parse: Callable[[bytes], Question],
+        parse: Callable[[bytes, Headers], Question],
     ) -> None:
         self._gateway = gateway
         self._settings = gateway.settings
         self._follow = follow
         self._targets = targets
         self._parse = parse
+        self._abilities = Abilities()
         self._body_limit = TimeLimit(gateway.settings.body_timeout_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,12 +97,13 @@ class Answer:
             receive, headers, max_bytes=max_bytes, limit=self._body_limit, arrived=client.body
         )
         try:
-            question = self._parse(body)
+            question = self._parse(body, headers)
         except ApiError:
             self._converse(exchange, _model_in(body))  # an error tells the conversation too
             raise
         self._converse(exchange, question.model)
         target = await self._targets.find(question.model, principal)
+        self._abilities.check(target.agent, target.model, question.asks())
         run = self._plain_run(target, principal, exchange)
         record = await question.ask(run, principal)
         admission = Admission(target.agent, principal.max_concurrent, record)

@@ -6,6 +6,7 @@ from typing import Any, cast
 from trunkline_api.errors import invalid
 from trunkline_api.wire import messages as wire
 from trunkline_api.wire.chat import ChatRequest
+from trunkline_api.wire.chat_rules import check_results
 from trunkline_api.wire.tools import (
     AllowedChoice,
     CustomChoice,
@@ -59,13 +60,15 @@ _SAME_NAME = frozenset(
 def fill_in(run: RunRequest, request: ChatRequest) -> None:
     """Writes into a plain run all that the request says, and no more.
 
-    Raises ApiError 400 for a turn of a conversation that says nothing new.
+    Raises ApiError 400 for a turn of a conversation that says nothing new, and for calls and
+    results that do not go together.
     """
     if run.conversation and request.messages[-1].role == "assistant":
         raise invalid(
             "messages",
             "In a conversation the last of the 'messages' is what the user or a tool says next.",
         )
+    check_results(request.messages, in_conversation=bool(run.conversation))
     run.stream = bool(request.stream)
     run.transcript = _items(request.messages)
     run.options = _options(request)
@@ -187,7 +190,9 @@ def _options(request: ChatRequest) -> Options:
 def _tool(tool: WireTool) -> Tool:
     if isinstance(tool, CustomTool):
         neutral = Tool(type="custom", name=tool.custom.name)
-        description, spec, strict = tool.custom.description, tool.custom.format, None
+        form = tool.custom.format
+        spec = None if form is None else form.model_dump()
+        description, strict = tool.custom.description, None
     else:
         function = tool.function
         neutral = Tool(type="function", name=function.name)
@@ -231,8 +236,7 @@ def _format(request: ChatRequest) -> Format | None:
         neutral["name"] = schema.name
         if schema.description is not None:
             neutral["description"] = schema.description
-        if schema.schema_ is not None:
-            neutral["schema"] = schema.schema_
+        neutral["schema"] = schema.schema_
         if schema.strict is not None:
             neutral["strict"] = schema.strict
     return neutral

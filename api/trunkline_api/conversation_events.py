@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 from uuid import UUID, uuid5
 
+import orjson
+
 from trunkline_shared.conversation import Turn
 from trunkline_shared.transcript import (
     Item,
@@ -116,10 +118,12 @@ class _Branch:
 
     def _add_call(self, item: ToolCall) -> None:
         called = {"id": item["id"], "name": item["name"], "arguments": item["arguments"]}
+        own = {"action": _action(item)} if "toolset" in item else {}
         event = self._add(
             "ActionEvent",
             "agent",
             thought=[],
+            **own,
             tool_name=item["name"],
             tool_call_id=item["id"],
             tool_call={**called, "origin": "completion"},
@@ -131,13 +135,16 @@ class _Branch:
 
     def _add_result(self, item: ToolResult) -> None:
         action, tool = self._calls.get(item["id"], ("", ""))
-        told = {"kind": "ClientToolObservation", "content": [*map(_content, item["content"])]}
+        told: EventJson = {"kind": "ClientToolObservation"}
+        if "toolset" in item:
+            told = {"kind": "MCPToolObservation", "tool_name": tool}
+        told["content"] = [*map(_content, item["content"])]
         self._add(
             "ObservationEvent",
             "environment",
             tool_name=tool,
             tool_call_id=item["id"],
-            observation={**told, "is_error": False},
+            observation={**told, "is_error": item.get("is_error", False)},
             action_id=action,
             extended_content=[],
         )
@@ -178,6 +185,14 @@ def _content(part: Part) -> EventJson:
             return _text(f"[audio: {part['format']}]")  # OpenHands has no such parts
         case "file":
             return _text(f"[file: {part.get('filename') or part.get('file_id', '')}]")
+
+
+def _action(call: ToolCall) -> EventJson:
+    try:
+        arguments = orjson.loads(call["arguments"])
+    except orjson.JSONDecodeError:
+        arguments = {}
+    return {"kind": "MCPToolAction", "data": arguments if isinstance(arguments, dict) else {}}
 
 
 def _text(text: str) -> EventJson:

@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from trunkline_api.shown_tools import HEADER
 from trunkline_api.wire.chat import ChatRequest
 from trunkline_api.wire.chat_reply import ChatCompletion, ChatCompletionChunk
 from trunkline_api.wire.models import ErrorReply
@@ -88,6 +89,13 @@ _ASKS: Final = {
             ),
         },
     ),
+}
+
+_SHOWN: Final = {
+    "name": HEADER,
+    "in": "header",
+    "description": "`tools`: chat completions tell what the agent does itself, too.",
+    "schema": {"type": "string", "enum": ["tools"]},
 }
 
 # Of routes that read their bodies themselves.
@@ -176,6 +184,7 @@ def _operation(ask: _Ask, model: str) -> dict[str, Any]:
         "listed are ignored; listed ones are applied, or refused with 400.",
         "operationId": ask.operation_id,
         "security": [{"bearer": []}, {"session": []}, {}],
+        "parameters": [_SHOWN],
         "requestBody": {"required": True, "content": {"application/json": body}},
         "responses": {"200": success, **{status: _error(text) for status, text in _ERRORS}},
     }

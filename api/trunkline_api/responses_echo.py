@@ -94,7 +94,7 @@ def _tool(tool: Tool) -> dict[str, Any]:
                 "strict": tool.strict,
             }
         case FlatCustomTool():
-            form = tool.format or {"type": "text"}
+            form = tool.format.model_dump() if tool.format else {"type": "text"}
             described = {} if tool.description is None else {"description": tool.description}
             return {"type": tool.type, "name": tool.name, **described, "format": form}
         case _:

@@ -5,15 +5,19 @@ from typing import Any, cast
 
 from trunkline_api.errors import invalid
 from trunkline_api.wire import response_items as wire
+from trunkline_api.wire.response_rules import check_results
 from trunkline_api.wire.response_tools import (
     AllowedToolsChoice,
     CustomToolChoice,
     FlatCustomTool,
     FlatFunctionTool,
+    FlatGrammarFormat,
     FlatJsonSchemaFormat,
     FunctionToolChoice,
 )
 from trunkline_api.wire.responses import ResponsesRequest
+from trunkline_shared.conversation import is_assistants
+from trunkline_shared.fold import INTERRUPTED, answered
 from trunkline_shared.run import RunRequest
 from trunkline_shared.transcript import (
     AudioPart,
@@ -60,11 +64,14 @@ def fill_in(run: RunRequest, request: ResponsesRequest, before: Sequence[Item]) 
     """Writes into a plain run all that the request says, after the items `before` of the responses
     that it follows.
 
-    Raises ApiError 400 for what does not go together with a conversation.
+    Raises ApiError 400 for what does not go together with a conversation, and for calls and
+    results that do not go together.
     """
     own = input_items(request)
     if run.conversation:
         _check_turn(request, own)
+    sent = () if isinstance(request.input, str) else request.input
+    check_results(sent, _unanswered(before), in_conversation=bool(run.conversation))
     tools = [
         _tool(tool)
         for tool in request.tools or ()
@@ -85,7 +92,16 @@ def input_items(request: ResponsesRequest) -> list[Item]:
     """The request's own items, which are what is stored of it."""
     if isinstance(request.input, str):
         return [Message(type="message", role="user", content=_parts(request.input))]
-    return [_item(item) for item in request.input]
+    return [each for item in request.input for each in _items(item)]
+
+
+def _unanswered(before: Sequence[Item]) -> dict[str, bool]:
+    """Whether each of the caller's calls has no result yet, by its id."""
+    found: dict[str, bool] = {}
+    for item in before:
+        if item["type"] in ("tool_call", "tool_result") and "toolset" not in item:
+            found[item["id"]] = item["type"] == "tool_call"
+    return found
 
 
 def _check_turn(request: ResponsesRequest, own: Sequence[Item]) -> None:
@@ -95,13 +111,39 @@ def _check_turn(request: ResponsesRequest, own: Sequence[Item]) -> None:
             "A run is part of a conversation or follows a response, not both: "
             "leave out 'previous_response_id' or the conversation's header.",
         )
-    last = own[-1]
-    if last["type"] in ("reasoning", "tool_call") or (
-        last["type"] == "message" and last["role"] == "assistant"
-    ):
+    if is_assistants(own[-1]):
         raise invalid(
             "input", "In a conversation the last of 'input' is what the user or a tool says next."
         )
+
+
+def _items(item: Any) -> list[Item]:
+    return [*_activity(item)] if isinstance(item, wire.McpCall) else [_item(item)]
+
+
+def _activity(item: wire.McpCall) -> tuple[ToolCall, ToolResult]:
+    call = ToolCall(
+        type="tool_call",
+        id=item.id,
+        name=item.name,
+        arguments=item.arguments,
+        kind="function",
+    )
+    if item.output is None and item.error is None:
+        return answered(call, item.server_label, "", INTERRUPTED)
+    return answered(call, item.server_label, item.output or "", _words(item.error))
+
+
+def _words(error: str | dict[str, Any] | None) -> str | None:
+    """What an error of a call says, in any of the shapes that clients have for it."""
+    if error is None or isinstance(error, str):
+        return error
+    content = error.get("content")
+    said = error.get("message")
+    if isinstance(content, list):
+        texts = [part.get("text") for part in content if isinstance(part, dict)]
+        said = "\n".join(text for text in texts if isinstance(text, str))
+    return said if isinstance(said, str) and said else "The call failed."
 
 
 def _item(item: Any) -> Item:
@@ -179,7 +221,7 @@ def _options(request: ResponsesRequest, *, has_tools: bool) -> Options:
 
 def _tool(tool: FlatFunctionTool | FlatCustomTool) -> Tool:
     neutral = Tool(type=tool.type, name=tool.name)
-    spec = tool.parameters if isinstance(tool, FlatFunctionTool) else tool.format
+    spec = tool.parameters if isinstance(tool, FlatFunctionTool) else _form(tool)
     if tool.description is not None:
         neutral["description"] = tool.description
     if spec is not None:
@@ -187,6 +229,12 @@ def _tool(tool: FlatFunctionTool | FlatCustomTool) -> Tool:
     if isinstance(tool, FlatFunctionTool) and tool.strict is not None:
         neutral["strict"] = tool.strict
     return neutral
+
+
+def _form(tool: FlatCustomTool) -> dict[str, Any] | None:
+    if isinstance(tool.format, FlatGrammarFormat):
+        return {"type": "grammar", "grammar": tool.format.model_dump(exclude={"type"})}
+    return None if tool.format is None else tool.format.model_dump()
 
 
 def _choice(request: ResponsesRequest) -> ToolChoice | None:

@@ -1,6 +1,7 @@
 """A run told to one client while it goes on: headers, chunks, comments in its silences, the end."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Final, Protocol
 
@@ -39,7 +40,7 @@ class Stream:
     A client that reads nothing is the connection's business: it ends, and the reader is closed.
     """
 
-    __slots__ = ("_began", "_client", "_exchange", "_renderer", "_send", "_settings")
+    __slots__ = ("_began", "_client", "_exchange", "_renderer", "_send", "_settings", "_still_at")
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class Stream:
         self._exchange = exchange
         self._settings = settings
         self._began = False
+        self._still_at = 0.0  # when what came was last answered by a heartbeat
 
     async def tell(self, relay: Relay) -> None:
         """Tells all, or that it cannot go on. Before the headers failures raise: ApiError of the
@@ -67,7 +69,7 @@ class Stream:
             while not relay.ended:
                 batches = await relay.next(self._settings.heartbeat_s)
                 data = self._renderer.heartbeat if batches is None else self._rendered(batches)
-                await self._write(data, last=relay.ended)
+                await self._write(data or self._still(), last=relay.ended)
         except (RedisUnavailable, RunLost, ReaderClosed) as error:
             if not self._began or client_left(error):
                 raise
@@ -95,7 +97,16 @@ class Stream:
         return b"".join([self._renderer.render(batch.events) for batch in batches])
 
     def _tell(self, events: Sequence[RunEvent]) -> None:
-        self._client.write(self._renderer.render(events))
+        if data := self._renderer.render(events) or self._still():
+            self._client.write(data)
+
+    def _still(self) -> bytes:
+        """A heartbeat, now and then: an agent may work for long in ways that are not shown."""
+        now = time.monotonic()
+        if now - self._still_at < self._settings.heartbeat_s:
+            return b""
+        self._still_at = now
+        return self._renderer.heartbeat
 
     async def _write(self, data: bytes, *, last: bool = False) -> None:
         """Headers leave with the first of it."""

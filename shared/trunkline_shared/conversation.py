@@ -71,7 +71,7 @@ def what_is_new(before: Sequence[Item], transcript: Sequence[Item]) -> list[Item
     """
     if not before:
         return [*transcript]
-    last = max((at for at, item in enumerate(transcript) if _is_assistants(item)), default=-1)
+    last = max((at for at, item in enumerate(transcript) if is_assistants(item)), default=-1)
     told = [item for item in before if _is_instruction(item)]
     return [
         item
@@ -80,10 +80,15 @@ def what_is_new(before: Sequence[Item], transcript: Sequence[Item]) -> list[Item
     ]
 
 
-def _is_assistants(item: Item) -> bool:
-    if item["type"] == "message":
-        return item["role"] == "assistant"
-    return item["type"] in ("reasoning", "tool_call")
+def is_assistants(item: Item) -> bool:
+    """Whether the agent said or did it."""
+    match item["type"]:
+        case "message":
+            return item["role"] == "assistant"
+        case "tool_result":
+            return "toolset" in item
+        case _:
+            return item["type"] in ("reasoning", "tool_call")
 
 
 def _is_instruction(item: Item) -> bool:

@@ -9,7 +9,8 @@ import orjson
 
 from trunkline_shared import events
 from trunkline_shared.events import Attempt, Failed, Finished, RunEvent, Terminal, TextDelta, Usage
-from trunkline_shared.output import Output, OutputItem, OutputPart
+from trunkline_shared.output import Output
+from trunkline_shared.output_items import OutputItem, OutputPart
 from trunkline_shared.transcript import (
     Item,
     Message,
@@ -18,9 +19,13 @@ from trunkline_shared.transcript import (
     RefusalPart,
     TextPart,
     ToolCall,
+    ToolResult,
 )
 
 FOLDED_VERSION = 1
+INTERRUPTED = "The call was interrupted; what it did before is not known."
+
+_CALLS = ("function", "custom")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +57,13 @@ class Folded:
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
         """In the order of their numbers."""
-        calls = (item for item in self.items if item.kind in ("function", "custom"))
+        calls = (item for item in self.items if item.kind in _CALLS)
         return tuple(_tool_call(item) for item in sorted(calls, key=lambda call: call.number))
+
+    @property
+    def activities(self) -> tuple[OutputItem, ...]:
+        """In the order in which they began."""
+        return tuple(item for item in self.items if item.kind == "activity")
 
     @property
     def logprobs(self) -> tuple[dict[str, Any], ...] | None:
@@ -72,10 +82,20 @@ def said(folded: Folded) -> list[Item]:
     """What the answer adds to a history.
 
     Of what is incomplete only a message at the very end counts: one before is what a lost worker
-    left, and was said anew; half a call cannot be answered, and half a thought leads nowhere.
+    left, and was said anew; half a call cannot be answered, and half a thought leads nowhere. An
+    activity always has a result, if only that it was interrupted. The caller's calls come last, so
+    that nothing stands between them and the results which the caller gives.
     """
     last = folded.items[-1] if folded.items else None
-    return [_neutral(item) for item in folded.items if _counts(item, is_last=item is last)]
+    items = [item for item in folded.items if _counts(item, is_last=item is last)]
+    final = {item.number: item for item in items if item.kind == "activity"}
+    told = [
+        each
+        for item in items
+        if item.kind not in _CALLS and (item.kind != "activity" or final[item.number] is item)
+        for each in _neutral(item)
+    ]
+    return [*told, *(_tool_call(item) for item in items if item.kind in _CALLS)]
 
 
 class Fold:
@@ -157,7 +177,9 @@ def _decoded(values: dict[str, Any]) -> Folded:
 
 def _row(item: OutputItem) -> list[Any]:
     parts = [[part.kind, part.text, part.logprobs] for part in item.parts]
-    return [item.kind, item.status, parts, item.call_id, item.name, item.number]
+    row = [item.kind, item.status, parts, item.call_id, item.name, item.number]
+    # Other items stay as versions read them that know no activities.
+    return [*row, item.toolset, item.error] if item.kind == "activity" else row
 
 
 def _item(kind: Any, status: Any, parts: Any, *about: Any) -> OutputItem:
@@ -168,20 +190,44 @@ def _item(kind: Any, status: Any, parts: Any, *about: Any) -> OutputItem:
 
 
 def _counts(item: OutputItem, *, is_last: bool) -> bool:
-    if item.kind in ("function", "custom"):
+    if item.kind == "activity":
+        return True
+    if item.kind in _CALLS:
         return item.status == "completed"
     if item.status != "completed" and not (is_last and item.kind == "message"):
         return False
     return item.text != ""
 
 
-def _neutral(item: OutputItem) -> Item:
+def _neutral(item: OutputItem) -> list[Item]:
     if item.kind == "message":
         content = [_part(part) for part in item.parts]
-        return Message(type="message", role="assistant", content=content)
+        return [Message(type="message", role="assistant", content=content)]
     if item.kind == "reasoning":
-        return Reasoning(type="reasoning", text=item.text)
-    return _tool_call(item)
+        return [Reasoning(type="reasoning", text=item.text)]
+    error = item.error if item.status == "completed" else INTERRUPTED
+    return [*answered(_tool_call(item), item.toolset, item.of("output"), error)]
+
+
+def answered(
+    call: ToolCall, toolset: str, output: str, error: str | None
+) -> tuple[ToolCall, ToolResult]:
+    """A call of the agent's own and its result, as later turns see them."""
+    texts = [output] if error is None else [text for text in (output, error) if text]
+    content: list[Part] = [TextPart(type="text", text=text) for text in texts]
+    result = ToolResult(type="tool_result", id=call["id"], content=content, toolset=toolset)
+    if error is not None:
+        result["is_error"] = True
+    return {**call, "toolset": toolset, "arguments": _whole(call["arguments"])}, result
+
+
+def _whole(arguments: str) -> str:
+    # Providers read them, and refuse a history with half an object in it.
+    try:
+        orjson.loads(arguments)
+    except orjson.JSONDecodeError:
+        return "{}"
+    return arguments
 
 
 def _part(part: OutputPart) -> Part:
@@ -195,6 +241,6 @@ def _tool_call(item: OutputItem) -> ToolCall:
         type="tool_call",
         id=item.call_id,
         name=item.name,
-        arguments=item.text,
+        arguments=item.of("arguments"),
         kind="custom" if item.kind == "custom" else "function",
     )

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 _STEMS = {
     "run": "run:",  # + run id: hash, the run's state
     "log": "log:",  # + run id: stream, its events
+    "journal": "journal:",  # + run id: list, which steps of the run are done; goes with its end
     "record": "record:",  # + run id: string, sealed: what a stored run was asked; lives `retention`
     "result": "result:",  # + run id: string, sealed: the folded result of a stored run
     "conversation": "conversation:",  # + id: hash, see `prelude.lua`; lives `retention`
     "turns": "turns:",  # + conversation id: list of its turns, sealed
+    "session": "session:",  # + conversation id: list, a coding agent's record, sealed; `retention`
     "waiting": "waiting:",  # + conversation id: list of the runs that wait for their turn
     "about": "about:",  # + conversation id: hash, the title and tags that callers gave it
     "conversations": "conversations:",  # + principal: sorted set, conversation id -> Unix ms
@@ -60,6 +62,9 @@ class Keys:
     def log(self, run_id: str) -> str:
         return self._stem("log") + run_id
 
+    def journal(self, run_id: str) -> str:
+        return self._stem("journal") + run_id
+
     def job(self, run_id: str) -> str:
         """arq's own key, the one without our prefix."""
         return f"arq:job:{run_id}"
@@ -75,6 +80,9 @@ class Keys:
 
     def turns(self, conversation: str) -> str:
         return self._stem("turns") + conversation
+
+    def session(self, conversation: str) -> str:
+        return self._stem("session") + conversation
 
     def waiting(self, conversation: str) -> str:
         return self._stem("waiting") + conversation

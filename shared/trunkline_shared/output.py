@@ -5,11 +5,12 @@ the same items at the same places.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias, assert_never
+from typing import Any, assert_never
 
 from trunkline_shared.events import (
+    Activity,
     ActivityArgs,
     ActivityEnd,
     ActivityOutput,
@@ -26,10 +27,19 @@ from trunkline_shared.events import (
     ToolArgsDelta,
     ToolCallStart,
 )
-
-ItemKind: TypeAlias = Literal["message", "reasoning", "function", "custom"]
-PartKind: TypeAlias = Literal["text", "refusal", "reasoning", "arguments"]
-Status: TypeAlias = Literal["in_progress", "completed", "incomplete"]
+from trunkline_shared.output_items import (
+    Change,
+    Closed,
+    Grew,
+    ItemKind,
+    Opened,
+    OutputItem,
+    OutputPart,
+    PartClosed,
+    PartKind,
+    PartOpened,
+    Status,
+)
 
 _PART_OF: Mapping[type, PartKind] = MappingProxyType(
     {TextDelta: "text", RefusalDelta: "refusal", ReasoningDelta: "reasoning"}
@@ -37,78 +47,11 @@ _PART_OF: Mapping[type, PartKind] = MappingProxyType(
 _WHOLE = ("stop", "tool_calls")  # reasons to finish that cut nothing short
 
 
-@dataclass(frozen=True, slots=True)
-class OutputPart:
-    """A stretch of one kind. `logprobs` None: nobody asked for them."""
-
-    kind: PartKind
-    text: str = ""
-    logprobs: tuple[dict[str, Any], ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class OutputItem:
-    """One item of what a run says. Calls of a tool, `function` or `custom`, also have a name, the
-    id that their result is to name, and `number`, which counts the calls of one attempt.
-    """
-
-    kind: ItemKind
-    status: Status = "in_progress"
-    parts: tuple[OutputPart, ...] = ()
-    call_id: str = ""
-    name: str = ""
-    number: int = 0
-
-    @property
-    def text(self) -> str:
-        return "".join(part.text for part in self.parts)
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """`item` is empty still. `index` counts the items of a run; none is opened twice."""
-
-    index: int
-    item: OutputItem
-
-
-@dataclass(frozen=True, slots=True)
-class PartOpened:
-    index: int
-    part: int
-    kind: PartKind
-
-
-@dataclass(frozen=True, slots=True)
-class Grew:
-    """The last part of an item goes on."""
-
-    index: int
-    part: int
-    kind: PartKind
-    text: str
-    logprobs: list[dict[str, Any]] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PartClosed:
-    index: int
-    part: int
-    whole: OutputPart
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    index: int
-    item: OutputItem
-
-
-Change: TypeAlias = Opened | PartOpened | Grew | PartClosed | Closed
-
-
 @dataclass(slots=True, eq=False)
 class _Growing:
-    """An item that is open, with its last part in pieces."""
+    """An item that is open, with its last part in pieces. What is `recorded` is whole, and will
+    not be said again by a later attempt.
+    """
 
     index: int
     empty: OutputItem
@@ -116,6 +59,7 @@ class _Growing:
     kind: PartKind | None = None
     pieces: list[str] = field(default_factory=list)
     logprobs: list[dict[str, Any]] | None = None
+    recorded: bool = False
 
     def part(self) -> OutputPart:
         assert self.kind is not None
@@ -124,10 +68,7 @@ class _Growing:
 
     def item(self, status: Status) -> OutputItem:
         last = [] if self.kind is None else [self.part()]
-        empty = self.empty
-        return OutputItem(
-            empty.kind, status, (*self.parts, *last), empty.call_id, empty.name, empty.number
-        )
+        return replace(self.empty, status=status, parts=(*self.parts, *last))
 
 
 class Output:
@@ -135,8 +76,9 @@ class Output:
 
     A message or reasoning is open until something else begins, calls are until the end, because
     their arguments may come interleaved. A call opens with the first delta after its start: until
-    then a new attempt may begin it anew. A new attempt closes as incomplete whatever is open, and
-    goes on with new items.
+    then a new attempt may begin it anew. Activities are open until they end. A new attempt closes
+    as incomplete whatever is open and not recorded, and goes on with new items; an activity that
+    it takes up without a start is opened again with the arguments that it had.
     """
 
     def __init__(self) -> None:
@@ -144,6 +86,8 @@ class Output:
         self._speaking: _Growing | None = None
         self._starting: dict[int, ToolCallStart] = {}
         self._calls: dict[int, _Growing] = {}
+        self._activities: dict[int, _Growing] = {}
+        self._cut_activities: dict[int, OutputItem] = {}
         self._call_ids: set[str] = set()
         self._grown: _Growing | None = None
 
@@ -157,7 +101,9 @@ class Output:
     def in_text(self) -> bool:
         """Whether a plain TextDelta would only make the text grow that is open now."""
         speaking = self._speaking
-        return speaking is not None and speaking.kind == "text" and not self._starting
+        if speaking is None or speaking.kind != "text":
+            return False
+        return not speaking.recorded and not self._starting
 
     def grow(self, text: str) -> None:
         """A plain TextDelta while `in_text`, for those who know what changes by it."""
@@ -166,7 +112,7 @@ class Output:
         self._speaking.pieces.append(text)
 
     def add(self, event: RunEvent) -> list[Change]:
-        """What changes by the event. Raises ValueError on arguments of a call that never began."""
+        """What changes by the event. Raises ValueError on more of a call that never began."""
         return list(self._changes(event))
 
     def _changes(self, event: RunEvent) -> Iterator[Change]:
@@ -175,29 +121,40 @@ class Output:
                 yield from self._speak(event, _PART_OF[type(event)])
             case ToolCallStart(index):
                 self._starting[index] = event
-            case ToolArgsDelta(index, text):
-                yield from self._open_calls()
-                if index not in self._calls:
-                    raise ValueError(f"arguments of tool call {index}, which never began")
-                yield self._grow(self._calls[index], text)
+            case ToolArgsDelta():
+                yield from self._argue(event)
             case Finished():
                 yield from self._open_calls()
                 # What the model was saying when it was cut off is incomplete, and nothing else.
                 yield from self._close_all([] if event.reason in _WHOLE else [self._grown])
             case Created() | Attempt() | Failed():
                 self._starting.clear()
-                yield from self._close_all(self._open_items())
-            case Step() | ActivityStart() | ActivityArgs() | ActivityOutput() | ActivityEnd():
-                return
+                yield from self._close_all([i for i in self._open_items() if not i.recorded])
+            case Step():
+                yield from self._record()
+            case ActivityStart() | ActivityArgs() | ActivityOutput() | ActivityEnd():
+                yield from self._act(event)
             case _:
                 assert_never(event)
+
+    def _argue(self, event: ToolArgsDelta) -> Iterator[Change]:
+        yield from self._open_calls()
+        if event.index not in self._calls:
+            raise ValueError(f"arguments of tool call {event.index}, which never began")
+        yield self._grow(self._calls[event.index], event.text)
+
+    def _record(self) -> Iterator[Change]:
+        yield from self._open_calls()
+        for item in self._open_items():
+            item.recorded = item.empty.kind != "activity"
 
     def _speak(
         self, event: TextDelta | RefusalDelta | ReasoningDelta, part: PartKind
     ) -> Iterator[Change]:
         yield from self._open_calls()
         kind: ItemKind = "reasoning" if part == "reasoning" else "message"
-        if self._speaking is not None and self._speaking.empty.kind != kind:
+        speaking = self._speaking
+        if speaking is not None and (speaking.empty.kind != kind or speaking.recorded):
             yield from self._end_speech()
         if self._speaking is None:
             self._speaking = self._open(OutputItem(kind))
@@ -220,6 +177,48 @@ class Output:
             call.kind = "arguments"
             self._calls[start.index] = call
             yield Opened(call.index, call.empty)
+
+    def _act(self, event: Activity) -> Iterator[Change]:
+        index = event.index
+        if isinstance(event, ActivityStart):
+            yield from self._end_speech()
+            call_id = self._unused(event.call_id)
+            begun = OutputItem("activity", "in_progress", (), call_id, event.name, index)
+            yield from self._begin_activity(replace(begun, toolset=event.toolset))
+            return
+        if index in self._cut_activities:
+            yield from self._end_speech()
+            yield from self._take_up(self._cut_activities.pop(index))
+        if index not in self._activities:
+            raise ValueError(f"more of activity {index}, which never began")
+        item = self._activities[index]
+        if item.kind == "arguments" and not isinstance(event, ActivityArgs):
+            yield from _close_part(item)
+        if isinstance(event, ActivityEnd):
+            del self._activities[index]
+            item.empty = replace(item.empty, error=event.error)
+            yield from self._close(item, "completed")
+            return
+        if item.kind is None:
+            item.kind = "output"
+            yield PartOpened(item.index, len(item.parts), "output")
+        item.pieces.append(event.text)
+        yield Grew(item.index, len(item.parts), item.kind, event.text)
+
+    def _take_up(self, cut: OutputItem) -> Iterator[Change]:
+        call_id = self._unused(cut.call_id)
+        yield from self._begin_activity(
+            replace(cut, status="in_progress", parts=(), call_id=call_id)
+        )
+        item = self._activities[cut.number]
+        item.pieces.append(cut.of("arguments"))
+        yield Grew(item.index, 0, "arguments", item.pieces[0])
+
+    def _begin_activity(self, empty: OutputItem) -> Iterator[Change]:
+        self._cut_activities.pop(empty.number, None)
+        item = self._activities[empty.number] = self._open(empty)
+        item.kind = "arguments"
+        yield Opened(item.index, empty)
 
     def _unused(self, call_id: str) -> str:
         # Some models count their calls from 0 in every attempt, and clients know calls by their id.
@@ -251,9 +250,13 @@ class Output:
             yield from self._close(self._speaking, "completed")
 
     def _close_all(self, cut: Sequence[_Growing | None]) -> Iterator[Change]:
+        for number, activity in self._activities.items():
+            self._cut_activities[number] = activity.item("incomplete")
+        cut = [*cut, *self._activities.values()]
         for item in self._open_items():
             yield from self._close(item, "incomplete" if item in cut else "completed")
         self._calls.clear()
+        self._activities.clear()
 
     def _open_items(self) -> list[_Growing]:
         return [item for item in self._items if isinstance(item, _Growing)]

@@ -56,17 +56,24 @@ class Reasoning(TypedDict):
 
 
 class ToolCall(TypedDict):
+    """`toolset` is there if it was a call of one of the agent's own tools, not of the caller's."""
+
     type: Literal["tool_call"]
     id: str
     name: str
     arguments: str
     kind: Literal["function", "custom"]
+    toolset: NotRequired[str]
 
 
 class ToolResult(TypedDict):
+    """`toolset` as in its call. `is_error` is there, and true, if the agent's own tool failed."""
+
     type: Literal["tool_result"]
     id: str
     content: list[Part]
+    toolset: NotRequired[str]
+    is_error: NotRequired[bool]
 
 
 class Opaque(TypedDict):
@@ -81,7 +88,9 @@ Item: TypeAlias = Message | Reasoning | ToolCall | ToolResult | Opaque
 
 
 class Tool(TypedDict):
-    """One of the caller's tools; `spec` is a function's JSON Schema or a custom tool's format."""
+    """One of the caller's tools; `spec` is a function's JSON Schema, or a custom tool's format as
+    chat completions say it.
+    """
 
     type: Literal["function", "custom"]
     name: str

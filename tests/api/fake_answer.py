@@ -12,6 +12,7 @@ from trunkline_api.answer import Answer, Question
 from trunkline_api.auth import ApiKeys
 from trunkline_api.exchange import Exchanges
 from trunkline_api.gateway import Gateway
+from trunkline_api.headers import Headers
 from trunkline_api.relay import Batch
 from trunkline_api.routes.chat import chat_question
 from trunkline_api.runs import Admission
@@ -74,7 +75,7 @@ class Reply:
     """One request to the chat route, or another's, and all that was sent."""
 
     path = "/v1/chat/completions"
-    parse: Callable[[bytes], Question] = staticmethod(chat_question)
+    parse: Callable[[bytes, Headers], Question] = staticmethod(chat_question)
     question: ClassVar[dict[str, Any]] = {"messages": [{"role": "user", "content": "hi"}]}
 
     def __init__(self, *script: Any, refusal: Exception | None = None, **settings: Any) -> None:

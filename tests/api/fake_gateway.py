@@ -13,8 +13,10 @@ from trunkline_api.chat_request import fill_in
 from trunkline_api.errors import ApiError, Send, send_error
 from trunkline_api.exchange import Receive, Scope
 from trunkline_api.gateway import Births, Gateway, Resource
+from trunkline_api.headers import by_name
 from trunkline_api.render.chat import ChatRenderer, render_completion
 from trunkline_api.settings import ApiSettings
+from trunkline_api.shown_tools import shows_tools
 from trunkline_api.targets import Targets
 from trunkline_api.wire.chat import ChatRequest, parse_chat
 from trunkline_shared.config.models import AgentConfig, Config
@@ -87,23 +89,26 @@ class ScriptedChat:
             body += message.get("body", b"")
             more = message.get("more_body", False)
         try:
-            await self._answer(parse_chat(body), send)
+            shown = shows_tools(by_name(scope["headers"]))
+            await self._answer(parse_chat(body), send, shown)
         except ApiError as error:
             await send_error(send, error)
 
-    async def _answer(self, request: ChatRequest, send: Send) -> None:
+    async def _answer(self, request: ChatRequest, send: Send, shown: bool) -> None:
         run_id = new_run_id()
         agent = AGENTS[request.model]
         run = RunRequest(run_id, agent.name, principal="tester")
         fill_in(run, request)
         self.requests.append(run)
         if request.stream:
-            renderer = ChatRenderer(run_id, request.model, include_usage=request.include_usage)
+            renderer = ChatRenderer(
+                run_id, request.model, include_usage=request.include_usage, show_tools=shown
+            )
             payload, media = renderer.render(self.script), b"text/event-stream"
         else:
             fold = Fold()
             fold.add(1, self.script)
-            payload = render_completion(run_id, request.model, fold.result())
+            payload = render_completion(run_id, request.model, fold.result(), show_tools=shown)
             media = b"application/json"
         headers = [(b"content-type", media)]
         await send({"type": "http.response.start", "status": 200, "headers": headers})

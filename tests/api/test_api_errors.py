@@ -86,6 +86,7 @@ def test_what_cannot_get_better_is_not_retried() -> None:
     assert final == {
         "cancelled",
         "conversation_busy",
+        "invalid_output",
         "run_lost",
         "run_timeout",
         "server_error",

@@ -30,6 +30,9 @@ def error(reply: httpx.Response) -> dict[str, Any]:
 
 async def test_models_are_the_agents_in_their_order() -> None:
     reply = await ask(application(), "GET", "/v1/models")
+    able = dict.fromkeys(("tools", "sampling", "images", "files", "audio"), True)
+    unable = {"formats": False, "logprobs": False, "refused": []}
+    about = {"type": "echo", "capabilities": able | unable}
     assert reply.json() == {
         "object": "list",
         "data": [
@@ -39,12 +42,14 @@ async def test_models_are_the_agents_in_their_order() -> None:
                 "created": 1767225600,
                 "owned_by": "trunkline",
                 "description": "Says it again.",
+                "trunkline": about,
             },
             {
                 "id": "team/coder:v2",
                 "object": "model",
                 "created": 1767225600,
                 "owned_by": "trunkline",
+                "trunkline": about,
             },
         ],
     }

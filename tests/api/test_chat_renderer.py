@@ -235,7 +235,7 @@ def test_what_shows_nothing_renders_nothing_and_the_other_way_round() -> None:
     samples: list[RunEvent] = [*MIXED, Failed("server_error", "x")]
     for event in samples:
         renderer = ChatRenderer(RUN_ID, "m", include_usage=False)
-        assert bool(renderer.render([event])) == ChatRenderer.shows_output(event)
+        assert bool(renderer.render([event])) == renderer.shows_output(event)
 
 
 def test_the_heartbeat_is_a_comment() -> None:

@@ -70,7 +70,6 @@ def test_every_kind_of_part_crosses() -> None:
         {"type": "image_url", "image_url": {"url": "https://x/y.png"}},
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA", "detail": "low"}},
         {"type": "input_audio", "input_audio": {"data": "AA", "format": "wav"}},
-        {"type": "file", "file": {"file_id": "f1"}},
         {"type": "file", "file": {"file_data": "AA", "filename": "a.pdf"}},
     ]
     [message] = transcript({"role": "user", "content": parts})
@@ -79,7 +78,6 @@ def test_every_kind_of_part_crosses() -> None:
         {"type": "image", "url": "https://x/y.png"},
         {"type": "image", "url": "data:image/png;base64,AA", "detail": "low"},
         {"type": "audio", "data": "AA", "format": "wav"},
-        {"type": "file", "file_id": "f1"},
         {"type": "file", "data": "AA", "filename": "a.pdf"},
     ]
 
@@ -116,7 +114,9 @@ def test_an_assistants_turn_is_reasoning_then_message_then_calls() -> None:
 def test_no_text_beside_calls_is_no_message(content: str | None) -> None:
     calls = [{"id": "1", "function": {"name": "f", "arguments": "{}"}}]
     said = {"role": "assistant", "content": content, "tool_calls": calls}
-    assert transcript(said) == [call("1", "f", "{}")]
+    assert transcript(said, {"role": "tool", "tool_call_id": "1", "content": ""})[0] == call(
+        "1", "f", "{}"
+    )
 
 
 def test_an_empty_answer_stays_a_message() -> None:
@@ -232,8 +232,8 @@ def test_every_form_of_tool_choice_crosses(choice: Any, neutral: Any) -> None:
         ({"type": "text"}, {"type": "text"}),
         ({"type": "json_object"}, {"type": "json_object"}),
         (
-            {"type": "json_schema", "json_schema": {"name": "s"}},
-            {"type": "json_schema", "name": "s"},
+            {"type": "json_schema", "json_schema": {"name": "s", "schema": {}}},
+            {"type": "json_schema", "name": "s", "schema": {}},
         ),
         (
             {

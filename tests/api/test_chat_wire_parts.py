@@ -17,6 +17,8 @@ from tests.api.chat_bodies import (
     problem,
 )
 
+STRICT_LIST = {"name": "s", "schema": {"type": "array"}, "strict": True}
+
 
 @pytest.mark.parametrize(
     ("members", "param", "code"),
@@ -49,7 +51,7 @@ from tests.api.chat_bodies import (
             MISSING,
         ),
         (
-            in_parts({"type": "image_url", "image_url": {"url": "x", "detail": "4k"}}),
+            in_parts({"type": "image_url", "image_url": {"url": "https://x/y", "detail": "4k"}}),
             "messages[1].content[0].image_url.detail",
             VALUE,
         ),
@@ -60,7 +62,7 @@ from tests.api.chat_bodies import (
         ),
         (
             in_parts({"type": "file", "file": {"filename": "a"}}),
-            "messages[1].content[0].file",
+            "messages[1].content[0].file.file_data",
             VALUE,
         ),
         (in_messages({"role": "tool", "content": "x"}), "messages[1].tool_call_id", MISSING),
@@ -139,6 +141,14 @@ def test_a_message_that_is_wrong_is_named_down_to_its_member(
         (
             {"response_format": {"type": "json_schema", "json_schema": {"schema": {}}}},
             "response_format.json_schema.name",
+        ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "s"}}},
+            "response_format.json_schema.schema",
+        ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": STRICT_LIST}},
+            "response_format.json_schema.schema",
         ),
     ],
 )

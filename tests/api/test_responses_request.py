@@ -22,6 +22,8 @@ from trunkline_shared.run import RunRequest, decode_job, encode_job, new_run_id
 from trunkline_shared.transcript import Item
 
 RUN_ID = new_run_id()
+PNG = "data:image/png;base64,AAAA"
+PDF = "data:application/pdf;base64,AAAA"
 HI: Item = {"type": "message", "role": "user", "content": [{"type": "text", "text": "hi"}]}
 BEFORE: list[Item] = [
     {"type": "message", "role": "user", "content": [{"type": "text", "text": "before"}]},
@@ -37,7 +39,7 @@ def run(conversation: str = "", before: Any = (), **members: Any) -> RunRequest:
 
 
 def only_item(item: Any) -> Item:
-    [_, neutral] = run(**items(item)).transcript
+    [_, neutral] = input_items(parse_responses(body(**items(item))))
     return neutral
 
 
@@ -74,8 +76,7 @@ def test_parts_of_all_kinds_are_taken_over() -> None:
             {"type": "input_text", "text": "a"},
             {"type": "input_image", "image_url": "https://a.example/b.png", "detail": "low"},
             {"type": "input_image", "image_url": "data:image/png;base64,AA"},
-            {"type": "input_file", "file_data": "data:x", "filename": "x.pdf"},
-            {"type": "input_file", "file_id": "file_1"},
+            {"type": "input_file", "file_data": PDF, "filename": "x.pdf"},
             {"type": "input_audio", "input_audio": {"data": "AA", "format": "wav"}},
         )
     ).transcript
@@ -86,8 +87,7 @@ def test_parts_of_all_kinds_are_taken_over() -> None:
             {"type": "text", "text": "a"},
             {"type": "image", "url": "https://a.example/b.png", "detail": "low"},
             {"type": "image", "url": "data:image/png;base64,AA"},
-            {"type": "file", "filename": "x.pdf", "data": "data:x"},
-            {"type": "file", "file_id": "file_1"},
+            {"type": "file", "filename": "x.pdf", "data": PDF},
             {"type": "audio", "data": "AA", "format": "wav"},
         ],
     }
@@ -116,10 +116,10 @@ def test_calls_and_their_results_are_taken_over(kind: str, member: str) -> None:
         "arguments": "{}",
         "kind": kind.removesuffix("_tool"),
     }
-    image = {"type": "input_image", "image_url": "data:x", "detail": "auto"}
+    image = {"type": "input_image", "image_url": PNG, "detail": "auto"}
     for output, content in (
         ("done", [{"type": "text", "text": "done"}]),
-        ([image], [{"type": "image", "url": "data:x", "detail": "auto"}]),
+        ([image], [{"type": "image", "url": PNG, "detail": "auto"}]),
         ([], []),
     ):
         result = {"type": f"{kind}_call_output", "call_id": "c", "output": output}
@@ -245,7 +245,8 @@ def test_a_conversations_turn_ends_with_what_is_new() -> None:
         with pytest.raises(ApiError) as caught:
             run("c", **items(last))
         assert (caught.value.status, caught.value.param) == (400, "input")
-        assert run(**items(last))
+        if last is not call:
+            assert run(**items(last))
 
 
 def test_a_conversation_and_a_previous_response_exclude_each_other() -> None:

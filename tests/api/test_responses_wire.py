@@ -22,6 +22,7 @@ from trunkline_api.wire.response_items import OPAQUE_TYPES
 from trunkline_api.wire.responses import ResponsesRequest, parse_responses
 
 CALL = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+BAD_SCHEMA = "invalid_json_schema"
 RESULT = {"type": "function_call_output", "call_id": "c", "output": "ok"}
 
 
@@ -79,6 +80,12 @@ def test_what_is_no_json_object_is_refused(raw: bytes, words: str) -> None:
         (schema(name="a b"), "text.format.name", VALUE),
         (schema(schema="x"), "text.format.schema", TYPE),
         ({"text": {"format": {"type": "json_schema", "name": "x"}}}, "text.format.schema", MISSING),
+        (schema(schema={"anyOf": []}, strict=True), "text.format.schema", BAD_SCHEMA),
+        (
+            schema(schema={"type": "array"}, strict=True),
+            "text.format.schema",
+            "invalid_json_schema",
+        ),
     ],
 )
 def test_a_wrong_member_is_named(members: dict[str, Any], param: str, code: str) -> None:
@@ -112,14 +119,19 @@ def test_what_is_missing_is_named() -> None:
         (items({**RESULT, "output": [{"type": "x"}]}), "input[1].output[0].type", VALUE),
         (items({"type": "custom_tool_call", "call_id": "c"}), "input[1].name", MISSING),
         (items({"type": "reasoning", "summary": "x"}), "input[1].summary", TYPE),
-        (items({"type": "mcp_call", "x": 2**70}), "input[1]", VALUE),
+        (items({"type": "mcp_list_tools", "x": 2**70}), "input[1]", VALUE),
         (parts({"type": "text", "text": "x"}), "input[0].content[0].type", VALUE),
         (parts({"text": "x"}), "input[0].content[0].type", MISSING),
         (parts({"type": "input_text"}), "input[0].content[0].text", MISSING),
         (parts({"type": "refusal", "refusal": "x"}), "input[0].content[0].type", VALUE),
         (parts({"type": "input_image"}), "input[0].content[0].image_url", VALUE),
-        (parts({"type": "input_image", "file_id": "f"}), "input[0].content[0].image_url", VALUE),
-        (parts({"type": "input_file"}), "input[0].content[0]", VALUE),
+        (
+            parts({"type": "input_image", "file_id": "f"}),
+            "input[0].content[0].file_id",
+            UNSUPPORTED,
+        ),
+        (parts({"type": "input_file", "file_id": "f"}), "input[0].content[0].file_id", UNSUPPORTED),
+        (parts({"type": "input_file"}), "input[0].content[0].file_data", VALUE),
         (
             parts({"type": "input_file", "file_url": "https://a.example/b"}),
             "input[0].content[0].file_url",

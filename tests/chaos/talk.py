@@ -44,10 +44,15 @@ class Told:
 
 
 async def ask(
-    session: aiohttp.ClientSession, base_url: str, model: str, *, stream: bool = True
+    session: aiohttp.ClientSession,
+    base_url: str,
+    model: str,
+    *,
+    stream: bool = True,
+    text: str = "go",
 ) -> Told:
     """One request, followed to whatever end it has. A cut connection is a quiet end."""
-    body = {"model": model, "stream": stream, "messages": [{"role": "user", "content": "go"}]}
+    body = {"model": model, "stream": stream, "messages": [{"role": "user", "content": text}]}
     began = time.monotonic()
     async with session.post(f"{base_url}/chat/completions", json=body, timeout=TIMEOUT) as reply:
         told = Told(reply.status)

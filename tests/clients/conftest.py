@@ -25,6 +25,7 @@ UPSTREAM_MODELS = (
         "eager",
     ),
     *("reasoning", "refusal", "tools", "tools-parallel", "tools-odd", "json", "echo-request"),
+    "able",
     *("length", "filter", "no-usage", "joint-usage", "whole", "context-length", "html", "garbage"),
     *("status-400", "status-401", "status-403", "status-404", "status-429", "status-500"),
     *("flaky-1", "busy-2", "cut-3", "cut-0", "silence-3", "silence-0"),

@@ -120,6 +120,17 @@ class Bed:
         answer = await self.call("append", reply, "0", run.run_id, stream_id, frame)
         return str((answer if isinstance(answer, bytes) else answer[0]).decode())
 
+    async def record(self, run: Claimed, first_seq: int, entry: bytes, *events: RunEvent) -> str:
+        """As `append`, of events that bring an entry of the journal."""
+        stream_id = f"{run.epoch}-{first_seq + len(events) - 1}"
+        frame = encode_frame(first_seq, events)
+        answer = await self.call("append", "", "2", run.run_id, stream_id, frame, entry)
+        return str((answer if isinstance(answer, bytes) else answer[0]).decode())
+
+    async def journal(self, run_id: str) -> list[bytes]:
+        entries: list[bytes] = await self.redis.lrange(self.keys.journal(run_id), 0, -1)
+        return entries
+
     async def finish(
         self,
         run: Claimed,

@@ -68,7 +68,25 @@ def anthropic(**fields: Any) -> AbstractAsyncContextManager[Backend]:
     return lane(FakeAnthropic(), wire="anthropic", tools=True, **fields)
 
 
-BACKENDS = [echo, chat, tooled, responses, anthropic]
+def python(kind: str) -> "Making":
+    """An agent of a framework, over the same upstream; `generator` speaks by itself."""
+
+    @asynccontextmanager
+    async def make(*, paced: bool = False, **fields: Any) -> AsyncIterator[Backend]:
+        from tests.worker.python_objects import making  # it imports every framework
+
+        model = f"slow-{LONG}x100" if paced else "words-40"
+        async with FakeUpstream() as upstream:
+            async with getattr(making, kind)(upstream, model, **fields) as backend:
+                yield backend
+            await upstream.until(lambda: not upstream.open)
+
+    make.__name__ = f"python_{kind}"
+    return make
+
+
+FRAMEWORKS = ("generator", "pydantic_ai", "langgraph", "openai_agents")
+BACKENDS = [echo, chat, tooled, responses, anthropic, *map(python, FRAMEWORKS)]
 Making = Callable[..., AbstractAsyncContextManager[Backend]]
 each_backend = pytest.mark.parametrize("making", BACKENDS)
 

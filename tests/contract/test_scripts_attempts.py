@@ -4,11 +4,16 @@ import pytest
 
 from tests.contract.script_bed import Bed
 from trunkline_shared.events import (
+    ActivityArgs,
+    ActivityEnd,
+    ActivityOutput,
+    ActivityStart,
     Attempt,
     Failed,
     ReasoningDelta,
     RefusalDelta,
     RunEvent,
+    Step,
     TextDelta,
     ToolArgsDelta,
     ToolCallStart,
@@ -99,6 +104,79 @@ async def test_a_second_reader_makes_a_run_a_streamed_one(bed: Bed) -> None:
     await bed.set_state(run_id, stream=1)
     assert await bed.claim("w2") == []
     assert (await bed.state(run_id))["st"] == "done"
+
+
+CALLS: list[RunEvent] = [
+    ActivityStart(0, "c0", "f", "tools"),
+    ActivityArgs(0, "{}"),
+    ActivityStart(1, "c1", "g", "tools"),
+    ActivityOutput(1, "working"),
+    ActivityOutput(0, "done"),
+    ActivityEnd(0),
+]
+
+
+async def record(bed: Bed, *said: RunEvent, stream: bool = True) -> str:
+    """As `crash_after`, of a run that has recorded a step: these events and those of its calls."""
+    await bed.renew("w1")
+    run_id = await bed.submit(stream=stream)
+    (run,) = await bed.claim("w1")
+    assert await bed.record(run, 3, b"entry", TextDelta("I look. "), Step()) == "added"
+    if said:
+        assert await bed.append(run, 5, *said) == "added"
+    await bed.crash("w1")
+    await bed.renew("w2")
+    return run_id
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("said", [[], CALLS], ids=["alone", "and calls"])
+async def test_a_recorded_step_is_neither_dropped_nor_does_it_count_as_shown(
+    bed: Bed, said: list[RunEvent], stream: bool
+) -> None:
+    run_id = await record(bed, *said, stream=stream)
+    (run,) = await bed.claim("w2")
+    assert run.attempt == 2
+    assert (await bed.events(run_id))[2:] == [TextDelta("I look. "), Step(), *said, Attempt(2)]
+
+
+@pytest.mark.parametrize("said", SHOWN, ids=lambda said: type(said[-1]).__name__)
+async def test_of_the_step_after_it_is_dropped_what_was_not_shown(
+    bed: Bed, said: list[RunEvent]
+) -> None:
+    run_id = await record(bed, *CALLS, *said, stream=False)
+    await bed.claim("w2")
+    assert (await bed.events(run_id))[-1] == Attempt(2, drop_from=5 + len(CALLS))
+
+
+@pytest.mark.parametrize("said", SHOWN, ids=lambda said: type(said[-1]).__name__)
+async def test_what_the_step_after_it_has_shown_ends_a_stream(
+    bed: Bed, said: list[RunEvent]
+) -> None:
+    run_id = await record(bed, *CALLS, *said)
+    assert await bed.claim("w2") == []
+    last = (await bed.events(run_id))[-1]
+    assert isinstance(last, Failed) and last.code == "worker_lost"
+
+
+async def test_each_attempt_drops_its_own_unfinished_step_and_no_other(bed: Bed) -> None:
+    run_id = await record(bed, TextDelta("half"), stream=False)
+    (second,) = await bed.claim("w2")
+    assert (await bed.events(run_id))[-1] == Attempt(2, drop_from=5)
+    seq = second.last_seq + 1
+    assert await bed.record(second, seq, b"two", TextDelta("whole"), Step()) == "added"
+    await bed.append(second, seq + 2, TextDelta("of the third"))
+    await bed.crash("w2")
+    await bed.renew("w3")
+    assert [run.attempt for run in await bed.claim("w3")] == [3]
+    assert (await bed.events(run_id))[-1] == Attempt(3, drop_from=seq + 2)
+
+
+async def test_a_stream_whose_last_word_was_recorded_is_not_stranded(bed: Bed) -> None:
+    run_id = await record(bed, *CALLS)
+    await bed.set_state(run_id, back=1)
+    assert await bed.sweep() == (0, 0, 0)
+    assert (await bed.state(run_id))["st"] == "queued"
 
 
 # One row for many text deltas in a row, each an event of its own.

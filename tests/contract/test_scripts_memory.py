@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 
 from tests.contract.script_bed import Bed, now_ms
 from tests.fakes.redis_server import RedisServer
-from trunkline_shared.events import Failed, Finished, TextDelta
+from trunkline_shared.events import Failed, Finished, Step, TextDelta
 from trunkline_shared.run import new_run_id
 
 pytestmark = pytest.mark.redis
@@ -46,6 +46,17 @@ async def test_frames_wait_until_there_is_room(bed: Bed) -> None:
     assert await bed.append(run, 3, TextDelta("a")) == "full"
     await bed.redis.config_set("maxmemory", 0)
     assert await bed.append(run, 3, TextDelta("a")) == "added"
+
+
+async def test_an_entry_of_the_journal_waits_with_its_frame(bed: Bed) -> None:
+    await bed.submit()
+    (run,) = await bed.claim()
+    await fill(bed)
+    assert await bed.record(run, 3, b"one", Step()) == "full"
+    assert await bed.journal(run.run_id) == []
+    await bed.redis.config_set("maxmemory", 0)
+    assert await bed.record(run, 3, b"one", Step()) == "added"
+    assert await bed.journal(run.run_id) == [b"one"]
 
 
 async def test_the_end_of_a_run_finds_room_because_it_makes_some(bed: Bed) -> None:

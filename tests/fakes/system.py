@@ -45,6 +45,7 @@ class System:
     process (the prefix may be left out), `api_keys` the keys that the API asks for, if any.
 
     `redis` may be given, and is then not stopped; else it is one of its own on TCP.
+    `worker_program` takes the command line of `trunkline worker` in its place.
     """
 
     def __init__(
@@ -57,7 +58,9 @@ class System:
         settings: Mapping[str, Any] | None = None,
         api_keys: tuple[str, ...] = (),
         redis: RedisServer | None = None,
+        worker_program: str = "trunkline",
     ) -> None:
+        self._worker_program = worker_program
         self.directory = directory
         self.apis: list[LoggedProcess] = []
         self.workers: list[LoggedProcess] = []
@@ -170,8 +173,9 @@ class System:
     def _start(self, name: str, command: str, *options: str, **environ: str) -> LoggedProcess:
         tether = ("--parent-pipe", str(self._parent_pipe))
         where = (str(self._config), "--redis-url", self.redis.url)
+        program = self._worker_program if command == "worker" else "trunkline"
         return LoggedProcess(
-            [sys.executable, "-m", "trunkline", command, *where, *tether, *options],
+            [sys.executable, "-m", program, command, *where, *tether, *options],
             self.directory / f"{name}.log",
             {
                 **_clean_environ(),

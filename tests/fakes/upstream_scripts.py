@@ -1,6 +1,7 @@
 """What each model of the fake upstream says. The list of models is in `upstream.py`."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Final
@@ -194,6 +195,56 @@ def least(schema: Json) -> Any:
     return {"string": "text", "integer": 1, "number": 1.5, "boolean": True, "null": None}[kind]
 
 
+def _able(body: Json) -> Script:
+    last = body["messages"][-1]
+    said = content_text(last["content"] or "")
+    wanted = body.get("response_format") or {}
+    if wanted.get("type") == "json_object":
+        keys = re.findall(r"'(\w+)'", said)
+        return Script([_text(json.dumps(dict.fromkeys(keys, "text")))])
+    if wanted.get("type") == "json_schema":
+        return _json(body)
+    tool = _fitting(body, said)
+    if tool is None:
+        told = f"The tool said: {said}" if last["role"] == "tool" else words(3)
+        return Script([_text(word) for word in re.findall(r"\S+\s*", told)])
+    call = _call(0, tool)
+    if "function" in call:
+        filled = _filled(json.loads(call["function"]["arguments"]), said)
+        call["function"]["arguments"] = json.dumps(filled, ensure_ascii=False)
+    return Script([*_streamed(call)], finish="tool_calls")
+
+
+def _filled(arguments: Json, said: str) -> Json:
+    """With the first number that was said, and with what stood between quotes."""
+    number, quoted = re.search(r"\d+", said), re.search(r"'(.+?)'", said)
+    found = {"1": number and int(number[0]), '"text"': quoted and quoted[1]}
+    return {name: found.get(json.dumps(value)) or value for name, value in arguments.items()}
+
+
+def _fitting(body: Json, said: str) -> Json | None:
+    """The tool that has to be called, or that the user speaks of."""
+    choice, tools = body.get("tool_choice", "auto"), body.get("tools") or []
+    if isinstance(choice, dict) and choice["type"] == "allowed_tools":
+        allowed = choice["allowed_tools"]
+        names = [tool[tool["type"]]["name"] for tool in allowed["tools"]]
+        tools = [tool for tool in tools if tool[tool["type"]]["name"] in names]
+        choice = allowed["mode"]
+    by_name = {tool[tool["type"]]["name"]: tool for tool in tools}
+    if isinstance(choice, dict):
+        return by_name[choice[choice["type"]]["name"]]
+    heard = [tool for name, tool in by_name.items() if set(name.split("_")[-1:]) & _words_of(said)]
+    if body["messages"][-1]["role"] == "tool" or choice == "none":
+        heard = []
+    elif choice == "required":
+        heard = heard or tools
+    return heard[-1] if heard else None
+
+
+def _words_of(text: str) -> set[str]:
+    return set(re.findall(r"[a-z]+", text.lower()))
+
+
 def _named_end(finish: str) -> Callable[[Json], Script]:
     return lambda body: Script(_texts(3), finish=finish)
 
@@ -223,6 +274,7 @@ _SPECIAL: Final[dict[str, Callable[[Json], Script]]] = {
     "tools-odd": _tools,
     "json": _json,
     "plan": planned,
+    "able": _able,
     "length": _named_end("length"),
     "filter": _named_end("content_filter"),
     "error-chunk": _error_chunk,

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,12 +80,17 @@ def test_toolsets_of_a_type_that_has_no_use_for_them_are_no_silent_wish(
     assert state(**values, toolsets=[{"type": "tasks"}]) == Readiness(False, (missing,))
 
 
-def test_what_python_is_to_run_must_be_installed() -> None:
+def test_what_python_is_to_run_must_be_installed_or_lie_where_the_worker_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     missing = ("there is no Python package 'no_such' here",)
     assert state(type="python", object="json:dumps").runnable
     assert state(type="python", object="no_such.graphs:graph") == Readiness(False, missing)
     tool = {"type": "import", "import_path": "no_such:tool"}
     assert state(model="ollama:x", toolsets=[tool]) == Readiness(False, missing)
+    (tmp_path / "no_such.py").touch()
+    monkeypatch.chdir(tmp_path)
+    assert state(model="ollama:x", toolsets=[tool]).runnable
 
 
 def test_a_probe_of_the_sandbox_is_asked_for_agents_that_touch_the_machine() -> None:

@@ -121,6 +121,10 @@ def test_variables_are_looked_up_in_workers_only() -> None:
             ["toolsets: [{type: agents, agents: [c]}]"],
             "agents.yml:5: agents.a.toolsets.0: there is no agent 'c' in this file",
         ),
+        (
+            ["toolsets: [{type: agents, agents: [a]}]"],
+            "agents.yml:5: agents.a.toolsets.0: an agent cannot ask itself",
+        ),
         (["toolsets: [execution]"], "agents.yml:5: agents.a.toolsets.0: a toolset is a mapping"),
         (["workers: [3]"], "agents.yml:5: agents.a.workers.0: a worker is the name"),
         (["toolsets: 3"], "agents.yml:5: agents.a.toolsets: expected a list"),

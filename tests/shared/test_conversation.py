@@ -73,3 +73,9 @@ def test_system_text_counts_wherever_it_stands_but_only_once() -> None:
     new_rules = says("developer", "Be long.")
     transcript = [RULES, new_rules, QUESTION, ANSWER, says("user", "More")]
     assert what_is_new(BEFORE, transcript) == [new_rules, says("user", "More")]
+
+
+def test_what_the_agent_did_itself_is_not_new_when_it_comes_back() -> None:
+    call = {**calls("a"), "toolset": "files"}
+    back = {**result("a"), "toolset": "files"}
+    assert what_is_new([says("user", "a")], [call, back, says("user", "b")]) == [says("user", "b")]

@@ -16,12 +16,12 @@ from trunkline_shared.events import (
     ToolCallStart,
 )
 from trunkline_shared.fold import Fold
-from trunkline_shared.output import (
+from trunkline_shared.output import Output
+from trunkline_shared.output_items import (
     Change,
     Closed,
     Grew,
     Opened,
-    Output,
     OutputItem,
     OutputPart,
     PartClosed,

@@ -20,6 +20,7 @@ class FakeWriter:
 
     def __init__(self) -> None:
         self.events: list[RunEvent] = []
+        self.recorded: list[bytes] = []
         self.has_output = False
         self.first_output_at: float | None = None
         self.closed = False
@@ -42,6 +43,10 @@ class FakeWriter:
         elif self.full:
             raise RunBufferFull("full")
 
+    async def record(self, entry: bytes, events: Sequence[RunEvent]) -> None:
+        self.emit(events)
+        self.recorded.append(entry)
+
     def keep(self, result: bytes, turn: bytes) -> None:
         self.kept = result, turn
 
@@ -54,17 +59,21 @@ class FakeWriter:
 
 
 class ScriptedBackend:
-    """Emits batches and returns the one with the end; awaits events; raises what is an error."""
+    """Emits batches and returns the one with the end; records an entry with the batch that comes
+    after it in a tuple; awaits events; raises what is an error.
+    """
 
     def __init__(self, *script: Any) -> None:
         self.script = script
         self.requests: list[RunRequest] = []
+        self.journals: list[Sequence[bytes]] = []
         self.closed = asyncio.Event()
         self.closing: Callable[[], Awaitable[None]] | None = None
         self.between: Callable[[], Awaitable[None]] = no_gate
 
     async def run(self, request: RunRequest, context: RunContext) -> Sequence[RunEvent]:
         self.requests.append(request)
+        self.journals.append(context.journal)
         await context.gate()
         try:
             for step in self.script:
@@ -73,6 +82,8 @@ class ScriptedBackend:
                     raise step
                 if isinstance(step, asyncio.Event):
                     await step.wait()
+                elif isinstance(step, tuple):
+                    await context.record(*step)
                 elif is_terminal(step[-1]):
                     return step  # type: ignore[no-any-return]  # a script holds anything
                 else:
@@ -137,7 +148,9 @@ def execution(
 ) -> tuple[Execution, FakeWriter]:
     writer = FakeWriter()
     memory = Memory(pipe or FakePipe(), Keys(), vault or Vault(None))  # type: ignore[arg-type]
-    return Execution(run or claimed(), writer, memory, gate=no_gate), writer  # type: ignore[arg-type]
+    run = run or claimed()
+    made = Execution(run, writer, memory, gate=no_gate, journal_bytes=100)  # type: ignore[arg-type]
+    return made, writer
 
 
 def code_of(writer: FakeWriter) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 from tests.patience import PATIENCE_S, until
 from tests.worker.dispatch_bench import DispatchBench
 from tests.worker.fake_run import ScriptedBackend
-from trunkline_shared.events import Failed, Finished, TextDelta
+from trunkline_shared.events import Failed, Finished, Step, TextDelta
 from trunkline_worker.execute import Execution
 
 END = [TextDelta("a"), Finished("stop")]
@@ -208,6 +208,21 @@ async def test_what_cannot_end_in_time_is_handed_back_unless_it_was_shown() -> N
         assert await bench.outcome(shown) == "failed"
         last = (await bench.bed.events(shown))[-1]
         assert isinstance(last, Failed) and last.code == "worker_draining"
+
+
+async def test_a_stream_whose_last_word_was_recorded_is_handed_back_and_goes_on() -> None:
+    said = [TextDelta("I look. "), Step()]
+    backend = ScriptedBackend((b"one", said), asyncio.Event())
+    async with DispatchBench(backend) as bench:
+        run_id = await bench.bed.submit(stream=True)
+        await until(lambda: [each for each in executions(bench) if each.writer.first_output_at])
+        (writer,) = [each.writer for each in executions(bench)]
+        await until(lambda: not writer.buffer and not writer.unacknowledged)
+        await bench.dispatch.drain(0.02)
+        await bench.task
+        assert (await bench.bed.state(run_id))["st"] == "queued"
+        assert await bench.bed.journal(run_id) == [b"one"]
+        assert (await bench.bed.events(run_id))[-2:] == said
 
 
 async def test_runs_that_a_claim_brings_after_the_drain_began_are_handed_back() -> None:

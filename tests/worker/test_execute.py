@@ -4,10 +4,12 @@ from typing import Any
 import pytest
 
 from tests.patience import PATIENCE_S
-from tests.worker.fake_run import ScriptedBackend, claimed, code_of, execution
-from trunkline_shared.events import Failed, Finished, RunEvent, TextDelta, ToolArgsDelta
+from tests.worker.fake_run import FakePipe, ScriptedBackend, claimed, code_of, execution
+from trunkline_shared.events import Failed, Finished, RunEvent, Step, TextDelta, ToolArgsDelta
+from trunkline_shared.keys import Keys
 from trunkline_shared.run import RunRequest, encode_job, new_run_id
 from trunkline_worker.execute import Claimed
+from trunkline_worker.journal import FULL
 
 TEXT = [TextDelta("a")]
 END = [Finished("stop")]
@@ -180,3 +182,41 @@ async def test_what_cannot_be_stored_fails_its_run_alone(said: RunEvent) -> None
     run, writer = execution(claimed(job=job))
     assert await run.run(ScriptedBackend([said, Finished("stop")])) == "ok"
     assert code_of(writer) == "server_error" and writer.kept is None
+
+
+def recorded(run: Claimed, *entries: bytes) -> FakePipe:
+    pipe = FakePipe()
+    pipe.stored["LRANGE", Keys().journal(run.run_id)] = [*entries]
+    return pipe
+
+
+async def test_a_later_attempt_finds_what_was_recorded_and_a_first_one_does_not_look() -> None:
+    for attempt, expected in ((2, [b"one", b"two"]), (1, [])):
+        claim = claimed(attempt=attempt)
+        run, _ = execution(claim, recorded(claim, b"one", b"two"))
+        backend = ScriptedBackend(END)
+        assert await run.run(backend) == "ok"
+        assert [[*journal] for journal in backend.journals] == [expected]
+
+
+async def test_what_is_recorded_without_a_word_is_a_step() -> None:
+    run, writer = execution()
+    await run.run(ScriptedBackend((b"one", TEXT), (b"two", []), END))
+    assert writer.events == [*TEXT, Step(), *END]
+    assert writer.recorded == [b"one", b"two"]
+
+
+async def test_a_run_goes_on_when_its_journal_is_full_and_cannot_go_back() -> None:
+    run, writer = execution(claimed(stream=False))
+    assert run.repeatable
+    await run.run(ScriptedBackend((b"x" * 99, []), (b"yy", []), (b"z", []), END))
+    assert writer.recorded == [b"x" * 99, FULL]
+    assert writer.events == [Step(), Step(), Step(), *END]
+    assert not run.repeatable
+
+
+async def test_what_earlier_attempts_recorded_takes_its_room() -> None:
+    claim = claimed(attempt=2)
+    run, writer = execution(claim, recorded(claim, b"x" * 99))
+    await run.run(ScriptedBackend((b"yy", []), END))
+    assert writer.recorded == [FULL]

@@ -8,6 +8,7 @@ from trunkline_shared.events import (
     ReasoningDelta,
     RefusalDelta,
     RunEvent,
+    Step,
     TextDelta,
     ToolArgsDelta,
     ToolCallStart,
@@ -16,6 +17,9 @@ from trunkline_shared.frame import Texts, decode_frame
 from trunkline_worker.frames import (
     MAX_DELTA_CHARS,
     MAX_FRAME_BYTES,
+    Entry,
+    EntryFrame,
+    Frame,
     FrameBuffer,
     outcome_of,
     split_delta,
@@ -144,3 +148,34 @@ def test_the_outcome_is_that_of_the_terminal_event() -> None:
     assert outcome_of(Failed("cancelled", "x")) == "cancelled"
     assert outcome_of(Failed("server_error", "x")) == "failed"
     assert outcome_of(ToolCallStart(0, "c", "f")) == ""
+
+
+def test_a_frame_that_brings_an_entry_ends_with_its_event() -> None:
+    buffer = FrameBuffer("r", 7, 2, "")
+    one, two = Entry(b"one", lambda: None), Entry(b"two", lambda: None)
+    buffer.add([TextDelta("a"), Step()])
+    buffer.bring(one)
+    buffer.add([TextDelta("b")])
+    buffer.add([Step()])
+    buffer.bring(two)
+    buffer.add([TextDelta("c")])
+    frames = buffer.drain()
+    assert entries_of(frames) == [one, two, None]
+    assert [frame.stream_id for frame in frames] == ["7-4", "7-6", "7-7"]
+    assert buffer.drain() == []
+    buffer.add([TextDelta("d"), Step()])
+    buffer.bring(one)
+    assert entries_of(buffer.drain()) == [one]
+
+
+def entries_of(frames: list[Frame]) -> list[Entry | None]:
+    return [frame.entry if isinstance(frame, EntryFrame) else None for frame in frames]
+
+
+def test_an_entry_goes_with_the_last_of_the_frames_that_its_events_take() -> None:
+    buffer = FrameBuffer("r", 7, 2, "")
+    buffer.add([TextDelta("x" * 100_000), Step()])
+    buffer.bring(Entry(b"one", lambda: None))
+    *before, last = buffer.drain()
+    assert before and set(entries_of(before)) == {None}
+    assert isinstance(last, EntryFrame) and decode_frame(last.data)[1][-1] == Step()

@@ -8,7 +8,16 @@ from tests.patience import until
 from tests.worker.fake_run import FakePipe, ScriptedBackend, claimed, code_of, execution
 from trunkline_shared import fold
 from trunkline_shared.conversation import Turn, decode_turn, encode_turn
-from trunkline_shared.events import Attempt, Created, Failed, Finished, RunEvent, TextDelta, Usage
+from trunkline_shared.events import (
+    Attempt,
+    Created,
+    Failed,
+    Finished,
+    RunEvent,
+    Step,
+    TextDelta,
+    Usage,
+)
 from trunkline_shared.frame import encode_frame
 from trunkline_shared.keys import Keys
 from trunkline_shared.run import RunRequest, encode_job, new_run_id
@@ -86,6 +95,13 @@ async def test_a_stored_run_keeps_its_result_sealed() -> None:
     assert writer.kept is not None and writer.kept[1] == b""
     folded = fold.decode(VAULT.open(writer.kept[0]))
     assert (folded.text, folded.terminal) == ("Yo", END[-1])
+
+
+async def test_what_was_said_with_an_entry_of_the_journal_is_kept_too() -> None:
+    run, writer = execution(claimed(job=job(store=True)), vault=VAULT)
+    await run.run(ScriptedBackend((b"entry", [TextDelta("I look. "), Step()]), END))
+    assert writer.kept is not None and writer.recorded == [b"entry"]
+    assert fold.decode(VAULT.open(writer.kept[0])).text == "I look. Yo"
 
 
 @pytest.mark.parametrize(("drop_from", "text"), [(3, "Yo"), (None, "halfYo")])

@@ -115,7 +115,9 @@ async def test_what_belongs_to_long_runs_is_kept_from_expiring(
     await bench.end()
     run_id = await other.bed.submit()
     await until(lambda: other.backend.requests)
-    keys = [other.bed.keys.log(run_id), other.bed.keys.run(run_id), other.bed.keys.job(run_id)]
+    named = other.bed.keys
+    keys = [of(run_id) for of in (named.log, named.run, named.job, named.journal)]
+    await other.client.rpush(named.journal(run_id), b"entry")
     for key in keys:
         await other.client.pexpire(key, 5_000)
     async with asyncio.timeout(PATIENCE_S):

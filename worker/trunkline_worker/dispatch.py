@@ -119,7 +119,7 @@ class Dispatch:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._idle.wait()
-        untold = [run_id for run_id, each in self.executions.items() if not each.shown]
+        untold = [run_id for run_id, each in self.executions.items() if each.repeatable]
         for run_id, execution in [*self.executions.items()]:
             if run_id in untold:
                 execution.drop()
@@ -167,7 +167,10 @@ class Dispatch:
         writer = self.publisher.open_run(
             claimed.run_id, claimed.epoch, claimed.last_seq, claimed.reply
         )
-        execution = Execution(claimed, writer, self._memory, gate=self.lease.gate)
+        journal_bytes = self._settings.journal_bytes
+        execution = Execution(
+            claimed, writer, self._memory, gate=self.lease.gate, journal_bytes=journal_bytes
+        )
         self.executions[claimed.run_id] = execution
         self._idle.clear()
         self._free -= claimed.slots

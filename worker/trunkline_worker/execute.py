@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
-from trunkline_shared.events import Failed, Finished, RunEvent, Terminal
+from trunkline_shared.events import Failed, Finished, RunEvent, Step, Terminal
 from trunkline_shared.logs import log_event
 from trunkline_shared.run import RunRequest, created_ms, decode_job
 from trunkline_shared.transcript import Message, TextPart
 from trunkline_shared.vault import Unreadable
 from trunkline_worker.backends.base import Backend, RunContext, Unavailable
+from trunkline_worker.journal import Journal
 from trunkline_worker.memory import Memory, Remembered
 from trunkline_worker.run_writer import RunBufferFull, RunWriter
 
@@ -69,10 +70,12 @@ class Execution:
         memory: Memory,
         *,
         gate: Callable[[], Awaitable[None]],
+        journal_bytes: int,
     ) -> None:
         self.claimed = claimed
         self.writer = writer
         self._memory = memory
+        self._journal = Journal(journal_bytes)
         self._remembered: Remembered | None = None
         self._gate = gate
         self._task: asyncio.Task[Any] | None = None
@@ -88,6 +91,11 @@ class Execution:
     def shown(self) -> bool:
         """Whether a client has seen part of the answer."""
         return self.claimed.stream and self.writer.has_output
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether a later attempt can take over without anybody seeing it."""
+        return not self.shown and not self._journal.full
 
     def stop(self, failure: Failed) -> None:
         """Ends the run with this event, keeping what was said so far. Idempotent."""
@@ -169,9 +177,13 @@ class Execution:
             timer.cancel()
 
     async def _relay(self, backend: Backend, request: RunRequest) -> Terminal:
+        attempt = self.claimed.attempt
+        recorded: Sequence[bytes] = ()
+        if attempt > 1:
+            recorded = self._journal.read(await self._memory.journal(self.claimed.run_id))
         bulk = self._remembered is None
         emit = self.writer.emit if bulk else self._emit
-        context = RunContext(self._gate, emit, self.claimed.attempt, bulk)
+        context = RunContext(self._gate, emit, attempt, bulk, recorded, self._record)
         events = await backend.run(request, context)
         self._over = True  # from here to the hand-over there is no await: nothing ends it any more
         emit(events)
@@ -198,6 +210,16 @@ class Execution:
             if isinstance(events[-1], Finished | Failed):
                 self.writer.keep(*self._remembered.kept())
         self.writer.emit(events)
+
+    async def _record(self, entry: bytes, events: Sequence[RunEvent]) -> None:
+        events = events or [Step()]
+        stored = self._journal.admit(entry)
+        if stored is None:
+            self._emit(events)
+            return
+        if self._remembered is not None:
+            self._remembered.add(events)
+        await self.writer.record(stored, events)
 
     def _cancel(self) -> None:
         if self._task is not None and not self._over:

@@ -1,23 +1,35 @@
 """From a run's events to its frames: numbering, buffering, splitting. No I/O."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from trunkline_shared.events import (
+    Activity,
     Failed,
     Finished,
     ReasoningDelta,
     RefusalDelta,
     RunEvent,
+    Step,
     TextDelta,
     ToolArgsDelta,
 )
 from trunkline_shared.frame import Texts, encode_frame
+from trunkline_shared.scripts import Argument, ScriptName
 
 TERMINALS = (Finished, Failed)  # a tuple is checked faster than a union
+RECORDED = "recorded"
 MAX_FRAME_BYTES = 64 * 1024
 # A delta longer than this is split, so that one event fits a frame even if JSON escapes it all.
 MAX_DELTA_CHARS = 10_000
+
+
+class Entry(NamedTuple):
+    """What is to be added to the run's journal; `added` is called once it surely is."""
+
+    data: bytes
+    added: Callable[[], None]
 
 
 @dataclass(slots=True)  # not frozen: that costs 0.7 µs, and most frames hold one token
@@ -28,9 +40,32 @@ class Frame:
     stream_id: str
     reply: str
     data: bytes
-    outcome: str = ""  # set on the last frame of a run: how it ended
+    outcome: str = ""  # set on one that has a call of its own: how the run ended, or RECORDED
     source: "FrameBuffer | None" = field(default=None, compare=False, repr=False)
     follows: bool = False  # what comes before it is surely in the log
+
+    def own_call(self) -> tuple[ScriptName, tuple[Argument, ...]]:
+        """The script that ends its run with it, and the arguments."""
+        what = (self.run_id, self.stream_id, self.data)
+        kept = (b"", b"") if self.source is None else (self.source.result, self.source.turn)
+        return "finish", (*what, self.outcome, *kept, int(self.follows))
+
+
+@dataclass(slots=True)
+class EntryFrame(Frame):
+    """Brings an entry of the run's journal, which is added with it or not at all."""
+
+    entry: Entry = field(kw_only=True, compare=False)
+
+    @classmethod
+    def of(cls, plain: Frame, entry: Entry) -> "EntryFrame":
+        what = (plain.run_id, plain.stream_id, plain.reply, plain.data)
+        return cls(*what, RECORDED, plain.source, entry=entry)
+
+    def own_call(self) -> tuple[ScriptName, tuple[Argument, ...]]:
+        """The script that adds both, and the arguments."""
+        what = (self.run_id, self.stream_id, self.data)
+        return "append", (self.reply, "2", *what, self.entry.data)
 
 
 class FrameBuffer:
@@ -46,6 +81,9 @@ class FrameBuffer:
         self._last_seq = last_seq
         self._events: list[RunEvent | Texts] = []
         self._more = 0  # TextDeltas that stand in `_events` as one with others
+        self._entries: list[
+            tuple[int, Entry]
+        ] = []  # how many of `_events` go before it, or with it
 
     def __bool__(self) -> bool:
         return bool(self._events)
@@ -69,14 +107,35 @@ class FrameBuffer:
                 self._events.append(piece)
                 self.waiting_chars += _weight(piece)
 
+    def bring(self, entry: Entry) -> None:
+        """The entry goes with the event added last, which no frame may hold yet."""
+        self._entries.append((len(self._events), entry))
+
     def drain(self) -> list[Frame]:
-        """All waiting events as frames of at most 64 KB each; the terminal one in the last.
+        """All waiting events as frames of at most 64 KB each; the terminal one in the last. A frame
+        that brings an entry ends with the event that the entry goes with.
 
         Raises TypeError when one of them is no JSON; they are gone then.
         """
         events, self._events = self._events, []
         more, self._more = self._more, 0
         self.waiting_chars = 0
+        if self._entries:
+            return self._with_entries(events)
+        return self._frames(events, more) if events else []
+
+    def _with_entries(self, events: list[RunEvent | Texts]) -> list[Frame]:
+        entries, self._entries = self._entries, []
+        frames: list[Frame] = []
+        done = 0
+        for upto, entry in entries:
+            frames += self._counted(events[done:upto])
+            frames[-1] = EntryFrame.of(frames[-1], entry)
+            done = upto
+        return frames + self._counted(events[done:])
+
+    def _counted(self, events: list[RunEvent | Texts]) -> list[Frame]:
+        more = sum(len(each) - 1 for each in events if isinstance(each, Texts))
         return self._frames(events, more) if events else []
 
     def _add_texts(self, texts: Texts) -> None:
@@ -122,8 +181,8 @@ def is_terminal(event: RunEvent | Texts) -> bool:
 
 
 def shows_output(event: RunEvent | Texts) -> bool:
-    """Whether a client has seen something once this event was sent."""
-    return not isinstance(event, Finished | Failed)
+    """Whether a client has seen some of the answer once this event was sent."""
+    return not isinstance(event, Finished | Failed | Step | Activity)
 
 
 def _single(event: RunEvent | Texts) -> Sequence[RunEvent]:

@@ -64,6 +64,11 @@ class Memory:
         llm = open_llm(request.profile, self._vault).model if request.profile else ""
         return Remembered(run, request, before, folded, self._vault, llm=llm)
 
+    async def journal(self, run_id: str) -> list[bytes]:
+        """What earlier attempts of the run recorded, in order. Waits for Redis while it is away."""
+        entries: list[bytes] = await self._read("LRANGE", self._keys.journal(run_id), 0, -1)
+        return entries
+
     def _history(self, stored: Sequence[bytes]) -> list[Item]:
         return history([decode_turn(self._vault.open(turn)) for turn in stored])
 

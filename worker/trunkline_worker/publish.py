@@ -18,7 +18,7 @@ from typing import Any, Final
 from trunkline_shared.errors import RedisUnavailable
 from trunkline_shared.owned import end_owned, start_owned
 from trunkline_shared.pipe import Pipe
-from trunkline_worker.frames import Frame, FrameBuffer
+from trunkline_worker.frames import RECORDED, EntryFrame, Frame, FrameBuffer
 from trunkline_worker.run_writer import RunWriter
 
 logger = logging.getLogger("trunkline.publish")
@@ -182,13 +182,15 @@ class Publisher:
         return frames
 
     def _send(self, frames: list[Frame]) -> None:
-        """All in order, in one write: runs of plain frames share a call, an end has its own."""
+        """All in order, in one write: runs of plain frames share a call, others have their own."""
         batch: list[Frame] = []
         for frame in frames:
             if frame.outcome:
                 self._append(batch)
                 batch = []
-                self._finish(frame)
+                self._under_way += 1
+                script, arguments = frame.own_call()
+                self._pipe.call_then(partial(self._settle_one, frame), script, *arguments)
                 continue
             batch.append(frame)
             if len(batch) == MAX_CALL_FRAMES:
@@ -209,12 +211,10 @@ class Publisher:
         self._under_way += len(batch)
         self._pipe.call_then(partial(self._settle, batch), "append", *arguments)
 
-    def _finish(self, frame: Frame) -> None:
-        self._under_way += 1
-        source = frame.source
-        kept = (b"", b"") if source is None else (source.result, source.turn)
-        told = (frame.run_id, frame.stream_id, frame.data, frame.outcome, *kept)
-        self._pipe.call_then(partial(self._settle, [frame]), "finish", *told, int(frame.follows))
+    def _settle_one(self, frame: Frame, answer: Any) -> None:
+        self._settle([frame], answer)
+        if isinstance(frame, EntryFrame) and answer in (b"added", [b"known"]):
+            frame.entry.added()
 
     def _settle(self, frames: list[Frame], answers: Any) -> None:
         """What Redis said to one call: a word for all its frames, or one for each, or an error."""
@@ -261,7 +261,7 @@ class Publisher:
         writer.stuck_since = None
         if answer == "early":
             answer = "refused"
-        if frame.outcome:
+        if frame.outcome and frame.outcome != RECORDED:
             self._over(frame, answer)
             return
         writer.unacknowledged -= len(frame.data)

@@ -20,6 +20,7 @@ class WorkerSettings(CommonSettings):
     drain_s: MaybeSeconds = 30.0  # what runs may go on so long after SIGTERM
     poll_s: Seconds = 5.0  # the net under the wake list
     run_buffer_bytes: Positive = 8 * 1024 * 1024  # events of one run while Redis takes none
+    journal_bytes: Positive = 4 * 1024 * 1024  # of one run; beyond it no crash is survived
     connect_timeout_s: Seconds = 10.0  # to an upstream
     silence_timeout_s: Seconds = 120.0  # an upstream that sends nothing for so long
     upstream_retries: Count = 2  # before the first token, per model of the chain

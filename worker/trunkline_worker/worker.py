@@ -249,10 +249,12 @@ class Worker(arq_worker.Worker):
         """Keeps what belongs to the runs in this worker from expiring, in one write."""
         while True:
             await asyncio.sleep(REFRESH_S)
+            keys = self._keys
             answers = [
-                calls.send("PEXPIRE", key, SLACK_MS)
+                calls.send("PEXPIRE", key_of(run_id), SLACK_MS)
                 for run_id in dispatch.executions
-                for key in (self._keys.log(run_id), self._keys.run(run_id), self._keys.job(run_id))
+                # The journal first: without it the others are of no use.
+                for key_of in (keys.journal, keys.log, keys.run, keys.job)
             ]
             for error in await asyncio.gather(*answers, return_exceptions=True):
                 if isinstance(error, BaseException):

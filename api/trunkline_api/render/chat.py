@@ -11,6 +11,7 @@ from typing import Any, Final, assert_never
 import orjson
 
 from trunkline_api.errors import envelope, from_failure
+from trunkline_api.render.activity import ACTIVITY, ActivityPieces, activities
 from trunkline_shared.events import (
     ActivityArgs,
     ActivityEnd,
@@ -34,10 +35,7 @@ from trunkline_shared.frame import Texts
 from trunkline_shared.run import created_ms
 from trunkline_shared.transcript import ToolCall
 
-_SILENT: Final = (
-    *(Created, Attempt, Step, ToolCallStart),
-    *(ActivityStart, ActivityArgs, ActivityOutput, ActivityEnd),
-)
+_SILENT: Final = (Created, Attempt, Step, ToolCallStart)
 DONE: Final = b"data: [DONE]\n\n"
 
 _MEMBER: Final[Mapping[type, str]] = MappingProxyType(
@@ -55,11 +53,15 @@ class ChatRenderer:
 
     The start of a tool call leaves together with the first delta after it: until then a new
     attempt may begin the call anew, and clients cannot take an id or a name back.
+
+    `show_tools`: chunks tell what the agent does itself, too.
     """
 
     heartbeat: Final = b": hb\n\n"
 
-    def __init__(self, run_id: str, model: str, *, include_usage: bool) -> None:
+    def __init__(
+        self, run_id: str, model: str, *, include_usage: bool, show_tools: bool = False
+    ) -> None:
         head = orjson.dumps(
             {
                 "id": completion_id(run_id),
@@ -77,6 +79,8 @@ class ChatRenderer:
         self._has_role = False
         self._starting: dict[int, ToolCallStart] = {}
         self._custom: set[int] = set()
+        self._activities = ActivityPieces() if show_tools else None
+        self._silent = _SILENT if show_tools else (*_SILENT, *ACTIVITY)
 
     def render(self, events: Sequence[RunEvent]) -> bytes:
         """The bytes for a batch, to be sent as they are; empty when nothing is to be shown."""
@@ -91,10 +95,9 @@ class ChatRenderer:
                 self._render(event, pieces)
         return b"".join(pieces)
 
-    @staticmethod
-    def shows_output(event: RunEvent) -> bool:
+    def shows_output(self, event: RunEvent) -> bool:
         """Whether `render` writes something for this event, the end of the run included."""
-        return not isinstance(event, _SILENT)
+        return not isinstance(event, self._silent)
 
     @property
     def _in_text(self) -> bool:
@@ -119,15 +122,26 @@ class ChatRenderer:
                 pieces += self._call(event)
             case Finished():
                 pieces += self._begin()
+                pieces += self._act(event)
                 pieces += self._finish(event)
             case Failed():
+                pieces += self._act(event)
                 pieces.append(b"data: " + envelope(from_failure(event)) + b"\n\n")
             case Created() | Attempt():
                 self._starting.clear()
-            case Step() | ActivityStart() | ActivityArgs() | ActivityOutput() | ActivityEnd():
-                return
+                pieces += self._act(event)
+            case Step():
+                pieces += self._begin()  # a call that is recorded will not begin anew
+            case ActivityStart() | ActivityArgs() | ActivityOutput() | ActivityEnd():
+                pieces += self._act(event)
             case _:
                 assert_never(event)
+
+    def _act(self, event: RunEvent) -> list[bytes]:
+        if self._activities is None:
+            return []
+        told = ({"activity": piece} for piece in self._activities.add(event))
+        return [self._chunk({}, more=b',"trunkline":' + orjson.dumps(each)) for each in told]
 
     def _call(self, event: ToolCallStart | ToolArgsDelta) -> list[bytes]:
         if isinstance(event, ToolCallStart):
@@ -158,11 +172,15 @@ class ChatRenderer:
             call["function"] = named | {"arguments": text}
         return self._chunk({"tool_calls": [call]})
 
-    def _chunk(self, delta: dict[str, Any], rows: list[dict[str, Any]] | None = None) -> bytes:
+    def _chunk(
+        self, delta: dict[str, Any], rows: list[dict[str, Any]] | None = None, more: bytes = b""
+    ) -> bytes:
         if not self._has_role:
             self._has_role = True
             delta = {"role": "assistant", "content": None} | delta
         body = self._delta + orjson.dumps(delta)[1:-1]
+        if more:
+            return body + b'},"logprobs":null,"finish_reason":null}]' + more + self._end
         if rows is None:
             return body + self._plain
         logprobs = orjson.dumps({"content": rows, "refusal": None})
@@ -172,14 +190,19 @@ class ChatRenderer:
         first = [] if self._has_role else [self._chunk({"content": ""})]
         end = b'},"logprobs":null,"finish_reason":"' + event.reason.encode() + b'"}]'
         about = _about(event)
-        chunks = [*first, self._delta + end + about + self._end]
+        why = b""
+        if event.detail is not None:
+            why = b',"trunkline":' + orjson.dumps({"detail": event.detail})
+        chunks = [*first, self._delta + end + about + why + self._end]
         if self._include_usage:
             usage = b',"choices":[],"usage":' + orjson.dumps(_usage(event.usage))
             chunks.append(self._head + usage + about + b"}\n\n")
         return [*chunks, DONE]
 
 
-def render_completion(run_id: str, model: str, folded: Folded) -> bytes:
+def render_completion(
+    run_id: str, model: str, folded: Folded, *, show_tools: bool = False
+) -> bytes:
     """The body of a reply that is not streamed. Raises ApiError when the run failed.
 
     Raises ValueError when it has not ended.
@@ -202,16 +225,20 @@ def render_completion(run_id: str, model: str, folded: Folded) -> bytes:
         "logprobs": logprobs,
         "finish_reason": finished.reason,
     }
-    body = orjson.dumps(
-        {
-            "id": completion_id(run_id),
-            "object": "chat.completion",
-            "created": created_ms(run_id) // 1000,
-            "model": model,
-            "choices": [choice],
-            "usage": _usage(finished.usage),
-        }
-    )
+    completion: dict[str, Any] = {
+        "id": completion_id(run_id),
+        "object": "chat.completion",
+        "created": created_ms(run_id) // 1000,
+        "model": model,
+        "choices": [choice],
+        "usage": _usage(finished.usage),
+    }
+    told: dict[str, Any] = {} if finished.detail is None else {"detail": finished.detail}
+    if show_tools:
+        told["activities"] = activities(folded.activities)
+    if told:
+        completion["trunkline"] = told
+    body = orjson.dumps(completion)
     return body[:-1] + _about(finished) + b"}"
 
 

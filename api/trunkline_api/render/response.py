@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeAlias, assert_never
 from trunkline_api.errors import from_failure
 from trunkline_shared.events import Failed, Finished, Terminal, Usage
 from trunkline_shared.fold import Folded
-from trunkline_shared.output import OutputItem, OutputPart, PartKind
+from trunkline_shared.output_items import OutputItem, OutputPart, PartKind
 from trunkline_shared.run import created_ms
 
 ResponseStatus: TypeAlias = Literal[
@@ -18,7 +18,7 @@ ResponseStatus: TypeAlias = Literal[
 _PREFIX: Final = "resp_"
 _RUN_ID_LENGTH: Final = 28
 _ITEM_PREFIX: Final = MappingProxyType(
-    {"message": "msg", "reasoning": "rs", "function": "fc", "custom": "ctc"}
+    {"message": "msg", "reasoning": "rs", "function": "fc", "custom": "ctc", "activity": "mcp"}
 )
 _INCOMPLETE: Final = MappingProxyType(
     {"length": "max_output_tokens", "content_filter": "content_filter"}
@@ -94,7 +94,8 @@ def _response(
         about_end["error"] = _error(end)
     elif end is not None:
         if status == "incomplete":
-            about_end["incomplete_details"] = {"reason": _INCOMPLETE[end.reason]}
+            why = {} if end.detail is None else {"detail": end.detail}
+            about_end["incomplete_details"] = {"reason": _INCOMPLETE[end.reason], **why}
         if end.service_tier is not None:
             about_end["service_tier"] = end.service_tier
     return {
@@ -133,8 +134,30 @@ def item_value(run_id: str, index: int, item: OutputItem) -> dict[str, Any]:
         case "custom":
             call = {"call_id": item.call_id, "name": item.name, "input": item.text}
             return {"type": "custom_tool_call", **head, **call}
+        case "activity":
+            return _activity(head, item)
         case _:
             assert_never(item.kind)
+
+
+def _activity(head: dict[str, Any], item: OutputItem) -> dict[str, Any]:
+    # The shape in which OpenAI tells of tools that it calls itself.
+    has_output = item.error is None and item.status == "completed"
+    error = None
+    if item.error is not None:
+        content = [{"type": "text", "text": item.error}]
+        error = {"type": "mcp_tool_execution_error", "content": content}
+        head = {**head, "status": "failed"}
+    return {
+        "type": "mcp_call",
+        **head,
+        "server_label": item.toolset,
+        "name": item.name,
+        "arguments": item.of("arguments"),
+        "output": item.of("output") or ("" if has_output else None),
+        "error": error,
+        "approval_request_id": None,
+    }
 
 
 def part_value(part: OutputPart) -> dict[str, Any]:

@@ -22,28 +22,37 @@ from trunkline_api.render.response import (
     unfinished,
 )
 from trunkline_shared.events import (
+    ActivityOutput,
     Attempt,
     Created,
     Failed,
     Finished,
     RunEvent,
+    Step,
     Terminal,
     TextDelta,
     ToolCallStart,
 )
 from trunkline_shared.fold import Folded
-from trunkline_shared.output import (
+from trunkline_shared.output import Output
+from trunkline_shared.output_items import (
     Change,
     Closed,
     Grew,
     Opened,
-    Output,
     OutputItem,
     OutputPart,
     PartClosed,
+    PartKind,
     PartOpened,
 )
 
+_ARGUED: Final = {
+    "function": "response.function_call_arguments",
+    "custom": "response.custom_tool_call_input",
+    "activity": "response.mcp_call_arguments",
+}
+_SILENT: Final = (Created, Attempt, Step, ToolCallStart, ActivityOutput)
 _GROWS: Final = {
     "text": "response.output_text",
     "refusal": "response.refusal",
@@ -87,7 +96,7 @@ class ResponsesRenderer:
     @staticmethod
     def shows_output(event: RunEvent) -> bool:
         """Whether `render` shows output for this event, or the end of the run."""
-        return not isinstance(event, Created | Attempt | ToolCallStart)
+        return not isinstance(event, _SILENT)
 
     def _render(self, event: RunEvent) -> Iterable[bytes]:
         if not self._is_running and not isinstance(event, Created):
@@ -110,16 +119,12 @@ class ResponsesRenderer:
             case Opened(index, item):
                 self._opened[index] = item
                 yield self._item("added", index, item)
+                if item.kind == "activity":
+                    yield self._of_item("response.mcp_call.in_progress", index)
             case PartOpened(index, part, kind):
-                if kind == "text":
-                    self._text = self._template(index, part)
-                yield self._part("response.content_part.added", index, part, part=empty_part(kind))
-            case Grew(index, part, kind, text, logprobs):
-                if kind == "arguments":
-                    yield self._of_item(f"{self._argued(index)}.delta", index, delta=text)
-                else:
-                    rows = {"logprobs": rows_value(logprobs)} if kind == "text" else {}
-                    yield self._part(f"{_GROWS[kind]}.delta", index, part, **rows, delta=text)
+                yield from self._part_opened(index, part, kind)
+            case Grew():
+                yield from self._grew(change)
             case PartClosed(index, part, whole):
                 yield from self._part_closed(index, part, whole)
             case Closed(index, item):
@@ -127,8 +132,23 @@ class ResponsesRenderer:
             case _:
                 assert_never(change)
 
+    def _part_opened(self, index: int, part: int, kind: PartKind) -> Iterable[bytes]:
+        if kind == "output":
+            return  # told with the whole activity
+        if kind == "text":
+            self._text = self._template(index, part)
+        yield self._part("response.content_part.added", index, part, part=empty_part(kind))
+
+    def _grew(self, change: Grew) -> Iterable[bytes]:
+        index, kind = change.index, change.kind
+        if kind == "arguments":
+            yield self._of_item(f"{self._argued(index)}.delta", index, delta=change.text)
+        elif kind != "output":
+            rows = {"logprobs": rows_value(change.logprobs)} if kind == "text" else {}
+            yield self._part(f"{_GROWS[kind]}.delta", index, change.part, **rows, delta=change.text)
+
     def _part_closed(self, index: int, part: int, whole: OutputPart) -> Iterable[bytes]:
-        if whole.kind == "arguments":
+        if whole.kind in ("arguments", "output"):
             return  # told with the whole call
         if whole.kind == "refusal":
             yield self._part("response.refusal.done", index, part, refusal=whole.text)
@@ -144,12 +164,15 @@ class ResponsesRenderer:
             yield self._of_item(f"{self._argued(index)}.done", index, **about)
         elif item.status == "completed" and item.kind == "custom":
             yield self._of_item(f"{self._argued(index)}.done", index, input=item.text)
+        elif item.status == "completed" and item.kind == "activity":
+            arguments = item.of("arguments")
+            yield self._of_item(f"{self._argued(index)}.done", index, arguments=arguments)
+            end = "completed" if item.error is None else "failed"
+            yield self._of_item(f"response.mcp_call.{end}", index)
         yield self._item("done", index, item)
 
     def _argued(self, index: int) -> str:
-        if self._opened[index].kind == "custom":
-            return "response.custom_tool_call_input"
-        return "response.function_call_arguments"
+        return _ARGUED[self._opened[index].kind]
 
     def _item(self, what: str, index: int, item: OutputItem) -> bytes:
         value = item_value(self._about.run_id, index, item)

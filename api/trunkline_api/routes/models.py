@@ -1,5 +1,6 @@
 """GET /v1/models and /v1/models/{id}: what the caller may name as `model`."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -8,7 +9,9 @@ from trunkline_api.auth import Principal
 from trunkline_api.deps import principal_of
 from trunkline_api.gateway import Gateway
 from trunkline_api.targets import Target
-from trunkline_api.wire.models import ModelList, ModelObject
+from trunkline_api.wire.models import ModelAbout, ModelCapabilities, ModelList, ModelObject
+from trunkline_shared.config.capabilities import capabilities
+from trunkline_shared.config.models import AgentConfig
 from trunkline_shared.profile import PROFILE_AGENT
 
 
@@ -36,10 +39,17 @@ def models_router(gateway: Gateway) -> APIRouter:
     return router
 
 
+def _about(agent: AgentConfig) -> ModelAbout:
+    can = asdict(capabilities(agent))
+    shown = ModelCapabilities(**{**can, "refused": sorted(can["refused"])})
+    return ModelAbout(type=agent.type, capabilities=shown)
+
+
 def _model(target: Target, created: int) -> ModelObject:
     return ModelObject(
         id=target.model,
         created=created,
         owned_by="openhands" if target.agent.name == PROFILE_AGENT else "trunkline",
         description=target.agent.description,
+        trunkline=_about(target.agent),
     )

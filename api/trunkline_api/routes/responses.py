@@ -7,14 +7,18 @@ import orjson
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.exceptions import HTTPException
 
+from trunkline_api.abilities import Asked
+from trunkline_api.asked import of_responses
 from trunkline_api.auth import Principal
 from trunkline_api.deps import principal_of
 from trunkline_api.errors import invalid
 from trunkline_api.gateway import Gateway
+from trunkline_api.headers import Headers
 from trunkline_api.render.response import About, finished, unfinished
 from trunkline_api.render.responses import ResponsesRenderer, render_response
 from trunkline_api.responses_echo import echo
 from trunkline_api.responses_request import fill_in, input_items
+from trunkline_api.shown_tools import shows_tools
 from trunkline_api.stored_responses import Record, StoredResponses, response_not_found
 from trunkline_api.wire.response_reply import DeletedResponse, ResponseObject
 from trunkline_api.wire.responses import ResponsesRequest, parse_responses
@@ -33,6 +37,9 @@ class ResponsesQuestion:
     @property
     def model(self) -> str:
         return self.request.model
+
+    def asks(self) -> Asked:
+        return of_responses(self.request)
 
     async def ask(self, run: RunRequest, principal: Principal) -> bytes:
         previous = self.request.previous_response_id
@@ -62,9 +69,14 @@ class ResponsesQuestion:
         return About(run.run_id, run.model, echo(self.request))
 
 
-def responses_question(stored: StoredResponses) -> Callable[[bytes], ResponsesQuestion]:
+def responses_question(stored: StoredResponses) -> Callable[[bytes, Headers], ResponsesQuestion]:
     """What makes a question of a body, and raises ApiError 400."""
-    return lambda body: ResponsesQuestion(parse_responses(body), stored)
+
+    def question(body: bytes, headers: Headers) -> ResponsesQuestion:
+        shows_tools(headers)  # a response always does; only what nobody can be shown is refused
+        return ResponsesQuestion(parse_responses(body), stored)
+
+    return question
 
 
 def responses_router(gateway: Gateway, stored: StoredResponses) -> APIRouter:

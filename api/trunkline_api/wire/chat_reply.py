@@ -71,6 +71,45 @@ class CompletionUsage(BaseModel):
     cost: float | None
 
 
+class Activity(BaseModel):
+    """A call of one of the agent's own tools."""
+
+    id: str
+    toolset: str
+    name: str
+    arguments: str
+    output: str
+    status: Literal["completed", "failed", "incomplete"]
+    error: str | None
+
+
+class Told(BaseModel):
+    """`activities` if the header X-Trunkline-Events asks for `tools`; `detail` names the limit of
+    ours that cut the answer short, if one did.
+    """
+
+    activities: list[Activity] | None = None
+    detail: str | None = None
+
+
+class ActivityPiece(BaseModel):
+    """What has the same `index` is one activity: texts are to be joined."""
+
+    index: int
+    id: str | None = None
+    toolset: str | None = None
+    name: str | None = None
+    arguments: str | None = None
+    output: str | None = None
+    status: Literal["in_progress", "completed", "failed", "incomplete"] | None = None
+    error: str | None = None
+
+
+class ToldPiece(BaseModel):
+    activity: ActivityPiece | None = None
+    detail: str | None = None
+
+
 class ChatCompletion(BaseModel):
     id: str
     object: Literal["chat.completion"]
@@ -80,6 +119,7 @@ class ChatCompletion(BaseModel):
     usage: CompletionUsage
     service_tier: str | None = None
     system_fingerprint: str | None = None
+    trunkline: Told | None = None
 
 
 class CallDelta(BaseModel):
@@ -118,3 +158,4 @@ class ChatCompletionChunk(BaseModel):
     usage: CompletionUsage | None = None
     service_tier: str | None = None
     system_fingerprint: str | None = None
+    trunkline: ToldPiece | None = None

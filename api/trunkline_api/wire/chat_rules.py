@@ -9,13 +9,16 @@ from trunkline_api.errors import ApiError, invalid
 from trunkline_api.wire.messages import (
     AssistantMessage,
     Message,
+    ToolMessage,
     UserMessage,
 )
 from trunkline_api.wire.tools import (
     AllowedChoice,
     CustomChoice,
     FunctionChoice,
+    JsonSchemaFormat,
     Tool,
+    check_strict,
 )
 
 if TYPE_CHECKING:
@@ -35,7 +38,44 @@ def check_chat(request: ChatRequest) -> None:
     _check_supported(request)
     _check_numbers(request)
     _check_tools(request)
+    if isinstance(request.response_format, JsonSchemaFormat):
+        wanted = request.response_format.json_schema
+        check_strict("response_format.json_schema.schema", wanted.schema_, wanted.strict)
     _check_messages(request.messages)
+
+
+def check_results(messages: list[Message], *, in_conversation: bool) -> None:
+    """Raises ApiError 400 unless each call of a tool is answered at once, and nothing else is.
+
+    In a conversation results may answer calls that only its history has.
+    """
+    asked: set[str] = set()
+    unanswered: dict[str, int] = {}  # the numbers of messages by the ids of calls
+    for index, message in enumerate(messages):
+        if message.role == "tool":
+            call_id = message.tool_call_id
+            if call_id not in asked and not in_conversation:
+                param = f"messages[{index}].tool_call_id"
+                raise invalid(param, f"'{param}' answers no call of a message before: {call_id}.")
+            unanswered.pop(call_id, None)
+            continue
+        _check_answered(unanswered)
+        if message.role == "assistant":
+            unanswered = {call.id: index for call in message.tool_calls or ()}
+            asked |= unanswered.keys()
+    _check_answered(unanswered)
+
+
+def _check_answered(unanswered: dict[str, int]) -> None:
+    if not unanswered:
+        return
+    ids = ", ".join([*unanswered][:5])
+    where = f"messages[{min(unanswered.values())}]"
+    raise invalid(
+        where,
+        f"The 'tool_calls' of '{where}' must be followed by a tool message for each; "
+        f"none answers {ids}.",
+    )
 
 
 def _unsupported(param: str, message: str) -> ApiError:
@@ -108,7 +148,7 @@ def _check_messages(messages: list[Message]) -> None:
             _check_assistant(index, message)
             if message.function_call is not None:
                 called.add(message.function_call.name)
-        elif message.role == "user":
+        elif message.role in ("user", "tool"):
             _check_files(index, message)
         elif message.role == "function" and message.name not in called:
             name = f"messages[{index}].name"
@@ -132,10 +172,15 @@ def _check_assistant(number: int, message: AssistantMessage) -> None:
         raise invalid(where, f"'{where}' may be null only beside 'tool_calls' or 'refusal'.")
 
 
-def _check_files(number: int, message: UserMessage) -> None:
+def _check_files(number: int, message: UserMessage | ToolMessage) -> None:
     if isinstance(message.content, str):
         return
     for index, part in enumerate(message.content):
-        if part.type == "file" and not (part.file.file_data or part.file.file_id):
-            where = f"messages[{number}].content[{index}].file"
-            raise invalid(where, f"'{where}' needs 'file_data' or 'file_id'.")
+        if part.type != "file":
+            continue
+        where = f"messages[{number}].content[{index}].file"
+        if part.file.file_id is not None:
+            words = "Files are not kept here: send 'file_data' instead."
+            raise _unsupported(f"{where}.file_id", words)
+        if not part.file.file_data:
+            raise invalid(f"{where}.file_data", f"'{where}' needs 'file_data'.")

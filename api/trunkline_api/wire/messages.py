@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field
 
 from trunkline_api.wire.base import Many, NonEmpty, Wire
+from trunkline_api.wire.media import FileData, ImageAddress, SoundData
 
 
 class TextPart(Wire):
@@ -13,7 +14,7 @@ class TextPart(Wire):
 
 
 class ImageUrl(Wire):
-    url: NonEmpty
+    url: ImageAddress
     detail: Literal["auto", "low", "high", "original"] | None = None
 
 
@@ -23,7 +24,7 @@ class ImagePart(Wire):
 
 
 class InputAudio(Wire):
-    data: NonEmpty
+    data: SoundData
     format: Literal["wav", "mp3"]
 
 
@@ -33,7 +34,7 @@ class AudioPart(Wire):
 
 
 class FileSource(Wire):
-    file_data: str | None = None
+    file_data: FileData | None = None
     file_id: str | None = None
     filename: str | None = None
 

@@ -5,14 +5,35 @@ from typing import Literal
 from pydantic import BaseModel
 
 
+class ModelCapabilities(BaseModel):
+    """What a request may ask; `refused` names options that are not among what it may."""
+
+    tools: bool
+    formats: bool
+    sampling: bool
+    logprobs: bool
+    images: bool
+    files: bool
+    audio: bool
+    refused: list[str]
+
+
+class ModelAbout(BaseModel):
+    type: str
+    capabilities: ModelCapabilities
+
+
 class ModelObject(BaseModel):
-    """An agent or a profile, as a model. `description` is ours; clients pass it over."""
+    """An agent or a profile, as a model. `description` and `trunkline` are ours; clients pass them
+    over.
+    """
 
     id: str
     object: Literal["model"] = "model"
     created: int
     owned_by: Literal["trunkline", "openhands"]
     description: str | None = None
+    trunkline: ModelAbout
 
 
 class ModelList(BaseModel):

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from trunkline_api.wire.base import FreeObject, Many, NonEmpty, Wire
+from trunkline_api.wire.media import FileData, ImageAddress, SoundData
 
 OPAQUE_TYPES: Final = frozenset(
     {
@@ -23,7 +24,6 @@ OPAQUE_TYPES: Final = frozenset(
         "local_shell_call_output",
         "mcp_approval_request",
         "mcp_approval_response",
-        "mcp_call",
         "mcp_list_tools",
         "program",
         "program_output",
@@ -44,21 +44,21 @@ class InputText(Wire):
 
 class InputImage(Wire):
     type: Literal["input_image"]
-    image_url: NonEmpty | None = None
+    image_url: ImageAddress | None = None
     file_id: NonEmpty | None = None
     detail: Literal["auto", "low", "high", "original"] | None = None
 
 
 class InputFile(Wire):
     type: Literal["input_file"]
-    file_data: str | None = None
+    file_data: FileData | None = None
     file_id: str | None = None
     file_url: str | None = None
     filename: str | None = None
 
 
 class InputAudioData(Wire):
-    data: NonEmpty
+    data: SoundData
     format: Literal["wav", "mp3"]
 
 
@@ -125,6 +125,18 @@ class CustomToolCallOutput(Wire):
     output: str | Many[ResultPart]
 
 
+class McpCall(Wire):
+    """A call that the agent made itself, with its result."""
+
+    type: Literal["mcp_call"]
+    id: NonEmpty
+    server_label: str
+    name: NonEmpty
+    arguments: str
+    output: str | None = None
+    error: str | FreeObject | None = None
+
+
 class ReasoningText(Wire):
     text: str
 
@@ -145,7 +157,8 @@ class ItemReference(Wire):
 
 def _refuse(found: Any) -> Any:
     known = "a message, function_call, function_call_output, custom_tool_call"
-    raise ValueError(f"{known}, custom_tool_call_output, reasoning, or an item of OpenAI's tools")
+    known += ", custom_tool_call_output, mcp_call, reasoning"
+    raise ValueError(f"{known}, or an item of OpenAI's tools")
 
 
 class UnknownItem(Wire):
@@ -176,6 +189,7 @@ _READ: Final = frozenset(
         "function_call_output",
         "custom_tool_call",
         "custom_tool_call_output",
+        "mcp_call",
         "reasoning",
         "item_reference",
     }
@@ -188,6 +202,7 @@ InputItem: TypeAlias = Annotated[
     | Annotated[FunctionCallOutput, Tag("function_call_output")]
     | Annotated[CustomToolCall, Tag("custom_tool_call")]
     | Annotated[CustomToolCallOutput, Tag("custom_tool_call_output")]
+    | Annotated[McpCall, Tag("mcp_call")]
     | Annotated[ReasoningItem, Tag("reasoning")]
     | Annotated[ItemReference, Tag("item_reference")]
     | Annotated[FreeObject, Tag("opaque")]

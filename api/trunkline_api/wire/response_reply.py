@@ -33,7 +33,10 @@ class ResponseFailure(BaseModel):
 
 
 class IncompleteDetails(BaseModel):
+    """`detail` names the limit of ours that cut the answer short, if one did."""
+
     reason: Literal["max_output_tokens", "content_filter"]
+    detail: str | None = None
 
 
 class ContentPart(BaseModel):
@@ -48,12 +51,12 @@ class ContentPart(BaseModel):
 
 class ItemObject(BaseModel):
     """A message and reasoning have `content`; a call has `call_id`, `name` and its arguments, or
-    its input when it is a custom tool's.
+    its input when it is a custom tool's. An `mcp_call` is one of the agent's own tools.
     """
 
-    type: Literal["message", "reasoning", "function_call", "custom_tool_call"]
+    type: Literal["message", "reasoning", "function_call", "custom_tool_call", "mcp_call"]
     id: str
-    status: Literal["in_progress", "completed", "incomplete"]
+    status: Literal["in_progress", "completed", "incomplete", "failed"]
     role: Literal["assistant"] | None = None
     content: list[ContentPart] | None = None
     summary: list[dict[str, Any]] | None = None
@@ -62,6 +65,9 @@ class ItemObject(BaseModel):
     name: str | None = None
     arguments: str | None = None
     input: str | None = None
+    server_label: str | None = None
+    output: str | None = None
+    error: dict[str, Any] | None = None
 
 
 class ResponseObject(BaseModel):

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from trunkline_api.errors import ApiError, invalid
-from trunkline_api.wire.response_items import InputFile, InputImage, InputItem, ItemReference
+from trunkline_api.wire.response_items import (
+    CustomToolCall,
+    CustomToolCallOutput,
+    FunctionCallItem,
+    FunctionCallOutput,
+    InputFile,
+    InputImage,
+    InputItem,
+    ItemReference,
+)
 from trunkline_api.wire.response_tools import (
     AllowedToolsChoice,
     CustomToolChoice,
     FlatCustomTool,
     FlatFunctionTool,
+    FlatJsonSchemaFormat,
     FunctionToolChoice,
 )
+from trunkline_api.wire.tools import check_strict
 
 if TYPE_CHECKING:
     from trunkline_api.wire.responses import ResponsesRequest
@@ -33,6 +44,9 @@ def check_responses(request: ResponsesRequest) -> None:
     """Raises ApiError 400 for the first rule that the request breaks."""
     _check_supported(request)
     _check_tools(request)
+    wanted = None if request.text is None else request.text.format
+    if isinstance(wanted, FlatJsonSchemaFormat):
+        check_strict("text.format.schema", wanted.schema_, wanted.strict)
     if request.stream_options is not None and not request.stream:
         raise invalid("stream_options", "'stream_options' needs 'stream': true.")
     if request.input == [] and request.previous_response_id is None:
@@ -40,6 +54,28 @@ def check_responses(request: ResponsesRequest) -> None:
     if not isinstance(request.input, str):
         for index, item in enumerate(request.input):
             _check_item(index, item)
+
+
+def check_results(
+    items: Sequence[InputItem], before: Mapping[str, bool], *, in_conversation: bool
+) -> None:
+    """Raises ApiError 400 unless each call of a tool is answered, and nothing else is.
+
+    `before` has the calls before these items, and whether they have no result yet. In a
+    conversation results may answer calls that only its history has.
+    """
+    unanswered = {**before}
+    for index, item in enumerate(items):
+        if isinstance(item, FunctionCallItem | CustomToolCall):
+            unanswered[item.call_id] = True
+        elif isinstance(item, FunctionCallOutput | CustomToolCallOutput):
+            if item.call_id not in unanswered and not in_conversation:
+                param = f"input[{index}].call_id"
+                raise invalid(param, f"No tool call found for '{param}': {item.call_id}.")
+            unanswered[item.call_id] = False
+    for call_id, is_open in unanswered.items():
+        if is_open:
+            raise invalid("input", f"No tool output found for the call {call_id} in 'input'.")
 
 
 def _unsupported(param: str, message: str) -> ApiError:
@@ -106,12 +142,16 @@ def _check_item(number: int, item: InputItem) -> None:
 
 
 def _check_source(param: str, part: InputImage | InputFile) -> None:
+    member = "image_url" if isinstance(part, InputImage) else "file_data"
+    if part.file_id is not None:
+        message = f"Files are not kept here: send '{member}' instead."
+        raise _unsupported(f"{param}.file_id", message)
     if isinstance(part, InputImage):
         if not part.image_url:
             message = f"'{param}' needs 'image_url': a URL or the image itself as a data: URL."
             raise invalid(f"{param}.image_url", message)
     elif part.file_url:
-        message = "Files are not fetched here: send 'file_data' or 'file_id' instead."
+        message = "Files are not fetched here: send 'file_data' instead."
         raise _unsupported(f"{param}.file_url", message)
-    elif not (part.file_data or part.file_id):
-        raise invalid(param, f"'{param}' needs 'file_data' or 'file_id'.")
+    elif not part.file_data:
+        raise invalid(f"{param}.file_data", f"'{param}' needs 'file_data'.")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from trunkline_api.wire.base import FreeObject, Many, ToolName, Wire, storable
-from trunkline_api.wire.tools import JsonObjectFormat, TextFormat
+from trunkline_api.wire.tools import Grammar, JsonObjectFormat, TextFormat
 
 
 class FlatFunctionTool(Wire):
@@ -19,11 +19,15 @@ class FlatFunctionTool(Wire):
     strict: bool | None = None
 
 
+class FlatGrammarFormat(Grammar):
+    type: Literal["grammar"]
+
+
 class FlatCustomTool(Wire):
     type: Literal["custom"]
     name: ToolName
     description: str | None = None
-    format: FreeObject | None = None
+    format: Annotated[TextFormat | FlatGrammarFormat, Field(discriminator="type")] | None = None
 
 
 class HostedTool(Wire):

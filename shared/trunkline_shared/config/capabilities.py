@@ -69,9 +69,15 @@ def capabilities(agent: AgentConfig) -> Capabilities:
         case "chat":
             shared = reduce(Capabilities.__and__, _of_models(agent), _ALL)
             return shared & Capabilities(logprobs=False) if agent.toolsets else shared
+        case "echo":  # has no model that a tool or an image could be too much for
+            return Capabilities(formats=False, logprobs=False)
         case "claude_code":
             return Capabilities(
                 tools=False, sampling=False, logprobs=False, files=False, audio=False
+            )
+        case "python":  # whatever the object is: none of them takes the caller's tools or formats
+            return Capabilities(
+                tools=False, formats=False, logprobs=False, files=False, audio=False
             )
         case _:
             return Capabilities(

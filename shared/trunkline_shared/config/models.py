@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -11,6 +11,7 @@ from trunkline_shared.config.interpolate import holds_variable
 from trunkline_shared.config.providers import check_provider, split_model
 
 AgentType = Literal["chat", "echo", "claude_code", "acp", "agui", "codex", "openhands", "python"]
+SandboxKind: TypeAlias = Literal["auto", "bwrap", "landlock", "none"]
 DEFAULT_POOL = "default"
 ECHO_MODELS = ("echo", "test")
 FIXED_ANSWER = "test:"
@@ -115,7 +116,7 @@ class AgentConfig(Frozen):
     """Which of OpenAI's APIs a provider is asked through that has both."""
     structured_output: Literal["auto", "native", "tool", "prompted"] = "auto"
     """How the model is brought to answer in a format; auto: as the model can."""
-    sandbox: Literal["auto", "bwrap", "landlock", "none"] = "auto"
+    sandbox: SandboxKind = "auto"
     """What walls its tools in; auto: what works here, but never none."""
     lacks: tuple[str, ...] = ()
     """Why the agent cannot run, where the file asks for what this version has not."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from trunkline_shared.config.installed import installed
+from trunkline_shared.config.installed import importable, installed
 from trunkline_shared.config.interpolate import interpolate_tree
 from trunkline_shared.config.models import AgentConfig
 from trunkline_shared.config.toolsets import Import, resolve_toolsets
@@ -85,7 +85,7 @@ def _type_lack(agent: AgentConfig) -> str | None:
 def _module_lack(path: str) -> str | None:
     """Only the worker imports it, and then sees the rest."""
     package = path.partition(":")[0].partition(".")[0]
-    return None if installed(package) else f"there is no Python package {package!r} here"
+    return None if importable(package) else f"there is no Python package {package!r} here"
 
 
 def _toolset_lacks(agent: AgentConfig, environ: Mapping[str, str]) -> list[str | None]:

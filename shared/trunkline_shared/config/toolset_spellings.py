@@ -216,7 +216,8 @@ def _names(workers: Any, where: Where, findings: Findings) -> list[Any]:
             raise findings.source.error((*where, index), "a worker is the name of an agent")
         if isinstance(worker, dict) and worker.get("type") == "team":
             findings.lack("workers", "there are no teams")
-        elif isinstance(worker, dict) and worker.get("pass_message_history"):
+            continue
+        if isinstance(worker, dict) and worker.get("pass_message_history"):
             findings.lack("workers", "another agent is told its task alone")
         names.append(name)
     return names
@@ -239,5 +240,7 @@ def _check(values: dict[str, Any], origin: Where, findings: Findings) -> None:
     if values["type"] != "agents" or not source.path:  # a program may add agents later
         return
     for name in values.get("agents", ()):
+        if name == origin[1]:
+            raise source.error(origin, "an agent cannot ask itself")
         if not holds_variable(name) and name not in findings.agents:
             raise source.error(origin, f"there is no agent {name!r} in this file")

@@ -39,21 +39,33 @@ local function append_first(id, epoch)
   return redis.call('XADD', K.log .. id, 'NOMKSTREAM', stream_id, 'f', frame) and stream_id
 end
 
+local UNRECORDED =
+  '["failed","worker_lost","The worker of this run was lost, and not all that it had done is recorded."]'
+
+-- An empty entry says that the run went on without its journal. One that is gone while there are
+-- steps would have their work done anew, and their words said twice.
+local function is_unrecorded(id, steps)
+  local last = redis.call('LINDEX', K.journal .. id, '-1')
+  return last == '' or steps and not last
+end
+
 local function append_next(id, s, epoch, attempt)
-  local first, shown
-  if s.attempt > 0 then first, shown = said(id) end
+  local first, shown, steps
+  if s.attempt > 0 then first, shown, steps = said(id) end
   shown = shown and s.stream
   local drop_from = first and not shown and int(first) or 'null'
   local event = '["attempt",' .. attempt .. ',' .. drop_from .. ']'
-  return append_event(id, s, epoch, event), shown
+  local lost = shown and s.lost ~= 'continue' and LOST_AFTER_OUTPUT
+  if s.attempt > 0 and is_unrecorded(id, steps) then lost = UNRECORDED end
+  return append_event(id, s, epoch, event), lost
 end
 
 local function take(id, s, suspect)
-  local epoch, attempt, stream_id, shown = next_epoch(s, now), int(s.attempt + 1), nil, false
+  local epoch, attempt, stream_id, lost = next_epoch(s, now), int(s.attempt + 1), nil, nil
   if s.attempt == 0 and not s.adopted then
     stream_id = append_first(id, epoch)
   else
-    stream_id, shown = append_next(id, s, epoch, attempt)
+    stream_id, lost = append_next(id, s, epoch, attempt)
   end
   if s.dl == 0 and s.tmo > 0 then s.dl = now + s.tmo end
   redis.call('HSET', K.run .. id, 'st', 'running', 'epoch', int(epoch), 'attempt', attempt,
@@ -62,8 +74,8 @@ local function take(id, s, suspect)
   local job = redis.call('GET', K.job .. id)
   if not job or not stream_id then
     end_run(id, s, '["failed","run_lost","The request of the run is gone."]', 'failed', now)
-  elseif shown and s.lost ~= 'continue' then
-    end_run(id, s, LOST_AFTER_OUTPUT, 'failed', now)
+  elseif lost then
+    end_run(id, s, lost, 'failed', now)
   else
     held[#held + 1] = id
     held[#held + 1] = s.score

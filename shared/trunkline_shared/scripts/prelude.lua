@@ -161,7 +161,7 @@ end
 local function settle(id, s, outcome, turn, now)
   local run = K.run .. id
   redis.call('HSET', run, 'st', 'done', 'out', outcome)
-  redis.call('DEL', K.job .. id)
+  redis.call('DEL', K.job .. id, K.journal .. id)
   if s.st ~= 'running' then -- which is in no queue
     redis.call('ZREM', K.queue .. s.pool, id)
     if s.crashes > 1 then redis.call('ZREM', K.suspects .. s.pool, id) end
@@ -223,18 +223,26 @@ end
 local LOST_AFTER_OUTPUT =
   '["failed","worker_lost","The worker of this run was lost after part of the answer was sent."]'
 
--- The seq of the first output event that still counts (nil: none), and whether one of them shows
--- something: a tool call alone does not before its first arguments. Reads the whole log: rare.
+-- The seq of the first output event that still counts (nil: none), whether one of them shows
+-- something (a tool call alone does not before its first arguments), and whether steps of the run
+-- are done. Reads the whole log: rare.
+-- A `step` ends what counts: what was said before it is in the journal, and no later attempt says it
+-- again. What is said after it is of a step that has to be done again, which drops it, or cannot be
+-- where it was shown. What the agent does with its own tools (`act`...) never counts. A call that had
+-- not ended begins once more, and readers see it twice, first as one that an `attempt` cut off; one
+-- that had ended stays, because nothing recorded comes between the words of a step and its `step`.
 local function said(id)
   local shows = { t = true, T = true, r = true, refusal = true, args = true }
-  local first, shown
+  local first, shown, steps
   for _, entry in ipairs(redis.call('XRANGE', K.log .. id, '-', '+')) do
     local frame = cjson.decode(entry[2][2])
     local seq = frame[1]
     for i = 2, #frame do
       local row = frame[i]
       local kind = row[1]
-      if kind == 'attempt' and type(row[3]) == 'number' then
+      if kind == 'step' then
+        first, shown, steps = nil, nil, true
+      elseif kind == 'attempt' and type(row[3]) == 'number' then
         first, shown = nil, nil
       elseif shows[kind] or kind == 'call' then
         first, shown = first or seq, shown or shows[kind]
@@ -242,7 +250,7 @@ local function said(id)
       seq = seq + (kind == 'T' and #row - 1 or 1) -- one row for many text deltas
     end
   end
-  return first, shown
+  return first, shown, steps
 end
 
 -- What a newcomer would wait, in ms: the measured wait, or the age of the oldest if that is more.

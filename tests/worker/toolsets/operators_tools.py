@@ -11,6 +11,7 @@ from trunkline_worker.toolsets.base import ToolError
 from trunkline_worker.toolsets.imported import RunInfo
 
 begun = threading.Event()
+release = threading.Event()
 ended: list[str] = []
 
 
@@ -57,6 +58,19 @@ def refuses() -> None:
 
 def slips() -> None:
     raise TimeoutError("of its own")
+
+
+def stuck() -> str:
+    release.wait(30)
+    return "at last"
+
+
+def ends_the_process() -> None:
+    raise SystemExit(3)
+
+
+def stops() -> None:
+    raise StopIteration
 
 
 def positional(a: int, /) -> int:

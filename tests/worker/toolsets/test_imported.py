@@ -115,6 +115,21 @@ async def test_cancelling_ends_an_async_function() -> None:
     assert operators_tools.ended == ["endless"]
 
 
+async def test_functions_that_never_end_take_no_thread_from_others() -> None:
+    toolset, _ = await tool("stuck", timeout_s=0.05)
+    calls = [toolset.call("stuck", {}, invocation()) for _ in range(40)]
+    ends = await asyncio.gather(*calls, return_exceptions=True)
+    assert {str(end) for end in ends} == {"No answer in 0.05 s."}
+    assert json.loads(await called("price", order={"item": "nail"}))["total"] == 3
+    operators_tools.release.set()
+
+
+@pytest.mark.parametrize("name", ["ends_the_process", "stops"])
+async def test_nothing_that_a_function_raises_ends_more_than_the_call(name: str) -> None:
+    with pytest.raises(ToolError, match="The tool failed"):
+        await called(name)
+
+
 @pytest.mark.parametrize(
     ("path", "complaint"),
     [

@@ -51,7 +51,8 @@ class RunContext:
     `bulk`: to `emit`, a `Texts` may stand for as many TextDeltas. From an upstream's bytes to the
     log's they then stay JSON (0.5 µs a token less).
 
-    `journal` holds what earlier attempts recorded, in order.
+    `journal` holds what earlier attempts recorded, in order. It ends where a crash cut it: the step
+    after that is to be done again, and says its words and begins its activities anew.
     """
 
     gate: Callable[[], Awaitable[None]]
@@ -63,8 +64,10 @@ class RunContext:
     asker: Asker | None = None
 
     async def record(self, entry: bytes, events: Sequence[RunEvent] = ()) -> None:
-        """Emits `events` and adds `entry` to the journal, both or neither. Returns when Redis has
-        them; from then on every later attempt finds the entry. Raises as `emit` does.
+        """Emits `events` (none: a `Step`) and adds `entry`, which is not empty, to the journal with
+        the last of them, both or neither. Returns when Redis has them; from then on every later
+        attempt finds the entry. Raises as `emit` does, and CancelledError once the run is not to go
+        on here, never an answer that somebody else's attempt would not know of.
         """
         if self.recorder is not None:
             await self.recorder(entry, events)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from trunkline_shared.config.models import AgentConfig, Config
 from trunkline_shared.config.readiness import Readiness, profile_readiness, readiness
+from trunkline_shared.config.upstreams import resolve_settings
 from trunkline_shared.errors import TrunklineError
 from trunkline_shared.profile import PROFILE_AGENT, profile_agent
 from trunkline_shared.run import RunRequest
@@ -22,7 +23,7 @@ from trunkline_worker.backends.lane import (
 from trunkline_worker.backends.profiles import ProfileBackends
 from trunkline_worker.backends.resolver import Resolver, guarded, of_system
 from trunkline_worker.backends.retry import Retry
-from trunkline_worker.models import resolve_models
+from trunkline_worker.models import options_of, resolve_models
 from trunkline_worker.prices import Prices
 from trunkline_worker.settings import WorkerSettings
 from trunkline_worker.toolsets.build import Workshop
@@ -47,6 +48,10 @@ def build_backend(
             return LaneBackend(
                 lambda: open_lane(agent, models, toolsets, workshop.workspaces, calling)
             )
+        case "python":
+            from trunkline_worker.python_objects.backend import PythonBackend
+
+            return PythonBackend(agent, options_of(resolve_settings(agent, environ)))
     raise ValueError(f"agents of type {agent.type} cannot run in this version")
 
 

@@ -5,8 +5,12 @@ import hashlib
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any, get_type_hints
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
@@ -109,8 +113,29 @@ class ImportedFunction:
     async def _result(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         if inspect.iscoroutinefunction(self._function):
             return await self._function(*args, **kwargs)
-        result = await asyncio.to_thread(self._function, *args, **kwargs)
+        result = await _in_thread(lambda: self._function(*args, **kwargs))
         return await result if isinstance(result, Awaitable) else result
+
+
+async def _in_thread(function: Callable[[], Any]) -> Any:
+    """In one of its own, which nobody waits for: one that never ends takes no thread from others,
+    and does not keep the worker from ending."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Any] = loop.create_future()
+
+    def work() -> None:
+        try:
+            settle: Callable[[], None] = partial(done.set_result, context.run(function))
+        except BaseException as error:  # noqa: BLE001  # whatever the operator's code raises
+            # A future takes no StopIteration, and what would end the process ends the call.
+            fit = isinstance(error, Exception) and not isinstance(error, StopIteration)
+            settle = partial(done.set_exception, error if fit else RuntimeError(repr(error)))
+        with suppress(RuntimeError):  # the loop was closed, and nobody waits
+            loop.call_soon_threadsafe(lambda: None if done.done() else settle())
+
+    context = copy_context()
+    Thread(target=work, name="trunkline-tool", daemon=True).start()
+    return await done
 
 
 def _parameters(function: Callable[..., Any]) -> tuple[bool, TypeAdapter[Any]]:
