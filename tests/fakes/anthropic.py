@@ -15,7 +15,7 @@ Models (N, R, K numbers); all answer streamed or whole, as asked. Those that cou
     scripted         calls as the last user text that holds `[[tool, input], ...]` says, one an
                      answer; after the last: repeats its result
     json             the least object that fits `output_config`'s schema, else that of the named
-                     tool or of the last, as a call; after a tool's result: `Done`
+                     tool, that for answers, or the last, as a call; after its result: `Done`
     cached           three words, usage with tokens read from and written to the cache
     echo-request     the request body as text
     length, refusal  three words and stop reason `max_tokens`; `I will not.` and `refusal`

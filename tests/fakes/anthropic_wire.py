@@ -85,7 +85,7 @@ def whole(script: Script, body: Json) -> Reply:
 
 def _message(body: Json, usage: Json) -> Json:
     return {
-        "id": "msg_fake",
+        "id": f"msg_{len(body['messages'])}",
         "type": "message",
         "role": "assistant",
         "model": body["model"],

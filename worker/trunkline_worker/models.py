@@ -80,12 +80,17 @@ def resolve_profile_model(agent: AgentConfig, llm: Llm, environ: Mapping[str, st
     )
 
 
-def _spec(upstream: Upstream, settings: ModelSettings) -> ModelSpec:
+def options_of(settings: ModelSettings) -> Options:
+    """An agent's settings by the names of what a caller asks for."""
     values = settings.model_dump(exclude_none=True, exclude=_NO_OPTIONS)
     if settings.max_tokens is not None:
         values["max_output_tokens"] = settings.max_tokens
     if settings.stop is not None:
         values["stop"] = list(settings.stop)
+    return cast(Options, values)
+
+
+def _spec(upstream: Upstream, settings: ModelSettings) -> ModelSpec:
     return ModelSpec(
         provider=upstream.provider.name,
         name=upstream.name,
@@ -95,7 +100,7 @@ def _spec(upstream: Upstream, settings: ModelSettings) -> ModelSpec:
         max_tokens_field=settings.max_tokens_field or upstream.provider.max_tokens_field,
         takes_stream_options=upstream.provider.takes_stream_options,
         prices_id=upstream.provider.genai_prices_id,
-        settings=cast(Options, values),
+        settings=options_of(settings),
         extra_headers=settings.extra_headers or {},
         extra_body=settings.extra_body or {},
     )

@@ -75,6 +75,10 @@ def capabilities(agent: AgentConfig) -> Capabilities:
             return Capabilities(
                 tools=False, sampling=False, logprobs=False, files=False, audio=False
             )
+        case "python":  # whatever the object is: none of them takes the caller's tools or formats
+            return Capabilities(
+                tools=False, formats=False, logprobs=False, files=False, audio=False
+            )
         case _:
             return Capabilities(
                 tools=False, formats=False, logprobs=False, images=False, files=False, audio=False

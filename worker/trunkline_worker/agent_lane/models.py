@@ -20,7 +20,7 @@ from trunkline_shared.events import Failed, Finished, RunEvent, Usage
 from trunkline_shared.run import RunRequest
 from trunkline_worker.agent_lane.chain import LaneChain
 from trunkline_worker.agent_lane.step import Heard, Step, StepCall, Wire, step_request
-from trunkline_worker.backends.asking import TOO_DEAR
+from trunkline_worker.backends.asking import TOO_DEAR, TOO_LONG
 from trunkline_worker.backends.base import RunContext
 from trunkline_worker.backends.limits import OutputLimit
 
@@ -31,6 +31,8 @@ _REASONS: Final[dict[str, FinishReason]] = {
     "tool_calls": "tool_call",
     "content_filter": "content_filter",
 }
+
+_LIMITS: Final = ((TOO_DEAR, "limits.max_cost"), (TOO_LONG, "limits.max_total_tokens"))
 
 
 class StepFailed(TrunklineError):
@@ -111,14 +113,13 @@ class LaneModel(Model[Any]):
             calls.append(wire.call(step, limit))
             return calls[-1]
 
-        spent = self.usage.cost or 0.0
-        *events, end = await self._chain.ask(request, context, call, spent)
+        *events, end = await self._chain.ask(request, context, call, self.usage)
         if events:
             heard(events)
         if not isinstance(end, Finished):
             assert isinstance(end, Failed), end
-            raise self._failed(end, spent)
-        self._count(end.usage)
+            raise self._failed(end)
+        self.count(end.usage)
         self.last = end
         return _ended(calls[-1].response(heard.events), end)
 
@@ -126,17 +127,19 @@ class LaneModel(Model[Any]):
         """Counts a response of an earlier attempt as if it had just been given."""
         ended: dict[str, Any] = (response.metadata or {}).get(_END) or {}
         self.last = Finished(usage=usage_in(response), model=response.model_name, **ended)
-        self._count(self.last.usage)
+        self.count(self.last.usage)
 
-    def _failed(self, failed: Failed, spent: float) -> StepFailed:
-        if failed is TOO_DEAR.failed and spent:
-            return StepFailed(replace(failed, usage=self.usage), "limits.max_cost")
+    def _failed(self, failed: Failed) -> StepFailed:
         if failed.usage is not None:
-            self._count(failed.usage)
+            self.count(failed.usage)
         used = self.usage.input_tokens or self.usage.output_tokens
+        for fault, limit in _LIMITS:
+            if failed is fault.failed and used:
+                return StepFailed(replace(failed, usage=self.usage), limit)
         return StepFailed(replace(failed, usage=self.usage if used else None))
 
-    def _count(self, step: Usage) -> None:
+    def count(self, step: Usage) -> None:
+        """Adds to the run's usage, also what tools used that ask models themselves."""
         total = self.usage
         self._unpriced |= step.cost is None
         self.usage = Usage(

@@ -5,21 +5,29 @@ import logging
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
-from trunkline_shared.config.models import AgentConfig
+from trunkline_shared.config.models import AgentConfig, Limits
 from trunkline_shared.events import Failed, Finished, FinishReason, RunEvent, Usage
 from trunkline_shared.logs import log_event
 from trunkline_shared.run import RunRequest
 from trunkline_worker.backends.base import RunContext
 from trunkline_worker.backends.chat_request import input_tokens
-from trunkline_worker.backends.limits import OutputLimit, affordable_tokens, output_limit
+from trunkline_worker.backends.limits import (
+    OutputLimit,
+    affordable_tokens,
+    limits_of,
+    output_limit,
+)
 from trunkline_worker.backends.retry import Attempts, Retry
 from trunkline_worker.backends.upstream_errors import CUT, Fault
 from trunkline_worker.models import ModelSpec
 from trunkline_worker.prices import Prices
 
 logger = logging.getLogger("trunkline.upstream")
+
+NOTHING: Final = Usage()
+_TOTAL = "limits.max_total_tokens reached"
 
 
 class Answer(Protocol):
@@ -100,12 +108,12 @@ class Chain(Generic[M]):
         request: RunRequest,
         context: RunContext,
         call: Callable[[M, OutputLimit], Call],
-        spent: float = 0.0,
+        spent: Usage = NOTHING,
     ) -> list[RunEvent]:
         """The last events, of which the very last is a `Finished` or `Failed` with the usage.
 
-        `call` makes the call of a model; what it raises is raised. `spent` dollars of
-        `limits.max_cost` are gone already.
+        `call` makes the call of a model; what it raises is raised. `spent` is what of the
+        run's limits is gone already.
         """
         attempts = Attempts(len(self.models), self._retry)
         fault = CUT
@@ -115,9 +123,9 @@ class Chain(Generic[M]):
                 await asyncio.sleep(pause_s)
             await context.gate()
             model = self.models[attempts.model]
-            limit = self._limit(model.spec, request, spent)
+            limit = self._limit(model.spec, request, limits_of(self.agent, context), spent)
             if limit.tokens is not None and limit.tokens < 1:
-                fault = TOO_DEAR
+                fault = TOO_LONG if limit.detail == _TOTAL else TOO_DEAR
                 pause_s = attempts.after(fault, 0.0)
                 continue
             asked = call(model, limit)
@@ -144,17 +152,24 @@ class Chain(Generic[M]):
             cause=fault.cause,
         )
 
-    def _limit(self, spec: ModelSpec, request: RunRequest, spent: float) -> OutputLimit:
-        limits = self.agent.limits
+    def _limit(
+        self, spec: ModelSpec, request: RunRequest, limits: Limits, spent: Usage
+    ) -> OutputLimit:
         limit = output_limit(request.options, spec.settings, limits)
-        if limits.max_cost is None:
+        if limits.max_cost is None and limits.max_total_tokens is None:
             return limit
-        tokens = affordable_tokens(
-            limits.max_cost - spent,
-            input_tokens(request, self.agent),
-            lambda usage: self._prices.cost(spec, usage),
-        )
-        return limit.within_budget(tokens)
+        asked = input_tokens(request, self.agent)
+        if limits.max_total_tokens is not None:
+            left = limits.max_total_tokens - spent.input_tokens - spent.output_tokens - asked
+            limit = limit.or_less(left, _TOTAL)
+        if limits.max_cost is not None:
+            tokens = affordable_tokens(
+                limits.max_cost - (spent.cost or 0.0),
+                asked,
+                lambda usage: self._prices.cost(spec, usage),
+            )
+            limit = limit.within_budget(tokens)
+        return limit
 
     def _finished(
         self, answer: Answer, request: RunRequest, spec: ModelSpec, limit: OutputLimit
@@ -181,4 +196,7 @@ class Chain(Generic[M]):
 
 TOO_DEAR = Fault(
     Failed("invalid_request", "This request alone costs more than limits.max_cost allows.")
+)
+TOO_LONG = Fault(
+    Failed("invalid_request", "This request alone takes more than limits.max_total_tokens allows.")
 )

@@ -2,15 +2,41 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from trunkline_shared.errors import TrunklineError
 from trunkline_shared.events import RunEvent
 from trunkline_shared.run import RunRequest
 
+if TYPE_CHECKING:
+    from trunkline_worker.sandbox.workspace import Workspace
+
 
 class Unavailable(TrunklineError):
     """This run has no backend here; `str()` is what its caller is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What may still be spent, in US dollars and in tokens of input and output. None: any."""
+
+    cost: float | None = None
+    tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """On whose behalf a run works that no client asked for: another agent's.
+
+    `chain` names the agents, the one that the client asked first. The run works in `workspace`,
+    which is not its own to remove, and ends as by a limit of its own when `budget` is spent. It may
+    ask others in turn, as deep as `depth_left`.
+    """
+
+    chain: tuple[str, ...]
+    workspace: "Workspace"
+    budget: Budget = Budget()
+    depth_left: int = 0
 
 
 @dataclass(slots=True)
@@ -35,6 +61,7 @@ class RunContext:
     bulk: bool = False
     journal: Sequence[bytes] = ()
     recorder: Callable[[bytes, Sequence[RunEvent]], Awaitable[None]] | None = None
+    asker: Asker | None = None
 
     async def record(self, entry: bytes, events: Sequence[RunEvent] = ()) -> None:
         """Emits `events` and adds `entry`, which is not empty, to the journal with the last of

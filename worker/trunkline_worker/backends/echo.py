@@ -6,11 +6,12 @@ import re
 from collections.abc import AsyncGenerator, Iterator, Sequence
 
 from trunkline_shared.config.models import AgentConfig
-from trunkline_shared.events import Failed, Finished, RunEvent, TextDelta, Usage
+from trunkline_shared.events import Finished, RunEvent, TextDelta, Usage
 from trunkline_shared.run import RunRequest
 from trunkline_shared.transcript import text_of
 from trunkline_worker.backends.base import RunContext
 from trunkline_worker.backends.limits import output_limit
+from trunkline_worker.backends.refusal import refusal
 
 _WORD = re.compile(r"\S+\s*")
 _BATCH = 256  # words at once, so that a long answer does not keep other runs waiting
@@ -31,7 +32,7 @@ class EchoBackend:
         """Nothing is needed."""
 
     async def run(self, request: RunRequest, context: RunContext) -> Sequence[RunEvent]:
-        if (failed := _refusal(request)) is not None:
+        if (failed := refusal(request)) is not None:
             return [failed]
         await context.gate()
         limit = output_limit(request.options, self._settings, self._agent.limits)
@@ -82,22 +83,6 @@ class EchoBackend:
                 return
             said += len(batch)
             await asyncio.sleep(start + said / rate - clock() if rate else 0)
-
-
-def _refusal(request: RunRequest) -> Failed | None:
-    if request.tool_choice and request.tool_choice["mode"] in (
-        "required",
-        "named",
-        "allowed_required",
-    ):
-        what, param = "call tools", "tool_choice"
-    elif request.format and request.format["type"] != "text":
-        what, param = f"answer in the format {request.format['type']}", "response_format"
-    elif request.options.get("logprobs"):
-        what, param = "give log probabilities", "logprobs"
-    else:
-        return None
-    return Failed("invalid_request", f"The agent {request.agent} cannot {what}.", param=param)
 
 
 def _prompt(request: RunRequest) -> str:

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
-from trunkline_shared.config.models import Limits
+from trunkline_shared.config.models import AgentConfig, Limits
 from trunkline_shared.events import Usage
 from trunkline_shared.transcript import Options
+from trunkline_worker.backends.base import RunContext
+
+_Number = TypeVar("_Number", int, float)
 
 CHARS_PER_TOKEN = 4  # of English; other scripts have fewer, so estimates err to the low side
 
@@ -47,6 +50,22 @@ def output_limit(options: Options, settings: Mapping[str, Any], limits: Limits) 
         setting = settings.get("max_output_tokens")
         limit = OutputLimit().or_less(setting, "settings.max_tokens reached")
     return limit.or_less(limits.max_tokens, "limits.max_tokens reached")
+
+
+def limits_of(agent: AgentConfig, context: RunContext) -> Limits:
+    """The agent's own, and what is left to whoever asked it."""
+    if context.asker is None:
+        return agent.limits
+    budget, limits = context.asker.budget, agent.limits
+    left = {
+        "max_cost": _less(limits.max_cost, budget.cost),
+        "max_total_tokens": _less(limits.max_total_tokens, budget.tokens),
+    }
+    return limits.model_copy(update=left)
+
+
+def _less(own: _Number | None, other: _Number | None) -> _Number | None:
+    return min((each for each in (own, other) if each is not None), default=None)
 
 
 def affordable_tokens(

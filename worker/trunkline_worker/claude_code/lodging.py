@@ -1,0 +1,169 @@
+"""Where a run's command line lives: walls, a directory within them, and a way to end it."""
+
+import asyncio
+import logging
+import os
+import secrets
+import shlex
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from trunkline_worker.claude_code.progress import Entry
+from trunkline_worker.sandbox.walls import Sandbox
+from trunkline_worker.sandbox.workspace import Workspace
+
+logger = logging.getLogger("trunkline.claude_code")
+
+_DYING_S: Final = 5.0
+# What the SDK itself tells the command line, beside what we give it.
+_OF_SDK: Final = (
+    "CLAUDE_AGENT_SDK_VERSION",
+    "CLAUDE_CODE_ENTRYPOINT",
+    "CLAUDE_CODE_SDK_READS_SESSION_STATE",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Lodging:
+    """`program` starts the command line, and is all that the SDK knows. `home` and `config` are
+    its own directories as it sees them; to the worker all of that lies in `outside`.
+
+    What the worker trusts lies in `desk`, which nothing within the walls gets at.
+    """
+
+    desk: Path
+    outside: Path
+    inside: Path
+    sandbox: Sandbox
+    workspace: Workspace
+
+    @property
+    def home(self) -> Path:
+        return self.inside
+
+    @property
+    def config(self) -> Path:
+        return self.inside / "config"
+
+    @property
+    def program(self) -> Path:
+        return self.desk / "claude"
+
+    def furnish(self, cli: Path, variables: Mapping[str, str], *, network: bool, port: int) -> None:
+        """Makes `program`: it sees `variables` and nothing of the worker's own. Without `network`
+        it reaches `port` of this machine, if that is not 0, and nothing else.
+        """
+        command = self.sandbox.wrap(
+            [str(cli)],
+            self.workspace,
+            network=network or ((port,) if port else False),
+            readable=[cli.parent],
+            env=variables,
+            keep=_OF_SDK,
+        )
+        given = [shlex.quote(f"{name}={value}") for name, value in command.env.items()]
+        passed = [f'"{name}=${name}"' for name in _OF_SDK]
+        start = [*given, *passed, *map(shlex.quote, command.argv)]
+        # The number is that of the process that holds all others: `exec` keeps it.
+        lines = (
+            "#!/bin/sh",
+            f"echo $$ >{shlex.quote(str(self._number))}",
+            f"exec 9<>{shlex.quote(str(self._breath))}",
+            f'exec setsid env -i {" ".join(start)} "$@"',
+        )
+        self.program.write_text("\n".join(lines))
+        self.program.chmod(0o700)
+
+    def recall(self, session: str, project: str, entries: Sequence[Entry]) -> None:
+        """Lays the record of a session where the command line looks for it."""
+        directory = self.outside / "config" / "projects" / project
+        directory.mkdir(parents=True)
+        lines = b"".join(orjson.dumps(entry) + b"\n" for entry in entries)
+        (directory / f"{session}.jsonl").write_bytes(lines)
+        for path in (directory.parent, directory, directory / f"{session}.jsonl"):
+            self.hand_over(path)
+
+    def hand_over(self, path: Path) -> None:
+        """Makes it the command line's own."""
+        if (uid := self.workspace.uid) is not None:
+            os.chown(path, uid, uid, follow_symlinks=False)
+
+    def kill(self) -> None:
+        """Ends the command line and, behind walls, all that it began, at once."""
+        with suppress(FileNotFoundError, ValueError, ProcessLookupError):
+            os.killpg(int(self._number.read_text()), signal.SIGKILL)
+
+    async def deserted(self) -> None:
+        """Returns when nothing that the command line began is alive, after `kill`."""
+        gone = os.open(self._breath, os.O_RDONLY | os.O_NONBLOCK)
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        try:
+            if _is_over(gone):  # of what was over before it was opened, nothing more is heard
+                return
+            loop.add_reader(gone, lambda: ended.set() if _is_over(gone) else None)
+            async with asyncio.timeout(_DYING_S):
+                await ended.wait()
+        except TimeoutError:
+            logger.error("processes of a command line do not end: %s", self.desk)
+        finally:
+            loop.remove_reader(gone)
+            os.close(gone)
+
+    @property
+    def _number(self) -> Path:
+        return self.desk / "number"
+
+    @property
+    def _breath(self) -> Path:
+        return self.desk / "breath"  # a pipe that all processes of the command line hold open
+
+
+@asynccontextmanager
+async def lodging(sandbox: Sandbox, workspace: Workspace) -> AsyncIterator[Lodging]:
+    """One that is removed at the end, when all that lived in it is dead."""
+    desk = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="trunkline-claude-"))
+    name = f"claude-{secrets.token_hex(8)}"
+    outside = workspace.home / "tmp" / name
+    # Behind bubblewrap the workspace's temporary directory is the only one.
+    inside = Path("/tmp", name) if sandbox.kind == "bwrap" else outside
+    found = Lodging(desk, outside, inside, sandbox, workspace)
+    try:
+        await asyncio.to_thread(_prepare, found)
+        try:
+            yield found
+        finally:
+            found.kill()
+            await found.deserted()
+    finally:
+        await asyncio.to_thread(_remove, found)
+
+
+def _is_over(pipe: int) -> bool:
+    """Whether nobody has the other end; what somebody wrote, for no reason, is dropped."""
+    try:
+        while os.read(pipe, 65536):
+            pass
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _prepare(found: Lodging) -> None:
+    os.mkfifo(found.desk / "breath", 0o600)
+    for path in (found.outside, found.outside / "config"):
+        path.mkdir(mode=0o700)
+        found.hand_over(path)
+
+
+def _remove(found: Lodging) -> None:
+    shutil.rmtree(found.outside, ignore_errors=True)
+    shutil.rmtree(found.desk, ignore_errors=True)

@@ -1,0 +1,160 @@
+"""Agents of type `python`: an object of the operator's, run by the adapter of its framework."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any, Final
+
+from trunkline_shared.config.models import AgentConfig
+from trunkline_shared.events import (
+    ActivityStart,
+    Failed,
+    Finished,
+    RefusalDelta,
+    RunEvent,
+    TextDelta,
+    Usage,
+)
+from trunkline_shared.logs import log_event
+from trunkline_shared.run import RunRequest
+from trunkline_shared.transcript import Options
+from trunkline_worker.backends.base import RunContext
+from trunkline_worker.backends.chat_request import input_tokens
+from trunkline_worker.backends.limits import OutputLimit, limits_of, output_limit
+from trunkline_worker.backends.refusal import refusal
+from trunkline_worker.backends.upstream_errors import of_status
+from trunkline_worker.imports import load_object
+from trunkline_worker.python_objects.base import Adapter, Ask, Piece
+from trunkline_worker.python_objects.detect import adapter_for
+
+logger = logging.getLogger("trunkline.python")
+
+_BEGUN: Final = b"begun"
+
+
+class PythonBackend:
+    """What the object raises is logged and not told. As nobody knows what it does, a run whose
+    worker died is begun again only if nothing of it was shown.
+
+    A piece of text counts as a token where the object does not say what it used.
+    """
+
+    def __init__(self, agent: AgentConfig, settings: Options) -> None:
+        """`settings` are the agent's own."""
+        self._agent = agent
+        self._settings = settings
+        self._adapter: Adapter | None = None
+
+    async def open(self) -> None:
+        """Imports the object. Raises ValueError where it is not there, or no agent."""
+        path = self._agent.object or ""
+        self._adapter = adapter_for(await asyncio.to_thread(load_object, path), path)
+
+    async def run(self, request: RunRequest, context: RunContext) -> Sequence[RunEvent]:
+        assert self._adapter is not None  # it was opened
+        if (refused := refusal(request)) is not None:
+            return [refused]
+        if context.journal:
+            return [Failed("worker_lost", "The worker was lost while the agent worked.")]
+        await context.gate()
+        limits = limits_of(self._agent, context)
+        limit = output_limit(request.options, self._settings, limits)
+        options: dict[str, Any] = {**self._settings, **request.options}
+        if limit.tokens is not None:
+            options["max_output_tokens"] = limit.tokens
+        run = _Run(context, limit, limits.max_tool_calls)
+        ask = Ask(request, self._agent, options, limits)
+        error: Exception | None = None
+        async with aclosing(self._adapter.stream(ask)) as pieces:
+            while run.end is None:
+                piece, error = await _next(pieces)
+                if piece is None:
+                    break
+                await run.take(piece)
+        usage = run.usage or Usage(input_tokens(request, self._agent), run.tokens)
+        if error is not None:
+            return [self._failed(error, request, usage)]
+        return [replace(run.end or Finished("stop"), usage=usage)]
+
+    async def aclose(self) -> None:
+        """The object is the operator's to close."""
+
+    def _failed(self, error: Exception, request: RunRequest, usage: Usage) -> Failed:
+        log_event(
+            logger,
+            "agent failed",
+            level=logging.WARNING,
+            run_id=request.run_id,
+            agent=self._agent.name,
+            cause=f"{type(error).__name__}: {error}"[:500],
+        )
+        if (status := _status(error)) is not None:
+            return replace(of_status(status, {}, b"", ()).failed, usage=usage)
+        return Failed("server_error", "The agent failed.", usage=usage)
+
+
+class _Run:
+    """Passes pieces on until a limit ends it. `end` holds no usage."""
+
+    def __init__(self, context: RunContext, limit: OutputLimit, max_tool_calls: int | None) -> None:
+        self._context = context
+        self._limit = limit
+        self._max_tool_calls = max_tool_calls
+        self._shown = False
+        self._calls = 0
+        self.tokens = 0
+        self.usage: Usage | None = None
+        self.end: Finished | Failed | None = None
+
+    async def take(self, piece: Piece) -> None:
+        match piece:
+            case Usage():
+                self.usage = piece
+            case Finished():
+                cut = piece.reason == "length" and piece.detail is None
+                self.end = replace(piece, detail=self._limit.detail) if cut else piece
+            case Failed():
+                self.end = piece
+            case TextDelta() | RefusalDelta():
+                if self.tokens == self._limit.tokens:
+                    self.end = Finished("length", detail=self._limit.detail)
+                    return
+                self.tokens += 1
+                await self._show(piece)
+            case ActivityStart():
+                self._calls += 1
+                if self._max_tool_calls is not None and self._calls > self._max_tool_calls:
+                    self.end = Finished("length", detail="limits.max_tool_calls reached")
+                    return
+                await self._show(piece)
+            case _:
+                await self._show(piece)
+
+    async def _show(self, event: RunEvent) -> None:
+        if self._shown:
+            self._context.emit([event])
+        else:
+            self._shown = True
+            await self._context.record(_BEGUN, [event])
+
+
+async def _next(pieces: AsyncGenerator[Piece, None]) -> tuple[Piece | None, Exception | None]:
+    """The next piece, or why there is none: it is over, or the operator's code raised."""
+    try:
+        return await anext(pieces), None
+    except StopAsyncIteration:
+        return None, None
+    except Exception as error:  # noqa: BLE001  # whatever the operator's code raises
+        return None, error
+
+
+def _status(error: BaseException | None) -> int | None:
+    """What a model provider answered, if that is why."""
+    while error is not None:
+        status = getattr(error, "status_code", None)
+        if isinstance(status, int) and status >= 400:
+            return status
+        error = error.__cause__
+    return None
