@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
@@ -45,6 +46,7 @@ CASES = [
             ["run_command", {"command": "cat notes/a.txt"}],
         ],
     ),
+    Case("openhands_mine", "Linux", [["run_command", {"command": "uname"}]]),
     Case("reader", "empty", [["list_directory", {}]]),
     Case("clerk", "7", [["in_stock", {"article": "lamp"}]]),
     Case("shop", "19.5", [["price_of", {"article": "lamp"}]]),
@@ -79,6 +81,9 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
             )
             system.start_api()
             system.wait_ready()
+            llm = {"model": "anthropic/scripted", "base_url": anthropic.base_url}
+            profile = httpx.post(f"{system.url()}/api/profiles/mine", json={"llm": llm})
+            assert profile.is_success, profile.text
             yield system
 
 
