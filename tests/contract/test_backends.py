@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.anthropic import FakeAnthropic
+from tests.fakes.responses import FakeResponses
 from tests.fakes.upstream import FakeUpstream
+from tests.worker.agent_lane import agents
 from tests.worker.backends import driving
 from tests.worker.backends.driving import batches_of, events_of, no_gate, request, text_in
 from trunkline_shared.config.models import AgentConfig, EchoSettings, Limits
+from trunkline_shared.config.providers import Wire
 from trunkline_shared.events import Attempt, Created, Failed, Finished, RunEvent, decode, encode
 from trunkline_worker.backends.base import Backend, RunContext
 from trunkline_worker.backends.echo import EchoBackend
@@ -34,6 +38,36 @@ async def chat(*, paced: bool = False, **fields: Any) -> AsyncIterator[Backend]:
         await upstream.until(lambda: not upstream.open)  # nothing is left behind
 
 
+@asynccontextmanager
+async def lane(
+    fake: FakeUpstream,
+    *,
+    paced: bool = False,
+    wire: Wire = "chat",
+    tools: bool = False,
+    **more: Any,
+) -> AsyncIterator[Backend]:
+    name = f"slow-{LONG}x100" if paced else "words-40"
+    provider = {"chat": "vllm", "responses": "openai", "anthropic": "anthropic"}[wire]
+    async with fake as upstream:
+        model = driving.spec(upstream, name, provider=provider, wire=wire, api_key="k")
+        async with agents.agent(model, toolsets=[agents.bench()] if tools else [], **more) as made:
+            yield made
+        await upstream.until(lambda: not upstream.open)
+
+
+def tooled(**fields: Any) -> AbstractAsyncContextManager[Backend]:
+    return lane(FakeUpstream(), tools=True, **fields)
+
+
+def responses(**fields: Any) -> AbstractAsyncContextManager[Backend]:
+    return lane(FakeResponses(), wire="responses", **fields)
+
+
+def anthropic(**fields: Any) -> AbstractAsyncContextManager[Backend]:
+    return lane(FakeAnthropic(), wire="anthropic", tools=True, **fields)
+
+
 def python(kind: str) -> "Making":
     """An agent of a framework, over the same upstream; `generator` speaks by itself."""
 
@@ -52,7 +86,7 @@ def python(kind: str) -> "Making":
 
 
 FRAMEWORKS = ("generator", "pydantic_ai", "langgraph", "openai_agents")
-BACKENDS = [echo, chat, *map(python, FRAMEWORKS)]
+BACKENDS = [echo, chat, tooled, responses, anthropic, *map(python, FRAMEWORKS)]
 Making = Callable[..., AbstractAsyncContextManager[Backend]]
 each_backend = pytest.mark.parametrize("making", BACKENDS)
 

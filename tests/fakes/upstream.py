@@ -23,6 +23,7 @@ Models (N, R, K numbers); all answer streamed or whole, as asked, and honour `ma
     tools-parallel   calls every tool
     tools-odd        calls every tool, without index and id, each in one chunk
     json             the least object that fits the json_schema; `{}` for json_object
+    plan             what the prompt says: see `upstream_plan.py`
     able             fits the json_schema, or has the 'quoted' keys; calls a tool if it must, or if
                      a word of the user's is the last of its name; after a result: repeats that
     echo-request     the request body as text

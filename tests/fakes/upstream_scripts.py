@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
+from tests.fakes.upstream_plan import planned
 from tests.fakes.upstream_wire import (
     CUT,
     HANG,
@@ -272,6 +273,7 @@ _SPECIAL: Final[dict[str, Callable[[Json], Script]]] = {
     "tools-parallel": _tools,
     "tools-odd": _tools,
     "json": _json,
+    "plan": planned,
     "able": _able,
     "length": _named_end("length"),
     "filter": _named_end("content_filter"),

@@ -26,7 +26,6 @@ from trunkline_worker.settings import WorkerSettings
     ("llm", "words"),
     [
         ({"model": "gpt-4o"}, "OPENAI_API_KEY is not set"),
-        ({"model": "anthropic/claude", "api_key": "sk-1"}, "a wire format of its own"),
         ({"model": "opnai/gpt-4o", "api_key": "sk-1"}, "did you mean 'openai'?"),
         ({"model": "hosted_vllm/x"}, "VLLM_BASE_URL is not set"),
         ({"model": "x", "base_url": "http://169.254.169.254/v1"}, "link-local"),
@@ -106,7 +105,7 @@ async def test_the_operator_may_allow_them(allowed: bool) -> None:
     ("agent", "words"),
     [
         ({"type": "echo"}, "agents of type chat, not echo"),
-        ({"model": "ollama:x", "toolsets": [{"type": "mcp"}]}, "toolset mcp"),
+        ({"model": "ollama:x", "toolsets": [{"type": "mcp"}]}, "toolsets.0: an mcp"),
         ({"model": "ollama:x", "slots": 9}, "it takes 9 slots"),
     ],
 )

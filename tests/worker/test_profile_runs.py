@@ -77,7 +77,6 @@ async def test_a_profile_answers_with_its_own_key_in_one_call(upstream: FakeUpst
         ("hosted_vllm/words-1", "words-1"),
         ("litellm_proxy/words-1", "words-1"),
         ("somewhere/words-1", "words-1"),
-        ("anthropic/words-1", "words-1"),
     ],
 )
 async def test_the_provider_is_no_part_of_the_name_that_is_sent(

@@ -1,22 +1,17 @@
 """What a run has used, and what its limits leave."""
 
 from collections.abc import Callable
-from typing import TypeVar
 
 from trunkline_shared.config.models import Limits
 from trunkline_shared.events import Usage
 from trunkline_worker.backends.base import Budget
 
-N = TypeVar("N", int, float)
-
 
 class Account:
-    """`used` is the run's usage so far. `budget` is what another agent gave the run to spend."""
+    """`used` is the run's usage so far."""
 
-    def __init__(self, limits: Limits, budget: Budget, used: Callable[[], Usage]) -> None:
+    def __init__(self, limits: Limits, used: Callable[[], Usage]) -> None:
         self._limits = limits
-        self._max_cost = _least(limits.max_cost, budget.cost)
-        self._max_tokens = _least(limits.max_total_tokens, budget.tokens)
         self._used = used
         self._requests = 0
         self._calls = 0
@@ -44,12 +39,8 @@ class Account:
     def left(self) -> Budget:
         """Of what has no known price, any."""
         used = self._used()
-        cost, tokens = self._max_cost, self._max_tokens
+        cost, tokens = self._limits.max_cost, self._limits.max_total_tokens
         return Budget(
             None if cost is None else cost - (used.cost or 0.0),
             None if tokens is None else tokens - used.input_tokens - used.output_tokens,
         )
-
-
-def _least(one: N | None, other: N | None) -> N | None:
-    return min((each for each in (one, other) if each is not None), default=None)

@@ -75,7 +75,7 @@ class Answering:
     def text(self, response: ModelResponse) -> str:
         """The answer in a response."""
         if (call := self.call(response)) is not None:
-            return call.args_as_json_str()
+            return arguments_of(call)
         text = "".join(part.content for part in response.parts if isinstance(part, TextPart))
         return text if self.mode in ("text", "native") else _json_in(text)
 
@@ -83,6 +83,11 @@ class Answering:
         """The call that gives the answer."""
         calls = (part for part in response.parts if isinstance(part, ToolCallPart))
         return next((part for part in calls if part.tool_name == self.tool), None)
+
+
+def arguments_of(call: ToolCallPart) -> str:
+    """As the model wrote them, which may be no JSON."""
+    return call.args if isinstance(call.args, str) and call.args else call.args_as_json_str()
 
 
 def _auto(wanted: Format, profile: ModelProfile) -> Mode:

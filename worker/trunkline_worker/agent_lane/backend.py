@@ -8,6 +8,7 @@ from trunkline_shared.events import Failed, RunEvent
 from trunkline_shared.run import RunRequest
 from trunkline_worker.agent_lane.answering import Answering
 from trunkline_worker.agent_lane.chain import LaneChain
+from trunkline_worker.agent_lane.journal import Journal
 from trunkline_worker.agent_lane.loop import Loop
 from trunkline_worker.agent_lane.own_tools import OwnTools
 from trunkline_worker.backends.base import RunContext
@@ -49,8 +50,14 @@ class AgentBackend:
             answering = Answering.of(request, self._agent.structured_output, profile, taken)
         except ValueError as error:
             return [unusable(error)]
+        try:
+            journal = Journal(context)
+        except ValueError as error:
+            return [Failed("worker_lost", f"The run cannot be continued: {error}.")]
         prompt = self._agent.system_prompt
-        loop = Loop(self._chain, tools, answering, self._workspaces, request, context, prompt)
+        loop = Loop(
+            self._chain, tools, answering, self._workspaces, request, context, journal, prompt
+        )
         return await loop.run()
 
     async def aclose(self) -> None:

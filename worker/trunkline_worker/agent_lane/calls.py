@@ -19,6 +19,7 @@ from trunkline_shared.events import (
 )
 from trunkline_shared.run import RunRequest
 from trunkline_worker.agent_lane.account import Account
+from trunkline_worker.agent_lane.answering import arguments_of
 from trunkline_worker.agent_lane.journal import Journal, Outcome, Place
 from trunkline_worker.agent_lane.own_tools import OwnTool, OwnTools
 from trunkline_worker.backends.base import RunContext
@@ -46,7 +47,7 @@ class OwnCall:
 
     @property
     def arguments(self) -> str:
-        return self.part.args_as_json_str()
+        return arguments_of(self.part)
 
 
 class _Workspace:

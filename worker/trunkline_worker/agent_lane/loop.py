@@ -33,15 +33,16 @@ from trunkline_worker.agent_lane.journal import Journal
 from trunkline_worker.agent_lane.models import LaneModel, StepFailed
 from trunkline_worker.agent_lane.own_tools import OwnTools
 from trunkline_worker.agent_lane.tool_forms import definition_of
-from trunkline_worker.backends.base import Budget, RunContext
+from trunkline_worker.backends.base import RunContext
 from trunkline_worker.backends.formats import misfit, unusable
+from trunkline_worker.backends.limits import limits_of
 from trunkline_worker.sandbox.workspace import Workspaces
 
 _BAD_STEPS: Final = 3  # in a row, in which a model called nothing that its tools take
 
 
 class Loop:
-    """Raises ValueError for a journal of another version."""
+    """Asks `chain` with `tools`, in one attempt of one run."""
 
     def __init__(
         self,
@@ -51,6 +52,7 @@ class Loop:
         workspaces: Workspaces,
         request: RunRequest,
         context: RunContext,
+        journal: Journal,
         system_prompt: Sequence[str],
     ) -> None:
         self._request = request
@@ -63,9 +65,8 @@ class Loop:
         self._messages = to_messages(request.transcript, system_prompt)
         self._ear = self._listen()
         self._model = LaneModel(chain, request, context, lambda events: self._ear(events))
-        budget = context.asker.budget if context.asker else Budget()
-        self._account = Account(chain.agent.limits, budget, lambda: self._model.usage)
-        self._journal = Journal(context)
+        self._account = Account(limits_of(chain.agent, context), lambda: self._model.usage)
+        self._journal = journal
         self._calls = Calls(
             tools,
             request,

@@ -32,6 +32,8 @@ _REASONS: Final[dict[str, FinishReason]] = {
     "content_filter": "content_filter",
 }
 
+_LIMITS: Final = ((TOO_DEAR, "limits.max_cost"), (TOO_LONG, "limits.max_total_tokens"))
+
 
 class StepFailed(TrunklineError):
     """No model of the chain gave a whole answer, which ends the run.
@@ -111,13 +113,12 @@ class LaneModel(Model[Any]):
             calls.append(wire.call(step, limit))
             return calls[-1]
 
-        spent = self.usage.cost or 0.0
-        *events, end = await self._chain.ask(request, context, call, spent)
+        *events, end = await self._chain.ask(request, context, call, self.usage)
         if events:
             heard(events)
         if not isinstance(end, Finished):
             assert isinstance(end, Failed), end
-            raise self._failed(end, spent)
+            raise self._failed(end)
         self.count(end.usage)
         self.last = end
         return _ended(calls[-1].response(heard.events), end)
@@ -128,14 +129,13 @@ class LaneModel(Model[Any]):
         self.last = Finished(usage=usage_in(response), model=response.model_name, **ended)
         self.count(self.last.usage)
 
-    def _failed(self, failed: Failed, spent: float) -> StepFailed:
-        if failed is TOO_DEAR.failed and spent:
-            return StepFailed(replace(failed, usage=self.usage), "limits.max_cost")
-        if failed is TOO_LONG.failed and self.usage.input_tokens:
-            return StepFailed(replace(failed, usage=self.usage), "limits.max_total_tokens")
+    def _failed(self, failed: Failed) -> StepFailed:
         if failed.usage is not None:
             self.count(failed.usage)
         used = self.usage.input_tokens or self.usage.output_tokens
+        for fault, limit in _LIMITS:
+            if failed is fault.failed and used:
+                return StepFailed(replace(failed, usage=self.usage), limit)
         return StepFailed(replace(failed, usage=self.usage if used else None))
 
     def count(self, step: Usage) -> None:

@@ -1,0 +1,78 @@
+"""Answers in a format that upstreams promise to keep, and do not always."""
+
+import time
+from typing import Any
+
+import pytest
+
+from tests.fakes.upstream import FakeUpstream
+from tests.worker.backends import driving
+from tests.worker.backends.driving import events_of, failed, finished, request, text_in
+from trunkline_shared.transcript import Format
+from trunkline_worker.backends.formats import FormatCheck
+
+NUMBER: Format = {
+    "type": "json_schema",
+    "name": "number",
+    "schema": {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]},
+}
+
+
+async def answer(upstream: FakeUpstream, model: str, wanted: Format) -> Any:
+    async with driving.chat(driving.spec(upstream, model)) as backend:
+        return await events_of(backend, request(format=wanted))
+
+
+@pytest.mark.parametrize("wanted", [NUMBER, {"type": "json_object"}])
+async def test_an_answer_that_fits_is_an_answer(upstream: FakeUpstream, wanted: Format) -> None:
+    assert finished(await answer(upstream, "json", wanted)).reason == "stop"
+
+
+@pytest.mark.parametrize("wanted", [NUMBER, {"type": "json_object"}])
+async def test_one_that_does_not_is_a_failure(upstream: FakeUpstream, wanted: Format) -> None:
+    events = await answer(upstream, "words-3", wanted)
+    end = failed(events)
+    assert (end.code, text_in(events)) == ("invalid_output", "w0 w1 w2 ")
+    assert "it is not JSON" in end.message
+    assert end.usage is not None and end.usage.output_tokens == 3
+
+
+@pytest.mark.parametrize(("model", "reason"), [("length", "length"), ("refusal", "stop")])
+async def test_refusals_and_cut_answers_are_what_they_are(
+    upstream: FakeUpstream, model: str, reason: str
+) -> None:
+    assert finished(await answer(upstream, model, NUMBER)).reason == reason
+
+
+async def test_a_schema_that_is_none_is_refused(upstream: FakeUpstream) -> None:
+    end = failed(await answer(upstream, "json", {"type": "json_schema", "schema": {"type": 1}}))
+    assert (end.code, end.param) == ("invalid_request", "response_format")
+    assert not upstream.requests
+
+
+async def test_text_is_never_looked_at(upstream: FakeUpstream) -> None:
+    assert finished(await answer(upstream, "words-3", {"type": "text"})).reason == "stop"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"patternProperties": {"(a+)+$": {}}, "additionalProperties": False},
+        {"propertyNames": {"pattern": "(a+)+$"}},
+        {"unevaluatedProperties": False, "allOf": [{"patternProperties": {"(a+)+$": {}}}]},
+        {"additionalProperties": {"pattern": "(a+)+$"}},
+    ],
+)
+def test_no_expression_takes_for_ever(schema: dict[str, Any]) -> None:
+    long = '{"' + "a" * 60 + '!": "' + "a" * 60 + '!"}'
+    began = time.monotonic()
+    assert FormatCheck({"type": "json_schema", "schema": schema}).problem(long) is None
+    assert time.monotonic() - began < 5
+
+
+def test_no_schema_asks_for_billions_of_steps() -> None:
+    doubled = {f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(40)}
+    schema = {"$defs": {**doubled, "a40": {}}, "$ref": "#/$defs/a0"}
+    check = FormatCheck({"type": "json_schema", "schema": schema})
+    with pytest.raises(ValueError, match="too often"):
+        check.problem("{}")
