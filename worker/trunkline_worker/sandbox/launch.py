@@ -76,11 +76,12 @@ def _bubblewrap(spec: dict[str, Any]) -> list[str]:
             walls += ("--symlink", os.readlink(path), path)
         else:
             walls += ("--ro-bind-try", path, path)
+    walls += ("--bind", f"{source}/tmp", "/tmp")  # first: what follows may lie in it
     for path in spec["readable"]:
         walls += ("--ro-bind-try", path, path)
     for path in spec["writable"]:
         walls += ("--bind", path, path)
-    walls += ("--bind", f"{source}/tmp", "/tmp", "--bind", f"{source}/work", spec["work"])
+    walls += ("--bind", f"{source}/work", spec["work"])
     # Of the sandbox's own processes alone, so it is set where no others count.
     most = spec["limits"]["processes"]
     bound = f'(ulimit -u {most}) 2>/dev/null && ulimit -u {most} || ulimit -p {most}; exec "$@"'
