@@ -97,7 +97,7 @@ class Exchange:
     def __init__(
         self, upstream: Upstream, body: bytes, limit: int | None, context: RunContext
     ) -> None:
-        self.stream = ChatStream(limit)
+        self.stream = ChatStream(limit, bulk=context.bulk)
         self.fault: Fault | None = None
         self.shown = False
         self._upstream = upstream
