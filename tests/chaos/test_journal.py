@@ -55,6 +55,24 @@ async def test_nor_does_it_when_a_worker_that_was_paused_comes_back(tmp_path: Pa
         _assert_kept(client, _did(tmp_path), told)
 
 
+async def test_a_run_whose_journal_is_full_is_lost_with_its_worker_and_repeats_nothing(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "at").mkdir()
+    config, room = {"agents": {"steps": {"model": "echo"}}}, {"journal_bytes": 8}
+    with System(tmp_path, config, worker_program=PROGRAM, settings=room) as system:
+        async with aiohttp.ClientSession() as session:
+            text = "after model 2/at_most_once/1"
+            asked = ask(session, system.base_url(), "steps", stream=False, text=text)
+            asking = asyncio.create_task(asked)
+            await until(lambda: any((tmp_path / "at").iterdir()))
+            system.kill_worker(0)
+            system.start_worker()
+            told = await asking
+    assert told.error is not None and told.error["code"] == "worker_lost"
+    assert [each.partition(" ")[2] for each in _did(tmp_path)] == ["model 1", "tool 1", "model 2"]
+
+
 def _two_workers(directory: Path) -> System:
     config = {"agents": {"steps": {"model": "echo"}}}
     return System(directory, config, workers=2, worker_program=PROGRAM)
