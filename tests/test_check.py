@@ -29,7 +29,7 @@ graph   python  no_such.graphs:graph          -                       default  3
 
 agent   takes none of its callers'
 tooled  logprobs
-graph   tools, formats, logprobs, images, files, audio
+graph   tools, formats, logprobs, files, audio
 """  # noqa: E501
 
 

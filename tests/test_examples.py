@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
 from tests.fakes.system import System
-from tests.fakes.upstream_process import AnthropicProcess
+from tests.fakes.upstream_process import AnthropicProcess, ResponsesProcess
 from trunkline_shared.config.load import load_config
 
 pytestmark = pytest.mark.redis
@@ -33,6 +35,7 @@ CASES = [
     Case("chat", "w0 w1 w2"),
     Case("claude", "w0 w1 w2"),
     Case("either", "w0 w1 w2"),
+    Case("responses", "w0 w1 w2"),
     Case("mine", "w0 w1 w2"),
     Case(
         "coder",
@@ -43,11 +46,14 @@ CASES = [
             ["run_command", {"command": "cat notes/a.txt"}],
         ],
     ),
+    Case("openhands_mine", "Linux", [["run_command", {"command": "uname"}]]),
     Case("reader", "empty", [["list_directory", {}]]),
     Case("clerk", "7", [["in_stock", {"article": "lamp"}]]),
     Case("shop", "19.5", [["price_of", {"article": "lamp"}]]),
     Case("shop", "39.00 euros", [["order", {"article": "lamp", "count": 2}]]),
     Case("editor", "said: The tool said", [["ask_researcher", {"task": "Find it."}]]),
+    Case("countdown", "3 2 1 go"),
+    Case("graph", "PLEASE DO."),
     Case("careful", "", [["read_tasks", {}], ["read_tasks", {}]], finish="length"),
 ]
 
@@ -57,8 +63,11 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """All files at once: to start a worker for each would cost minutes."""
     directory = tmp_path_factory.mktemp("examples")
     config = {"INHERIT": [str(path) for path in FILES]}
-    anthropic = AnthropicProcess(directory / "anthropic.log", {})
-    try:
+    with ExitStack() as resources:
+        anthropic = AnthropicProcess(directory / "anthropic.log", {})
+        resources.callback(anthropic.stop)
+        responses = ResponsesProcess(directory / "responses.log", {})
+        resources.callback(responses.stop)
         with System(directory, config, apis=0, workers=0) as system:
             system.start_worker(
                 MODEL="anthropic:scripted",
@@ -66,14 +75,16 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
                 ANTHROPIC_API_KEY="k",
                 OPENAI_BASE_URL=system.upstream.base_url,
                 OPENAI_API_KEY="k",
+                AZURE_URL=responses.base_url,
                 MY_BASE_URL=system.upstream.base_url,
                 TRUNKLINE_WORKSPACES=str(directory / "workspaces"),
             )
             system.start_api()
             system.wait_ready()
+            llm = {"model": "anthropic/scripted", "base_url": anthropic.base_url}
+            profile = httpx.post(f"{system.url()}/api/profiles/mine", json={"llm": llm})
+            assert profile.is_success, profile.text
             yield system
-    finally:
-        anthropic.stop()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

@@ -1,5 +1,6 @@
 """What `serve` is to start, decided before anything is started."""
 
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from trunkline.settings import ServeSettings, as_environ, is_given
 from trunkline_api.settings import ApiSettings
 from trunkline_shared.config.interpolate import variables_in
 from trunkline_shared.config.load import load_config
-from trunkline_shared.config.models import Config
+from trunkline_shared.config.models import AgentConfig, Config
 from trunkline_shared.config.providers import PROVIDERS
 from trunkline_shared.openhands_settings import is_openhands_key
 from trunkline_worker.settings import WorkerSettings
@@ -21,6 +22,7 @@ CALLERS_KEYS = frozenset(
 )
 GRACE_AFTER_DRAIN_S = 2.0  # so that the API can still pass on what the workers say last
 
+_SECRET = re.compile("key|token|secret|password", re.IGNORECASE)
 CLOSING_S = 4.0  # for connections and files, after the streams
 
 
@@ -89,7 +91,16 @@ def _without(environ: Mapping[str, str], names: Iterable[str]) -> dict[str, str]
 
 
 def _provider_keys(config: Config) -> frozenset[str]:
-    """Variables that hold keys of providers: those they are known by, and those the file names."""
+    """Variables that hold keys of providers: those they are known by, and those the file names.
+
+    What else only workers look up counts if it is called like a secret: `${HOME}` is none.
+    """
     known = {name for each in PROVIDERS.values() for name in each.api_key_variables}
     named = {name for each in config.agents.values() for name in variables_in(each.api_key or "")}
-    return frozenset(known | named)
+    others = {name for each in config.agents.values() for name in _of_workers(each)}
+    return frozenset(known | named | set(filter(_SECRET.search, others)))
+
+
+def _of_workers(agent: AgentConfig) -> set[str]:
+    env = agent.claude_code.env if agent.claude_code else {}
+    return variables_in([agent.settings, agent.toolsets, env])

@@ -67,6 +67,19 @@ def test_no_tier_gets_the_keys_of_the_other(tmp_path: Path) -> None:
     assert environ.keys() - plan.worker_environ.keys() == {"TRUNKLINE_API_KEY"}
 
 
+def test_secrets_of_toolsets_reach_workers_only(tmp_path: Path) -> None:
+    path = tmp_path / "agents.yml"
+    headers, env = "{Authorization: 'Bearer ${SHOP_TOKEN}'}", "{HOME: '${HOME}'}"
+    path.write_text(
+        "agents: {a: {model: 'ollama:m', toolsets: ["
+        f"{{type: mcp, url: 'http://x', headers: {headers}}}, {{type: execution, env: {env}}}]}}}}"
+    )
+    environ = {"SHOP_TOKEN": "t", "HOME": "/root"}
+    plan = make_plan(path, {}, environ)
+    assert environ.keys() - plan.api_environ.keys() == {"SHOP_TOKEN"}
+    assert environ.keys() <= plan.worker_environ.keys()
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -64,6 +64,12 @@ class UpstreamProcess:
             return json.load(reply)
 
 
+class ResponsesProcess(UpstreamProcess):
+    """See `tests.fakes.responses`."""
+
+    module = "tests.fakes.responses"
+
+
 class AnthropicProcess(UpstreamProcess):
     """See `tests.fakes.anthropic`."""
 

@@ -237,7 +237,9 @@ def test_keys_that_change_no_answer_are_ignored_with_their_place(directory: Path
               identifier: ollama:x
               timeout: 30
             session: {enable: true}
-            requires_tool_confirmation: always
+            requires_tool_confirmation: per_tool
+            toolsets: [{type: plan}]
+            environment: {type: local}
             usage_limits: {count_tokens_before_request: true}
             triggers: [{type: time}]
         """,
@@ -247,9 +249,10 @@ def test_keys_that_change_no_answer_are_ignored_with_their_place(directory: Path
         ("storage", "config.yml:2"),
         ("agents.a.session", "config.yml:8"),
         ("agents.a.requires_tool_confirmation", "config.yml:9"),
-        ("agents.a.triggers", "config.yml:11"),
+        ("agents.a.environment", "config.yml:11"),
+        ("agents.a.triggers", "config.yml:13"),
         ("agents.a.model.timeout", "config.yml:7"),
-        ("agents.a.usage_limits.count_tokens_before_request", "config.yml:10"),
+        ("agents.a.usage_limits.count_tokens_before_request", "config.yml:12"),
     ]
     assert all(each.reason for each in config.ignored)
     assert readiness(config.agents["a"], {}).missing == ()

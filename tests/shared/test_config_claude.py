@@ -48,6 +48,10 @@ def test_agentpools_keys_are_limits_a_chain_and_its_own() -> None:
         ({"permission_mode": "plan"}, "permission_mode: plan has no equal"),
         ({"builtin_tools": ["Read"]}, "builtin_tools has no equal in this version: toolsets say"),
         ({"cwd": "/srv"}, "cwd has no equal in this version: its tools see the run's workspace"),
+        (
+            {"toolsets": [{"type": "agents"}]},
+            "agents of type claude_code cannot have a toolset agents",
+        ),
         ({"model": "openai:x"}, "type claude_code asks over the API of anthropic, not of openai"),
     ],
 )

@@ -59,6 +59,11 @@ def holds_variable(value: Any) -> bool:
     return isinstance(value, list | tuple) and any(map(holds_variable, value))
 
 
-def variables_in(text: str) -> set[str]:
-    """The names of the variables that `interpolate` would look up."""
-    return {match[1] for match in _VARIABLE.finditer(text) if match[1]}
+def variables_in(value: Any) -> set[str]:
+    """The names of the variables that `interpolate_tree` would look up."""
+    if isinstance(value, str):
+        return {match[1] for match in _VARIABLE.finditer(value) if match[1]}
+    if not isinstance(value, dict | list | tuple):
+        return set()
+    inner = value.values() if isinstance(value, dict) else value
+    return {name for item in inner for name in variables_in(item)}

@@ -10,6 +10,7 @@ from trunkline_shared.config.models import AgentConfig
 from trunkline_shared.config.toolsets import Import, resolve_toolsets
 from trunkline_shared.config.upstreams import resolve_chain, resolve_settings
 
+_OF_CLAUDE_CODE = ("file_access", "execution", "tasks", "mcp")
 SandboxLack: TypeAlias = Callable[[AgentConfig], str | None]
 """Why an agent's tools cannot be walled in here as it wants, if they cannot."""
 
@@ -93,6 +94,10 @@ def _toolset_lacks(agent: AgentConfig, environ: Mapping[str, str]) -> list[str |
         return ["an echo agent calls no tools"]
     if agent.toolsets and agent.type == "python":
         return ["an object of Python brings its own tools; remove toolsets"]
+    if agent.type == "claude_code":
+        foreign = [t["type"] for t in agent.toolsets if t["type"] not in _OF_CLAUDE_CODE]
+        if foreign:
+            return [f"agents of type claude_code cannot have a toolset {foreign[0]}"]
     try:
         toolsets = resolve_toolsets(agent, environ)
     except ValueError as error:

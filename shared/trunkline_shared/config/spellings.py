@@ -15,6 +15,8 @@ from trunkline_shared.config.model_spellings import spell_model
 
 _TOOLS = ("toolsets", "tools", "mcp_servers", "workers")
 _Limits: TypeAlias = dict[str, tuple[Any, Where]]  # each with where it stands
+_AS_HERE = ("never", "per_tool", "local", {"type": "local"})
+"""Values of keys for tools that ask for what tools are here anyway."""
 _PROMPTS = {"static": ("content",), "file": ("path",)}
 _PROMPT = "a system_prompt is a text, {type: static, content: ...} or {type: file, path: ...}"
 _NO_PROMPTS = {
@@ -56,7 +58,7 @@ def _has_tools(values: Mapping[str, Any], servers: Sequence[Any]) -> bool:
 def _dealt_with(key: str, value: Any, tools: bool) -> tuple[str | None, str | None]:
     """Why the key is ignored, or why an agent cannot run with it."""
     reason = agentpool.FOR_TOOLS.get(key)
-    if reason and tools and value not in ("never", "per_tool"):
+    if reason and tools and value not in _AS_HERE:
         return None, reason
     if reason:
         return "only tools heed it" if not tools else reason, None

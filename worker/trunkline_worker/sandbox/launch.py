@@ -10,10 +10,13 @@ import resource
 import select
 import signal
 import sys
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from trunkline_worker.sandbox import chmods, kernel, seccomp
 
+_ABI = 6  # signals and abstract sockets are scoped
 REFUSED = 125  # the walls could not be built: nothing was run
 _MOUNT_POINT = "/mnt"
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
@@ -36,10 +39,7 @@ def main() -> NoReturn:
         kernel.die_with(spec["parent"], signal.SIGKILL)
         if spec["kind"] == "bwrap":
             _bubblewrap(spec, command, environ)
-        if spec["kind"] == "landlock":
-            _landlock(spec, command, environ)
-        _limit(spec["limits"])
-        os.execvpe(command[0], command, environ | {"TMPDIR": f"{spec['home']}/tmp"})
+        _watched(spec, command, environ | {"TMPDIR": f"{spec['home']}/tmp"})
     except OSError as error:
         os.write(2, f"The sandbox cannot be built: {error}\n".encode())
         os._exit(REFUSED)
@@ -57,7 +57,7 @@ def _bubblewrap(spec: dict[str, Any], command: list[str], environ: dict[str, str
         kernel.become(uid)
         kernel.die_with(spec["parent"], signal.SIGKILL)
     kernel.no_new_privileges()
-    scoped = network is not False and kernel.landlock_abi() >= 6
+    scoped = network is not False and kernel.landlock_abi() >= _ABI
     if network is not False:
         ports = () if network is True else network
         scope = kernel.ABSTRACT if scoped else 0
@@ -93,12 +93,12 @@ def _bubblewrap(spec: dict[str, Any], command: list[str], environ: dict[str, str
     os.execvpe(walls[0], [*walls, *command], environ | {"TMPDIR": "/tmp"})
 
 
-def _landlock(spec: dict[str, Any], command: list[str], environ: dict[str, str]) -> NoReturn:
+def _watched(spec: dict[str, Any], command: list[str], environ: dict[str, str]) -> NoReturn:
     """This process waits; one below it, out of reach of the sandbox, ends all that is in there as
     soon as the command has ended, or this process has, however that came.
     """
-    if kernel.landlock_abi() < 6:
-        raise OSError("Landlock with ABI 6 is needed (Linux 6.12)")
+    if spec["kind"] == "landlock" and kernel.landlock_abi() < _ABI:
+        raise OSError(f"Landlock with ABI {_ABI} is needed (Linux 6.12)")
     outer = os.getpid()
     watcher = os.fork()
     if watcher == 0:
@@ -118,18 +118,14 @@ def _watch(outer: int, spec: dict[str, Any], command: list[str], environ: dict[s
         signal.signal(number, lambda *_: None)
     signal.set_wakeup_fd(wake)
     os.chdir(spec["work"])
-    if spec["uid"] is not None:
+    walled = spec["kind"] == "landlock"
+    if walled and spec["uid"] is not None:
         kernel.become(spec["uid"])
     kernel.die_with(outer, signal.SIGTERM)
     kernel.adopt_orphans()
-    kernel.no_new_privileges()
     _limit(spec["limits"])
-    # From here on signals reach only what is in the sandbox, and none from there comes back.
-    kernel.restrict(scope=kernel.SIGNALS)
-    machine = os.uname().machine
-    program = seccomp.program("landlock", spec["network"], machine, unix=False)
-    listener = kernel.deny(program, seccomp.SECCOMP[machine])
     writable = [spec["work"], f"{spec['home']}/tmp", *spec["writable"]]
+    listener = _close_off(spec["network"]) if walled else None
     child = _fork_counted(spec["limits"]["processes"])
     if child == 0:
         _become_command(spec, writable, command, environ)
@@ -137,8 +133,17 @@ def _watch(outer: int, spec: dict[str, Any], command: list[str], environ: dict[s
     try:
         code = _serve(child, listener, woken, writable)
     finally:
-        _end_all()
+        _end_all(_everyone if walled else _children)
         os._exit(code)
+
+
+def _close_off(network: seccomp.Network) -> int:
+    """From here on signals reach only what is in the sandbox, and none from there comes back."""
+    kernel.no_new_privileges()
+    kernel.restrict(scope=kernel.SIGNALS)
+    machine = os.uname().machine
+    program = seccomp.program("landlock", network, machine, unix=False)
+    return kernel.deny(program, seccomp.SECCOMP[machine])
 
 
 def _become_command(
@@ -152,27 +157,29 @@ def _become_command(
         _first_to_die()
         os.setsid()
         _set(resource.RLIMIT_NPROC, resource.getrlimit(resource.RLIMIT_NPROC)[0])
-        network = spec["network"]
-        kernel.restrict(
-            files=True,
-            readable=(*READABLE, *_PROC, *spec["readable"]),
-            writable=writable,
-            devices=_DEVICES,
-            tcp=network is not True,
-            ports=() if isinstance(network, bool) else network,
-            scope=kernel.ABSTRACT | kernel.SIGNALS,
-        )
-        os.execvpe(command[0], command, environ | {"TMPDIR": f"{spec['home']}/tmp"})
+        if spec["kind"] == "landlock":
+            network = spec["network"]
+            kernel.restrict(
+                files=True,
+                readable=(*READABLE, *_PROC, *spec["readable"]),
+                writable=writable,
+                devices=_DEVICES,
+                tcp=network is not True,
+                ports=() if isinstance(network, bool) else network,
+                scope=kernel.ABSTRACT | kernel.SIGNALS,
+            )
+        os.execvpe(command[0], command, environ)
     except OSError as error:
         os.write(2, f"{command[0]}: {error.strerror}\n".encode())
     finally:
         os._exit(127)
 
 
-def _serve(child: int, listener: int, woken: int, writable: list[str]) -> int:
+def _serve(child: int, listener: int | None, woken: int, writable: list[str]) -> int:
     """The exit code of the command, when it or the wait for it is over."""
     poll = select.poll()
-    poll.register(listener, select.POLLIN)
+    if listener is not None:
+        poll.register(listener, select.POLLIN)
     poll.register(woken, select.POLLIN)
     while True:
         for descriptor, _ in poll.poll():
@@ -185,14 +192,29 @@ def _serve(child: int, listener: int, woken: int, writable: list[str]) -> int:
                     return _exit_code(ended[1])
 
 
-def _end_all() -> None:
-    """All at once, and nothing can be begun meanwhile: the kernel lets no fork through."""
+def _end_all(members: Callable[[], Iterable[int]]) -> None:
     try:
         while True:
-            os.kill(-1, signal.SIGKILL)
+            for pid in members():
+                os.kill(pid, signal.SIGKILL)
             os.waitpid(-1, 0)
     except (ProcessLookupError, ChildProcessError):
         return
+
+
+def _everyone() -> Iterable[int]:
+    """All that may be signalled from here, which is the sandbox: at once, and the kernel lets no
+    fork through meanwhile."""
+    return (-1,)
+
+
+def _children() -> Iterable[int]:
+    """Whose own become ours when they have gone."""
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
+                if int(file.read().rpartition(b")")[2].split()[1]) == os.getpid():
+                    yield int(name)
 
 
 def _fork_counted(processes: int) -> int:
