@@ -51,7 +51,7 @@ async def test_a_profile_that_works_is_valid_and_nothing_is_saved(
     assert reply.status_code == 200
     assert reply.json() == {"valid": True, "error": None}
     (seen,) = upstream.requests
-    assert seen.body["max_tokens"] == 1
+    assert seen.body["max_tokens"] == 16
     assert seen.body["messages"] == [{"role": "user", "content": "ping"}]
 
 
@@ -65,7 +65,7 @@ async def test_a_profile_that_works_is_valid_and_nothing_is_saved(
         ({"model": "openai/status-503"}, "LLMServiceUnavailableError"),
         ({"model": "openai/no-quota"}, "LLMRateLimitError"),
         ({"model": "openai/x", "base_url": "http://127.0.0.1:9/v1"}, "LLMServiceUnavailableError"),
-        ({"model": "anthropic/x", "base_url": None}, "LLMBadRequestError"),
+        ({"model": "bedrock/x", "base_url": None}, "LLMBadRequestError"),
         ({"model": "nobody/x", "base_url": None}, "LLMBadRequestError"),
     ],
 )

@@ -191,15 +191,17 @@ class _Output:
         self._index = index
         self._context = context
         self._said = ""
+        self._ended = False
 
     def say(self, text: str) -> None:
         text = text[: MAX_OUTPUT - len(self._said)]
-        if text:
+        if text and not self._ended:
             self._said += text
             self._context.emit([ActivityOutput(self._index, text)])
 
     def end(self, outcome: Outcome) -> list[RunEvent]:
         """What of the result was not shown while the tool worked, and the end."""
+        self._ended = True
         output, said = outcome.output, self._said
         rest = output.removeprefix(said if output.startswith(said) else said.rstrip())
         events: list[RunEvent] = [ActivityOutput(self._index, rest)] if rest else []
