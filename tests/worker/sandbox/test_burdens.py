@@ -7,6 +7,7 @@ import secrets
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -146,6 +147,17 @@ async def test_a_daemon_goes_with_a_worker_that_is_killed(walled: Bed, mark: str
     finally:
         worker.kill()
         await worker.wait()
+    await until(lambda: not alive(mark))
+
+
+async def test_a_command_can_be_ended_while_its_walls_are_built(walled: Bed, mark: str) -> None:
+    for turn in range(16):
+        process = await walled.start("import signal; signal.pause()", mark)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(turn * 0.006):
+                await process.wait()
+        async with asyncio.timeout(20):
+            await process.end()
     await until(lambda: not alive(mark))
 
 

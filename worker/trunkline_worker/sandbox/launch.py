@@ -34,28 +34,24 @@ _PROC = tuple(f"/proc/{name}" for name in ("cpuinfo", "meminfo", "filesystems", 
 def main() -> NoReturn:
     spec: dict[str, Any] = json.loads(sys.argv[1])
     command = sys.argv[2:]
-    environ = spec["env"] | {k: v for k, v in os.environ.items() if k in spec["keep"]}
+    environ = spec["env"] | {"TMPDIR": f"{spec['home']}/tmp"}
+    environ |= {k: v for k, v in os.environ.items() if k in spec["keep"]}
     try:
         kernel.die_with(spec["parent"], signal.SIGKILL)
-        if spec["kind"] == "bwrap":
-            _bubblewrap(spec, command, environ)
-        _watched(spec, command, environ | {"TMPDIR": f"{spec['home']}/tmp"})
+        _watched(spec, command, environ)
     except OSError as error:
-        os.write(2, f"The sandbox cannot be built: {error}\n".encode())
-        os._exit(REFUSED)
+        _refuse(error)
 
 
-def _bubblewrap(spec: dict[str, Any], command: list[str], environ: dict[str, str]) -> NoReturn:
+def _bubblewrap(spec: dict[str, Any]) -> list[str]:
+    """What stands before the command."""
     home, network, uid = spec["home"], spec["network"], spec["uid"]
-    _first_to_die()
-    _limit(spec["limits"])
     source = home
     if uid is not None:
         # The directory may lie where only root gets to: it is brought to where all do.
         kernel.private_mount(home, _MOUNT_POINT)
         source = _MOUNT_POINT
         kernel.become(uid)
-        kernel.die_with(spec["parent"], signal.SIGKILL)
     kernel.no_new_privileges()
     scoped = network is not False and kernel.landlock_abi() >= _ABI
     if network is not False:
@@ -80,7 +76,7 @@ def _bubblewrap(spec: dict[str, Any], command: list[str], environ: dict[str, str
             walls += ("--symlink", os.readlink(path), path)
         else:
             walls += ("--ro-bind-try", path, path)
-    walls += ("--bind", f"{source}/tmp", "/tmp")  # first: the others may lie there
+    walls += ("--bind", f"{source}/tmp", "/tmp")  # first: what follows may lie in it
     for path in spec["readable"]:
         walls += ("--ro-bind-try", path, path)
     for path in spec["writable"]:
@@ -90,7 +86,7 @@ def _bubblewrap(spec: dict[str, Any], command: list[str], environ: dict[str, str
     most = spec["limits"]["processes"]
     bound = f'(ulimit -u {most}) 2>/dev/null && ulimit -u {most} || ulimit -p {most}; exec "$@"'
     walls += ("--remount-ro", "/", "--chdir", spec["work"], "--", "/bin/sh", "-c", bound, "sh")
-    os.execvpe(walls[0], [*walls, *command], environ | {"TMPDIR": "/tmp"})
+    return walls
 
 
 def _watched(spec: dict[str, Any], command: list[str], environ: dict[str, str]) -> NoReturn:
@@ -105,7 +101,7 @@ def _watched(spec: dict[str, Any], command: list[str], environ: dict[str, str]) 
         try:
             _watch(outer, spec, command, environ)
         except OSError as error:
-            os.write(2, f"The sandbox cannot be built: {error}\n".encode())
+            _refuse(error)
         finally:
             os._exit(REFUSED)
     _, status = os.waitpid(watcher, 0)
@@ -126,7 +122,9 @@ def _watch(outer: int, spec: dict[str, Any], command: list[str], environ: dict[s
     _limit(spec["limits"])
     writable = [spec["work"], f"{spec['home']}/tmp", *spec["writable"]]
     listener = _close_off(spec["network"]) if walled else None
-    child = _fork_counted(spec["limits"]["processes"])
+    # bubblewrap counts by itself, and only what is within.
+    alone = spec["kind"] == "bwrap"
+    child = os.fork() if alone else _fork_counted(spec["limits"]["processes"])
     if child == 0:
         _become_command(spec, writable, command, environ)
     code = REFUSED
@@ -156,23 +154,39 @@ def _become_command(
         kernel.die_with(os.getppid(), signal.SIGKILL)
         _first_to_die()
         os.setsid()
-        _set(resource.RLIMIT_NPROC, resource.getrlimit(resource.RLIMIT_NPROC)[0])
-        if spec["kind"] == "landlock":
-            network = spec["network"]
-            kernel.restrict(
-                files=True,
-                readable=(*READABLE, *_PROC, *spec["readable"]),
-                writable=writable,
-                devices=_DEVICES,
-                tcp=network is not True,
-                ports=() if isinstance(network, bool) else network,
-                scope=kernel.ABSTRACT | kernel.SIGNALS,
-            )
+        match spec["kind"]:
+            case "bwrap":
+                command = [*_bubblewrap(spec), *command]
+                environ["TMPDIR"] = "/tmp"
+            case "landlock":
+                _fence(spec, writable)
+        if spec["kind"] != "bwrap":
+            _set(resource.RLIMIT_NPROC, resource.getrlimit(resource.RLIMIT_NPROC)[0])
+    except OSError as error:
+        _refuse(error)
+    try:
         os.execvpe(command[0], command, environ)
     except OSError as error:
         os.write(2, f"{command[0]}: {error.strerror}\n".encode())
-    finally:
-        os._exit(127)
+    os._exit(127)
+
+
+def _fence(spec: dict[str, Any], writable: list[str]) -> None:
+    network = spec["network"]
+    kernel.restrict(
+        files=True,
+        readable=(*READABLE, *_PROC, *spec["readable"]),
+        writable=writable,
+        devices=_DEVICES,
+        tcp=network is not True,
+        ports=() if isinstance(network, bool) else network,
+        scope=kernel.ABSTRACT | kernel.SIGNALS,
+    )
+
+
+def _refuse(error: OSError) -> NoReturn:
+    os.write(2, f"The sandbox cannot be built: {error}\n".encode())
+    os._exit(REFUSED)
 
 
 def _serve(child: int, listener: int | None, woken: int, writable: list[str]) -> int:
