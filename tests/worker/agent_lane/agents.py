@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 from tests.fakes.upstream import FakeUpstream
@@ -66,12 +67,14 @@ async def agent(
     *specs: ModelSpec,
     toolsets: Sequence[Toolset] = (),
     limits: Limits | None = None,
-    root: Path = Path("/nowhere"),
+    root: Path | None = None,
     **fields: Any,
 ) -> AsyncIterator[AgentBackend]:
     async with chain_of(*specs, limits=limits) as chain:
         config = AgentConfig(name="test", model=("vllm:x",), base_url="http://h/v1", **fields)
-        yield AgentBackend(config, chain, toolsets, Workspaces(root))
+        yield AgentBackend(
+            config, chain, toolsets, Workspaces(root or Path(gettempdir(), "trunkline-tests"))
+        )
 
 
 @asynccontextmanager

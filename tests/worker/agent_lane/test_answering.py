@@ -8,7 +8,7 @@ import pytest
 from tests.fakes.anthropic import FakeAnthropic
 from tests.fakes.upstream import FakeUpstream
 from tests.fakes.upstream_plan import plan
-from tests.worker.agent_lane.agents import agent, bench, of, planner
+from tests.worker.agent_lane.agents import agent, attempts, bench, of, planner
 from tests.worker.backends.driving import batches_of, events_of, failed, finished, request, text_in
 from tests.worker.backends.driving import spec as chat_spec
 from trunkline_shared.events import RefusalDelta, TextDelta, ToolCallStart
@@ -84,6 +84,16 @@ async def test_what_was_streamed_cannot_be_corrected(
         events = await events_of(backend, run)
     assert (text_in(events), failed(events).code) == ("Nope", "invalid_output")
     assert len(upstream.requests) == 1
+
+
+async def test_a_correction_is_not_asked_for_again_by_a_later_attempt(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    run = attempts(plan({"say": "Nope"}, {"say": '{"n": 2}'}), format=NUMBER)
+    async with planner(upstream, tmp_path) as backend:
+        for _ in range(2):
+            assert text_in(await run.attempt(backend)) == '{"n": 2}'
+    assert len(upstream.requests) == 3
 
 
 @pytest.mark.parametrize(
@@ -184,6 +194,15 @@ async def test_a_schema_that_cannot_be_used_is_the_callers_fault(
         end = failed(await events_of(backend, request(plan({"say": "{}"}), format=wanted)))
     assert (end.code, end.param) == ("invalid_request", "response_format")
     assert problem in end.message
+
+
+async def test_what_the_operator_wants_and_no_model_can_is_said(
+    anthropic: FakeAnthropic,
+) -> None:
+    async with agent(claude(anthropic, "json"), structured_output="native") as backend:
+        end = failed(await events_of(backend, request("x", format=OBJECT)))
+    assert (end.code, end.param) == ("invalid_request", "response_format")
+    assert not anthropic.requests
 
 
 @pytest.mark.parametrize("stream", [True, False])

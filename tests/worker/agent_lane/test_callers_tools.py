@@ -69,6 +69,32 @@ async def test_in_a_mixed_turn_the_agents_calls_are_made_and_the_callers_returne
     assert tools.called == [("look", {"at": "x"})]
 
 
+async def test_a_conversation_also_holds_what_the_agent_did_itself(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    def call(number: int, name: str) -> Item:
+        return {
+            "type": "tool_call",
+            "id": f"call_0_{number}",
+            "name": name,
+            "arguments": "{}",
+            "kind": "function",
+        }
+
+    def result(number: int, text: str) -> Item:
+        content: Any = [{"type": "text", "text": text}]
+        return {"type": "tool_result", "id": f"call_0_{number}", "content": content}
+
+    before = [said("hi"), call(0, "look"), result(0, "saw x"), call(1, "pay")]
+    transcript = [*before, result(1, "paid"), said(plan({"say": "So it is."}))]
+    async with planner(upstream, tmp_path, bench()) as backend:
+        events = await events_of(backend, request(transcript=transcript, tools=[PAY]))
+    assert text_in(events) == "So it is."
+    sent = upstream.requests[0].body["messages"]
+    roles = ["user", "assistant", "tool", "assistant", "tool", "user"]
+    assert [message["role"] for message in sent] == roles
+
+
 async def test_a_name_that_both_have_is_refused(upstream: FakeUpstream, tmp_path: Path) -> None:
     clash: Tool = {"type": "function", "name": "look"}
     async with planner(upstream, tmp_path, bench()) as backend:

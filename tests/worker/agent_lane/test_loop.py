@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.anthropic import FakeAnthropic
 from tests.fakes.upstream import FakeUpstream
 from tests.fakes.upstream_plan import plan
-from tests.worker.agent_lane.agents import Bench, agent, attempts, bench, looked, of, planner
+from tests.worker.agent_lane.agents import agent, attempts, bench, looked, of, planner
 from tests.worker.backends.driving import (
     batches_of,
     events_of,
@@ -17,7 +18,6 @@ from tests.worker.backends.driving import (
     finished,
     no_gate,
     request,
-    spec,
     text_in,
 )
 from trunkline_shared.events import (
@@ -31,6 +31,7 @@ from trunkline_shared.events import (
     ToolCallStart,
 )
 from trunkline_worker.backends.base import RunContext
+from trunkline_worker.models import ModelSpec
 from trunkline_worker.run_writer import RunBufferFull
 from trunkline_worker.toolsets.base import Invocation, ToolError
 
@@ -177,7 +178,7 @@ async def test_arguments_that_do_not_fit_are_told_to_the_model(
 
 
 async def test_a_model_that_never_calls_right_fails(upstream: FakeUpstream, tmp_path: Path) -> None:
-    wrong = {"calls": [("lok", {})]}
+    wrong: dict[str, Any] = {"calls": [("lok", {})]}
     async with planner(upstream, tmp_path, bench()) as backend:
         events = await events_of(backend, request(plan(*[wrong] * 9)))
     assert failed(events).code == "upstream_error"
@@ -235,64 +236,41 @@ async def test_cancelling_a_run_cancels_its_tools(upstream: FakeUpstream, tmp_pa
     assert ended.is_set()
 
 
-async def test_a_workspace_is_made_for_the_tools_and_goes_with_the_run(
+async def test_what_a_tool_says_after_its_end_is_lost(
     upstream: FakeUpstream, tmp_path: Path
 ) -> None:
-    seen: list[Path] = []
+    says: list[Any] = []
 
     async def work(_: Mapping[str, Any], call: Invocation) -> str:
-        assert call.workspace.path.is_dir()
-        seen.append(call.workspace.path)
-        return "ok"
+        if says:
+            says[0]("late")
+        says.append(call.say)
+        return "k"
 
-    root = tmp_path / "spaces"
-    prompt = plan({"calls": [("work", {}), ("work", {})]}, {"calls": [("work", {})]})
-    async with planner(upstream, root, bench(work=work)) as backend:
-        await events_of(backend, request(plan({"say": "no tool"})))
-        assert not root.exists()
-        await events_of(backend, request(prompt))
-    assert len(seen) == 3 and len(set(seen)) == 1
-    assert not seen[0].exists()
+    prompt = plan({"calls": [("work", {})]}, {"calls": [("work", {})]})
+    async with planner(upstream, tmp_path, bench(work=work)) as backend:
+        events = await events_of(backend, request(prompt))
+    assert [e.text for e in of(ActivityOutput, events)] == ["k", "k"]
 
 
-async def test_tools_of_one_name_are_told_apart_by_their_toolsets(
-    upstream: FakeUpstream, tmp_path: Path
+async def test_other_providers_call_the_agents_tools_too(
+    anthropic: FakeAnthropic, tmp_path: Path
 ) -> None:
-    one, two = bench(), Bench({"look": looked}, name="two words")
-    prompt = plan({"calls": [("two_words_look", {"at": "x"})]}, {"say": "k"})
-    async with planner(upstream, tmp_path, one, two) as backend:
-        await events_of(backend, request(prompt))
-    assert (one.called, two.called) == ([], [("look", {"at": "x"})])
-
-
-async def test_a_toolset_that_cannot_say_what_it_has_is_left_out(
-    upstream: FakeUpstream, tmp_path: Path
-) -> None:
-    class Away(Bench):
-        async def tools(self) -> Any:
-            raise ToolError("it is away")
-
-    async with planner(upstream, tmp_path, Away({}), bench()) as backend:
-        assert text_in(await events_of(backend, request(LOOK))) == "I look. I saw it."
-    offered = upstream.requests[0].body["tools"]
-    assert [tool["function"]["name"] for tool in offered] == ["look"]
-
-
-async def test_toolsets_are_open_as_long_as_the_backend_is(upstream: FakeUpstream) -> None:
-    class Broken(Bench):
-        async def open(self) -> None:
-            raise ValueError("no server")
-
     tools = bench()
-    async with agent(spec(upstream, "plan"), toolsets=[tools]) as backend:
-        await backend.open()
-        assert tools.is_open
-        await backend.aclose()
-        assert not tools.is_open
-    async with agent(spec(upstream, "plan"), toolsets=[tools, Broken({})]) as backend:
-        with pytest.raises(ValueError, match="no server"):
-            await backend.open()
-        assert not tools.is_open
+    model = ModelSpec(
+        provider="anthropic",
+        name="scripted",
+        base_url=anthropic.base_url,
+        wire="anthropic",
+        api_key="k",
+    )
+    async with agent(model, toolsets=[tools], root=tmp_path) as backend:
+        events = await events_of(backend, request('[["look", {"at": "x"}], ["look", {"at": 1}]]'))
+    assert tools.called == [("look", {"at": "x"})]
+    first, second = of(ActivityEnd, events)
+    assert (first.error, "is not of type" in second.error) == (None, True)
+    assert finished(events).reason == "stop"
+    assert [e.text for e in of(ActivityArgs, events)] == ['{"at": "x"}', '{"at": 1}']
 
 
 async def test_no_call_of_the_agents_own_is_shown_as_the_callers(

@@ -38,12 +38,19 @@ class Answering:
         profile: ModelProfile,
         taken: Container[str],
     ) -> "Answering":
-        """`taken` are the names of all other tools. Raises ValueError for a schema that is none."""
+        """`taken` are the names of all other tools. Raises ValueError for a schema that is none,
+        and where the model cannot do what the agent is `given`."""
         wanted = request.format
         if wanted is None or not asks_for_format(request):
             return cls()
-        mode = _auto(wanted, profile) if given == "auto" else given
-        if mode == "tool" and _schema(wanted).get("type") != "object":
+        auto = _auto(wanted, profile)
+        mode = auto if given == "auto" else given
+        if mode == "native" and auto != "native":
+            raise ValueError("the agent is to hand it on, and its model takes none")
+        fits_a_tool = (
+            profile.get("supports_tools", True) and _schema(wanted).get("type") == "object"
+        )
+        if mode == "tool" and not fits_a_tool:
             mode = "prompted"  # what a tool is called with is an object
         return cls(mode, wanted, FormatCheck(wanted), _free(taken) if mode == "tool" else None)
 

@@ -40,12 +40,12 @@ class AgentBackend:
 
     async def run(self, request: RunRequest, context: RunContext) -> Sequence[RunEvent]:
         tools = await OwnTools.find(self._toolsets)
-        names = {tool["name"] for tool in request.tools}
+        names = [tool["name"] for tool in request.tools]
         if (clash := next((name for name in names if name in tools), None)) is not None:
             message = f"tools: the agent has a tool {clash!r} of its own; give yours another name."
             return [Failed("invalid_request", message, param="tools")]
         profile = self._chain.profile
-        taken = names | tools.names
+        taken = {*names, *tools.names}
         try:
             answering = Answering.of(request, self._agent.structured_output, profile, taken)
         except ValueError as error:

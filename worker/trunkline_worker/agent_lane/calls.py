@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from pydantic_ai.messages import ToolCallPart, ToolReturnPart
 
@@ -110,7 +110,7 @@ class Calls:
 
     async def make(self, calls: Sequence[OwnCall]) -> tuple[list[ToolReturnPart], bool]:
         """What they gave back, all made at once; and whether any was a call that its tool takes."""
-        made = await _together([self._make(call) for call in calls])
+        outcomes = await _together([self._make(call) for call in calls])
         parts = [
             ToolReturnPart(
                 call.part.tool_name,
@@ -118,39 +118,38 @@ class Calls:
                 call.part.tool_call_id,
                 outcome="success" if outcome.error is None else "failed",
             )
-            for call, (outcome, _) in zip(calls, made, strict=True)
+            for call, outcome in zip(calls, outcomes, strict=True)
         ]
-        return parts, any(taken for _, taken in made)
+        return parts, any(outcome.taken for outcome in outcomes)
 
-    async def _make(self, call: OwnCall) -> tuple[Outcome, bool]:
-        tool = self._tools.get(call.part.tool_name)
+    async def _make(self, call: OwnCall) -> Outcome:
+        if (known := self._journal.outcome(call.place)) is not None:
+            if known.usage is not None:
+                self._spent(known.usage)
+            return known
         output = _Output(call.index, self._context)
-        try:
-            if tool is None:
-                raise ToolError(self._tools.unknown(call.part.tool_name))
-            arguments = self._tools.arguments(call.part.tool_name, call.arguments)
-        except ToolError as error:
-            # The same in every attempt: only whether it was shown is to be known.
-            if (known := self._journal.outcome(call.place)) is None:
-                known = Outcome("", str(error))
-                await self._journal.ended(call.place, known, output.end(known))
-            return known, False
-        if (outcome := self._journal.outcome(call.place)) is not None:
-            if outcome.usage is not None:
-                self._spent(outcome.usage)
-            return outcome, True
-        if self._journal.begun(call.place) and tool.spec.effect == "at_most_once":
-            outcome = Outcome("", UNKNOWN_OUTCOME)
-        else:
-            outcome = await self._call(call, tool, arguments, output)
+        outcome = await self._outcome(call, output)
         await self._journal.ended(call.place, outcome, output.end(outcome))
-        return outcome, True
+        return outcome
+
+    async def _outcome(self, call: OwnCall, output: "_Output") -> Outcome:
+        name = call.part.tool_name
+        tool = self._tools.get(name)
+        if tool is None:
+            return Outcome("", self._tools.unknown(name), taken=False)
+        try:
+            arguments = self._tools.arguments(name, call.arguments)
+        except ToolError as error:
+            return Outcome("", str(error), taken=False)
+        if self._journal.begun(call.place) and tool.spec.effect == "at_most_once":
+            return Outcome("", UNKNOWN_OUTCOME)
+        return await self._call(call, tool, arguments, output)
 
     async def _call(
         self, call: OwnCall, tool: OwnTool, arguments: dict[str, object], output: "_Output"
     ) -> Outcome:
-        await self._context.gate()
         workspace = await self._workspace.get()
+        await self._context.gate()
         if tool.spec.effect != "pure":
             await self._journal.beginning(call.place)
         used: list[Usage] = []
@@ -192,15 +191,17 @@ class _Output:
         self._index = index
         self._context = context
         self._said = ""
+        self._ended = False
 
     def say(self, text: str) -> None:
         text = text[: MAX_OUTPUT - len(self._said)]
-        if text:
+        if text and not self._ended:
             self._said += text
             self._context.emit([ActivityOutput(self._index, text)])
 
     def end(self, outcome: Outcome) -> list[RunEvent]:
         """What of the result was not shown while the tool worked, and the end."""
+        self._ended = True
         output, said = outcome.output, self._said
         rest = output.removeprefix(said if output.startswith(said) else said.rstrip())
         events: list[RunEvent] = [ActivityOutput(self._index, rest)] if rest else []
@@ -232,19 +233,13 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-async def _together(
-    calls: Sequence[Awaitable[tuple[Outcome, bool]]],
-) -> list[tuple[Outcome, bool]]:
+async def _together(calls: Sequence[Coroutine[Any, Any, Outcome]]) -> list[Outcome]:
     """All of them at once. Raises what the first one raises, after the others have ended."""
     if len(calls) == 1:
         return [await calls[0]]
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_awaited(call), name="tool") for call in calls]
+            tasks = [group.create_task(call, name="tool") for call in calls]
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
     return [task.result() for task in tasks]
-
-
-async def _awaited(call: Awaitable[tuple[Outcome, bool]]) -> tuple[Outcome, bool]:
-    return await call

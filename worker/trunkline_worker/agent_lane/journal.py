@@ -20,11 +20,13 @@ Place: TypeAlias = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a call gave back, and what models cost that the tool asked."""
+    """What a call gave back, and what models cost that the tool asked. Not `taken`: there is no
+    such tool, or not with such arguments."""
 
     output: str
     error: str | None = None
     usage: Usage | None = None
+    taken: bool = True
 
     @property
     def told(self) -> str:
@@ -65,7 +67,7 @@ class Journal:
         await self._record({"begun": place}, [])
 
     async def ended(self, place: Place, outcome: Outcome, events: list[RunEvent]) -> None:
-        await self._record({"ended": place, **asdict(outcome)}, events)
+        await self._record({"ended": place, "outcome": asdict(outcome)}, events)
 
     async def _record(self, entry: dict[str, Any], events: list[RunEvent]) -> None:
         await self._context.record(orjson.dumps({"v": _VERSION, **entry}), events)
@@ -76,8 +78,9 @@ class Journal:
                 self._responses[step] = orjson.dumps(said)
             case {"v": 1, "begun": [step, place]}:
                 self._begun.add((step, place))
-            case {"v": 1, "ended": [step, place], "output": output, "error": error, "usage": usage}:
-                used = None if usage is None else Usage(**usage)
-                self._outcomes[step, place] = Outcome(output, error, used)
+            case {"v": 1, "ended": [step, place], "outcome": outcome}:
+                usage = outcome.pop("usage")
+                outcome["usage"] = None if usage is None else Usage(**usage)
+                self._outcomes[step, place] = Outcome(**outcome)
             case _:
                 raise ValueError("a step of the run was recorded by another version")
