@@ -74,7 +74,7 @@ async def test_what_fails_after_the_first_token_is_never_tried_again(
 ) -> None:
     failed, run = await failure(spec(anthropic, model), spec(anthropic, "words-3"))
     assert (text_of(run.events), failed.code) == (words(count), code)
-    assert failed.usage is not None and failed.usage.output_tokens > 0
+    assert failed.usage is not None and failed.usage.output_tokens == count
     assert len(anthropic.requests) == 1
 
 
@@ -178,3 +178,20 @@ async def test_the_resolvers_guard_holds_for_these_clients_too(anthropic: FakeAn
         await asked(chain).step()
     assert raised.value.failed.code == "agent_unavailable"
     await chain.aclose()
+
+
+async def test_an_address_that_leads_nowhere_is_not_the_last_that_is_tried(
+    anthropic: FakeAnthropic,
+) -> None:
+    async def look_up(_: str, port: int) -> Any:
+        return [(2, ("127.0.0.2", 1)), (2, ("127.0.0.1", port))]
+
+    client = HttpClient(Resolver(look_up))
+    here = spec(anthropic, "words-2", base_url=f"http://models.example:{anthropic.port}")
+    agent = AgentConfig(name="test", model=("anthropic:words-2",))
+    chain = make_chain(agent, [here], client, Prices(), retry=QUICK)
+    run = asked(chain)
+    await run.step()
+    await chain.aclose()
+    assert text_of(run.events) == words(2)
+    assert anthropic.requests[0].headers["host"] == f"models.example:{anthropic.port}"

@@ -6,6 +6,7 @@ themselves, and connect where the worker's own resolver says.
 
 import inspect
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Final
 
 import httpx2
@@ -32,7 +33,8 @@ class Patience:
 
 
 def http_client(client: HttpClient, patience: Patience) -> httpx2.AsyncClient:
-    """As many connections as there are calls: a worker's slots are the limit."""
+    """For one model alone: its pool tells hosts apart by their addresses. As many connections as
+    there are calls: a worker's slots are the limit."""
     # A context of its own would cost each model 20 ms.
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=100)
     transport = httpx2.AsyncHTTPTransport(verify=client.tls, limits=limits, trust_env=False)
@@ -53,9 +55,9 @@ def client_model(spec: ModelSpec, http: httpx2.AsyncClient, patience: Patience) 
                 return _anthropic(spec, http, patience)
             case "responses":
                 return _responses(spec, http, patience)
-        return infer_model(
-            f"{spec.wire}:{spec.name}", lambda name: _other(name, spec, http, patience)
-        )
+            case "bedrock":
+                return _bedrock(spec, patience)
+        return infer_model(f"{spec.wire}:{spec.name}", lambda name: _other(name, spec, http))
     except ImportError:
         extra = spec.wire.partition("-")[0]
         raise ValueError(
@@ -94,9 +96,38 @@ def _responses(spec: ModelSpec, http: httpx2.AsyncClient, patience: Patience) ->
     return OpenAIResponsesModel(spec.name, provider=OpenAIProvider(openai_client=client))
 
 
-def _other(
-    name: str, spec: ModelSpec, http: httpx2.AsyncClient, patience: Patience
-) -> Provider[Any]:
+def _bedrock(spec: ModelSpec, patience: Patience) -> Model[Any]:
+    """Region and login are the machine's, but for a key. By itself its client asks five times."""
+    from pydantic_ai.models.bedrock import BedrockConverseModel
+    from pydantic_ai.providers.bedrock import BedrockProvider
+
+    config: dict[str, Any] = {
+        "connect_timeout": patience.connect_timeout_s,
+        "read_timeout": patience.silence_timeout_s,
+        "retries": {"total_max_attempts": 1},
+    }
+    core = import_module("botocore.session").get_session()
+    if spec.api_key:
+        token = import_module("botocore.tokens").FrozenAuthToken(spec.api_key)
+        core.get_auth_token = lambda **_: token
+        core.get_credentials = lambda: None
+        config["signature_version"] = "bearer"
+    try:
+        client = (
+            import_module("boto3")
+            .Session(botocore_session=core)
+            .client(
+                "bedrock-runtime",
+                config=import_module("botocore.config").Config(**config),
+                endpoint_url=spec.base_url or None,
+            )
+        )
+    except import_module("botocore.exceptions").NoRegionError:
+        raise ValueError("provider bedrock needs a region, AWS_DEFAULT_REGION is not set") from None
+    return BedrockConverseModel(spec.name, provider=BedrockProvider(bedrock_client=client))
+
+
+def _other(name: str, spec: ModelSpec, http: httpx2.AsyncClient) -> Provider[Any]:
     """The provider of an optional package. What it cannot be told is an error: it would call
     somebody else's server, or not use the key."""
     provider = infer_provider_class(name)
@@ -108,13 +139,8 @@ def _other(
         wanted["api_key"] = spec.api_key
     if lacking := sorted(wanted.keys() - takes.keys()):
         raise ValueError(f"provider {spec.provider} takes no {lacking[0]}")
-    offered = {
-        "http_client": http,
-        "aws_connect_timeout": patience.connect_timeout_s,
-        "aws_read_timeout": patience.silence_timeout_s,
-    }
-    if spec.wire != "cohere":  # its client is of another library
-        wanted |= {key: value for key, value in offered.items() if key in takes}
+    if "http_client" in takes and spec.wire != "cohere":  # whose client is of another library
+        wanted["http_client"] = http
     return provider(**wanted)
 
 
@@ -145,6 +171,8 @@ class _Resolved(httpx2.AsyncBaseTransport):
             raise Unreachable(type(error).__name__) from error
         if url.scheme == "https":
             request.extensions = {**request.extensions, "sni_hostname": url.host}
+        if not found:
+            raise Unreachable("no address")
         *others, last = (address[0] for _, address in found)
         for address in others:
             request.url = url.copy_with(host=address)

@@ -69,9 +69,10 @@ class ForeignCall:
         usage = self._response.usage
         if not usage.has_values():
             return None
+        said = 0 if self.finish else self.output_tokens  # some count what was said at the end
         return Usage(
             usage.input_tokens,
-            usage.output_tokens,
+            max(usage.output_tokens, said),
             usage.cache_read_tokens,
             usage.cache_write_tokens,
             usage.output_reasoning_tokens,

@@ -14,6 +14,7 @@ from pydantic_ai.profiles import ModelProfile
 from pydantic_ai.profiles.anthropic import ANTHROPIC_THINKING_BUDGET_MAP
 from pydantic_ai.settings import ModelSettings, ToolOrOutput
 
+from trunkline_shared.config.capabilities import BY_WIRE
 from trunkline_shared.config.providers import Wire
 from trunkline_shared.run import RunRequest
 from trunkline_worker.agent_lane.faults import Unfit
@@ -21,16 +22,6 @@ from trunkline_worker.models import ModelSpec
 
 Json: TypeAlias = dict[str, Any]
 
-_WORDS: Final = frozenset({"logit_bias", "prediction", "verbosity"})
-_CHANCE: Final = frozenset({"seed", "presence_penalty", "frequency_penalty"})
-REFUSED: Final[Mapping[Wire, frozenset[str]]] = {
-    "responses": (_WORDS | _CHANCE | {"stop"}) - {"verbosity"},
-    "anthropic": _WORDS | _CHANCE,
-    "bedrock": _WORDS | _CHANCE,
-    "google": _WORDS,
-    "google-cloud": _WORDS,
-    "cohere": _WORDS,
-}
 _NAMES: Final = {
     "temperature": "temperature",
     "top_p": "top_p",
@@ -60,7 +51,7 @@ _SAMPLING: Final = ("temperature", "top_p")
 def check_settings(spec: ModelSpec) -> None:
     """Raises ValueError for a setting of the agent that its model does not take."""
     for name in spec.settings:
-        if name in REFUSED[spec.wire]:
+        if name in BY_WIRE[spec.wire].refused:
             raise ValueError(f"settings.{name}: models of {spec.provider} do not take it")
 
 
@@ -70,7 +61,9 @@ def settings_of(
     """The settings of one call. Raises Unfit for what the model cannot be asked."""
     options: Json = {**spec.settings, **request.options}
     _check(options, spec.wire, profile)
-    settings: Json = {"max_retries": 0, "extra_headers": {**_HEADERS, **spec.extra_headers}}
+    settings: Json = {}
+    if spec.wire != "bedrock":  # whose client is told when it is made
+        settings = {"max_retries": 0, "extra_headers": {**_HEADERS, **spec.extra_headers}}
     if max_tokens is not None:
         settings["max_tokens"] = max_tokens
     if spec.wire == "responses":
@@ -125,7 +118,7 @@ def tool_choice(request: RunRequest, parameters: ModelRequestParameters) -> Mode
 
 
 def _check(options: Json, wire: Wire, profile: ModelProfile) -> None:
-    refused = REFUSED[wire]
+    refused = BY_WIRE[wire].refused
     if options.get("logprobs"):
         raise Unfit("This model gives no logprobs.", "logprobs")
     for name, value in options.items():
