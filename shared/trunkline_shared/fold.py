@@ -1,7 +1,7 @@
 """A run's events folded into its result, in neutral form: what is replied, and what is stored."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from trunkline_shared.transcript import (
 )
 
 FOLDED_VERSION = 1
+APART = "\n\n"
 INTERRUPTED = "The call was interrupted; what it did before is not known."
 
 _CALLS = ("function", "custom")
@@ -44,7 +45,13 @@ class Folded:
 
     @property
     def text(self) -> str:
-        return self._all("text")
+        """All texts as one, apart where the agent did something in between."""
+        text, acted = "", False
+        for item in self.items:
+            said = item.of("text")
+            text += APART + said if text and said and acted else said
+            acted = item.kind == "activity" or (acted and not said)
+        return text
 
     @property
     def reasoning(self) -> str:
@@ -92,7 +99,7 @@ def said(folded: Folded) -> list[Item]:
     told = [
         each
         for item in items
-        if item.kind not in _CALLS and (item.kind != "activity" or final[item.number] is item)
+        if item.kind not in _CALLS and not _was_begun_anew(item, final)
         for each in _neutral(item)
     ]
     return [*told, *(_tool_call(item) for item in items if item.kind in _CALLS)]
@@ -197,6 +204,11 @@ def _counts(item: OutputItem, *, is_last: bool) -> bool:
     if item.status != "completed" and not (is_last and item.kind == "message"):
         return False
     return item.text != ""
+
+
+def _was_begun_anew(item: OutputItem, final: Mapping[int, OutputItem]) -> bool:
+    is_half = item.kind == "activity" and item.status != "completed"
+    return is_half and final[item.number] is not item
 
 
 def _neutral(item: OutputItem) -> list[Item]:

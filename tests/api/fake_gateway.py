@@ -14,7 +14,8 @@ from trunkline_api.errors import ApiError, Send, send_error
 from trunkline_api.exchange import Receive, Scope
 from trunkline_api.gateway import Births, Gateway, Resource
 from trunkline_api.headers import by_name
-from trunkline_api.render.chat import ChatRenderer, render_completion
+from trunkline_api.render.chat import ChatRenderer
+from trunkline_api.render.completion import render_completion
 from trunkline_api.settings import ApiSettings
 from trunkline_api.shown_tools import shows_tools
 from trunkline_api.targets import Targets

@@ -15,7 +15,7 @@ from trunkline_api.wire.responses import parse_responses
 from trunkline_shared.config.models import AgentConfig
 
 CODER = AgentConfig(name="coder", type="claude_code")
-GRAPH = AgentConfig(name="graph", type="python", object="a.b:c")
+GRAPH = AgentConfig(name="graph", type="acp")
 CLAUDE = AgentConfig(name="claude", model=("anthropic:claude",))
 ANY = AgentConfig(name="any", model=("openai:x",))
 FUNCTION = {"type": "function", "function": {"name": "f"}}

@@ -12,7 +12,8 @@ from tests.api.conversation_bed import turn
 from tests.api.fake_answer import Reply
 from tests.api.test_responses_request import run as responses_run
 from trunkline_api.conversation_events import events_of
-from trunkline_api.render.chat import ChatRenderer, render_completion
+from trunkline_api.render.chat import ChatRenderer
+from trunkline_api.render.completion import render_completion
 from trunkline_api.render.response import About
 from trunkline_api.render.responses import ResponsesRenderer, render_response
 from trunkline_api.wire import chat_reply, response_reply
@@ -24,6 +25,7 @@ from trunkline_shared.events import (
     Attempt,
     Failed,
     Finished,
+    ReasoningDelta,
     RunEvent,
     Step,
     TextDelta,
@@ -38,7 +40,7 @@ ABOUT = About(RUN_ID, "m", {"parallel_tool_calls": True, "tool_choice": "auto", 
 START = ActivityStart(0, "a1", "read", "files")
 READ: list[RunEvent] = [START, ActivityArgs(0, '{"p":'), ActivityArgs(0, "1}")]
 RUN: list[RunEvent] = [
-    *(TextDelta("Let me look. "), Step(), *READ, ActivityOutput(0, "contents"), ActivityEnd(0)),
+    *(TextDelta("Let me look."), Step(), *READ, ActivityOutput(0, "contents"), ActivityEnd(0)),
     *(ActivityStart(1, "a2", "write", "files"), ActivityEnd(1, "read only")),
     *(TextDelta("Done."), Finished("stop")),
 ]
@@ -64,8 +66,8 @@ def pieces(*events: RunEvent) -> list[dict[str, Any]]:
 def test_chat_shows_text_alone_unless_it_is_asked_for_more() -> None:
     plain = chunks(*RUN, show_tools=False)
     assert [each["choices"][0]["delta"].get("content") for each in plain[:2]] == [
-        "Let me look. ",
-        "Done.",
+        "Let me look.",
+        "\n\nDone.",
     ]
     assert not any("trunkline" in each for each in plain)
     assert "trunkline" not in orjson.loads(render_completion(RUN_ID, "m", folded(*RUN)))
@@ -103,7 +105,7 @@ def test_a_whole_completion_lists_activities_when_asked() -> None:
     body = orjson.loads(render_completion(RUN_ID, "m", folded(*RUN), show_tools=True))
     chat_reply.ChatCompletion.model_validate(body, strict=True)
     ChatCompletion.model_validate(body)
-    assert body["choices"][0]["message"]["content"] == "Let me look. Done."
+    assert body["choices"][0]["message"]["content"] == "Let me look.\n\nDone."
     first, second = body["trunkline"]["activities"]
     assert first == {
         "id": "a1",
@@ -252,3 +254,23 @@ def test_a_limit_that_ended_the_run_is_named() -> None:
     response = orjson.loads(render_response(ABOUT, folded(end)))
     assert response["incomplete_details"] == {"reason": "max_output_tokens", "detail": end.detail}
     Response.model_validate(response, strict=True)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [TextDelta("a"), *READ, TextDelta("b"), TextDelta("c")],
+        [*READ, TextDelta("a"), ReasoningDelta("hm"), TextDelta("b")],
+        [TextDelta(""), *READ, TextDelta(""), TextDelta("a"), Step(), TextDelta("b")],
+        [TextDelta("a"), *READ, ActivityEnd(0), *READ, TextDelta(""), TextDelta("b")],
+        [TextDelta("a"), *READ, ReasoningDelta("hm"), TextDelta("b"), TextDelta("c")],
+    ],
+)
+def test_texts_stand_apart_where_the_agent_acted_between_them(events: list[RunEvent]) -> None:
+    whole = orjson.loads(render_completion(RUN_ID, "m", folded(*events, Finished("stop"))))
+    content = whole["choices"][0]["message"]["content"]
+    deltas = [each["choices"][0]["delta"] for each in chunks(*events)]
+    assert "".join(delta.get("content") or "" for delta in deltas) == content
+    acted = [at for at, event in enumerate(events) if isinstance(event, ActivityStart)]
+    assert ("\n\n" in content) == (content[0] == "a" and events[0] == TextDelta("a"))
+    assert content.replace("\n\n", "") in ("ab", "abc") and acted

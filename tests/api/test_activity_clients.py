@@ -13,7 +13,7 @@ from trunkline_shared.events import Finished, RunEvent, TextDelta, ToolArgsDelta
 
 ASKED = {"X-Trunkline-Events": "tools"}
 HI: list[ChatCompletionMessageParam] = [{"role": "user", "content": "hi"}]
-SAID = "Let me look. Done."
+SAID = "Let me look.\n\nDone."
 
 
 async def test_the_official_client_reads_a_stream_and_finds_activities_beside_it() -> None:

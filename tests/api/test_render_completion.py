@@ -5,7 +5,7 @@ import pytest
 
 from tests.api.test_chat_renderer import MIXED, ROW, RUN_ID, USAGE
 from trunkline_api.errors import ApiError
-from trunkline_api.render.chat import render_completion
+from trunkline_api.render.completion import render_completion
 from trunkline_api.wire.chat_reply import ChatCompletion
 from trunkline_shared.events import (
     Failed,

@@ -20,10 +20,9 @@ NATIVE_ERROR: Final = {"error": ERROR, "detail": str}
 MISTAKE: Final = {"type": str, "loc": list, "msg": str}
 UNPROCESSABLE: Final = {"error": ERROR, "detail": [MISTAKE]}
 
-MODELS: Final = {
-    "object": str,
-    "data": [{"id": str, "created": int, "object": str, "owned_by": str}],
-}
+# What is ours stands beside what their clients read.
+MODEL: Final = {"id": str, "created": int, "object": str, "owned_by": str, "trunkline": dict}
+MODELS: Final = {"object": str, "data": [MODEL]}
 CHANGED: Final = {"name": str, "message": str}
 ACTIVATED: Final = {**CHANGED, "llm_applied": bool}
 VALIDATED: Final = {"valid": bool, "error": NOTHING}

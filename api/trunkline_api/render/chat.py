@@ -1,4 +1,4 @@
-"""Run events as Chat Completions: chunks of a stream, or one completion.
+"""Run events as the chunks of a chat completion.
 
 A stream is rendered from bytes templates, because this is what costs at the edge: everything but
 the text of a delta is the same in every chunk of a run.
@@ -11,7 +11,8 @@ from typing import Any, Final, assert_never
 import orjson
 
 from trunkline_api.errors import envelope, from_failure
-from trunkline_api.render.activity import ACTIVITY, ActivityPieces, activities
+from trunkline_api.render.activity import ACTIVITY, ActivityPieces
+from trunkline_api.render.completion import about, completion_id, usage_value
 from trunkline_shared.events import (
     ActivityArgs,
     ActivityEnd,
@@ -28,24 +29,17 @@ from trunkline_shared.events import (
     TextDelta,
     ToolArgsDelta,
     ToolCallStart,
-    Usage,
 )
-from trunkline_shared.fold import Folded
+from trunkline_shared.fold import APART
 from trunkline_shared.frame import Texts
 from trunkline_shared.run import created_ms
-from trunkline_shared.transcript import ToolCall
 
 _SILENT: Final = (Created, Attempt, Step, ToolCallStart)
 DONE: Final = b"data: [DONE]\n\n"
 
 _MEMBER: Final[Mapping[type, str]] = MappingProxyType(
-    {TextDelta: "content", ReasoningDelta: "reasoning_content", RefusalDelta: "refusal"}
+    {ReasoningDelta: "reasoning_content", RefusalDelta: "refusal"}
 )
-
-
-def completion_id(run_id: str) -> str:
-    """The `id` of a run's completion, and of each of its chunks."""
-    return f"chatcmpl-{run_id}"
 
 
 class ChatRenderer:
@@ -77,6 +71,8 @@ class ChatRenderer:
         self._plain = b'},"logprobs":null,"finish_reason":null}]' + self._end
         self._text = self._delta + b'"content":'
         self._has_role = False
+        self._in_text = False  # a plain text would only go on with what was said last
+        self._has_text = self._has_acted = False
         self._starting: dict[int, ToolCallStart] = {}
         self._custom: set[int] = set()
         self._activities = ActivityPieces() if show_tools else None
@@ -99,10 +95,6 @@ class ChatRenderer:
         """Whether `render` writes something for this event, the end of the run included."""
         return not isinstance(event, self._silent)
 
-    @property
-    def _in_text(self) -> bool:
-        return self._has_role and not self._starting
-
     def _render_texts(self, literals: bytes, pieces: list[bytes]) -> None:
         if not self._in_text:
             first, more, literals = literals.partition(b'","')
@@ -113,11 +105,10 @@ class ChatRenderer:
         pieces += (before, literals.replace(b'","', after + before), after)
 
     def _render(self, event: RunEvent, pieces: list[bytes]) -> None:
+        self._in_text = False
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta():
-                pieces += self._begin()
-                rows = event.logprobs if isinstance(event, TextDelta) else None
-                pieces.append(self._chunk({_MEMBER[type(event)]: event.text}, rows))
+                pieces += self._say(event)
             case ToolCallStart() | ToolArgsDelta():
                 pieces += self._call(event)
             case Finished():
@@ -137,7 +128,18 @@ class ChatRenderer:
             case _:
                 assert_never(event)
 
+    def _say(self, event: TextDelta | ReasoningDelta | RefusalDelta) -> list[bytes]:
+        text = event.text
+        if not isinstance(event, TextDelta):
+            return [*self._begin(), self._chunk({_MEMBER[type(event)]: text})]
+        if text:
+            text = APART + text if self._has_acted else text
+            self._has_text, self._has_acted = True, False
+        self._in_text = self._has_text and not self._has_acted
+        return [*self._begin(), self._chunk({"content": text}, event.logprobs)]
+
     def _act(self, event: RunEvent) -> list[bytes]:
+        self._has_acted = self._has_acted or (self._has_text and isinstance(event, ActivityStart))
         if self._activities is None:
             return []
         told = ({"activity": piece} for piece in self._activities.add(event))
@@ -189,106 +191,12 @@ class ChatRenderer:
     def _finish(self, event: Finished) -> list[bytes]:
         first = [] if self._has_role else [self._chunk({"content": ""})]
         end = b'},"logprobs":null,"finish_reason":"' + event.reason.encode() + b'"}]'
-        about = _about(event)
+        told = about(event)
         why = b""
         if event.detail is not None:
             why = b',"trunkline":' + orjson.dumps({"detail": event.detail})
-        chunks = [*first, self._delta + end + about + why + self._end]
+        chunks = [*first, self._delta + end + told + why + self._end]
         if self._include_usage:
-            usage = b',"choices":[],"usage":' + orjson.dumps(_usage(event.usage))
-            chunks.append(self._head + usage + about + b"}\n\n")
+            usage = b',"choices":[],"usage":' + orjson.dumps(usage_value(event.usage))
+            chunks.append(self._head + usage + told + b"}\n\n")
         return [*chunks, DONE]
-
-
-def render_completion(
-    run_id: str, model: str, folded: Folded, *, show_tools: bool = False
-) -> bytes:
-    """The body of a reply that is not streamed. Raises ApiError when the run failed.
-
-    Raises ValueError when it has not ended.
-    """
-    match folded.terminal:
-        case Finished() as finished:
-            pass
-        case Failed() as failed:
-            raise from_failure(failed)
-        case None:
-            raise ValueError(f"run {run_id} has not ended")
-        case _ as never:
-            assert_never(never)
-    logprobs = None
-    if folded.logprobs is not None:
-        logprobs = {"content": list(folded.logprobs), "refusal": None}
-    choice = {
-        "index": 0,
-        "message": _message(folded),
-        "logprobs": logprobs,
-        "finish_reason": finished.reason,
-    }
-    completion: dict[str, Any] = {
-        "id": completion_id(run_id),
-        "object": "chat.completion",
-        "created": created_ms(run_id) // 1000,
-        "model": model,
-        "choices": [choice],
-        "usage": _usage(finished.usage),
-    }
-    told: dict[str, Any] = {} if finished.detail is None else {"detail": finished.detail}
-    if show_tools:
-        told["activities"] = activities(folded.activities)
-    if told:
-        completion["trunkline"] = told
-    body = orjson.dumps(completion)
-    return body[:-1] + _about(finished) + b"}"
-
-
-def _message(folded: Folded) -> dict[str, Any]:
-    # null only where something else stands in for the text: clients send messages back, and a
-    # message without any content is no valid input.
-    empty = None if folded.tool_calls or folded.refusal else ""
-    message: dict[str, Any] = {
-        "role": "assistant",
-        "content": folded.text or empty,
-        "refusal": folded.refusal or None,
-        "annotations": [],
-    }
-    if folded.reasoning:
-        message["reasoning_content"] = folded.reasoning
-    if folded.tool_calls:
-        message["tool_calls"] = [_tool_call(call) for call in folded.tool_calls]
-    return message
-
-
-def _tool_call(call: ToolCall) -> dict[str, Any]:
-    value = "input" if call["kind"] == "custom" else "arguments"
-    named = {"name": call["name"], value: call["arguments"]}
-    return {"id": call["id"], "type": call["kind"], call["kind"]: named}
-
-
-def _about(finished: Finished) -> bytes:
-    pieces = b""
-    if finished.service_tier is not None:
-        pieces += b',"service_tier":' + orjson.dumps(finished.service_tier)
-    if finished.system_fingerprint is not None:
-        pieces += b',"system_fingerprint":' + orjson.dumps(finished.system_fingerprint)
-    return pieces
-
-
-def _usage(usage: Usage) -> dict[str, Any]:
-    return {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.input_tokens + usage.output_tokens,
-        "prompt_tokens_details": {
-            "cached_tokens": usage.cached_tokens,
-            "cache_write_tokens": usage.cache_write_tokens,
-            "audio_tokens": 0,
-        },
-        "completion_tokens_details": {
-            "reasoning_tokens": usage.reasoning_tokens,
-            "audio_tokens": 0,
-            "accepted_prediction_tokens": 0,
-            "rejected_prediction_tokens": 0,
-        },
-        "cost": usage.cost,
-    }

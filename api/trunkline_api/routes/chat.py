@@ -7,7 +7,8 @@ from trunkline_api.asked import of_chat
 from trunkline_api.auth import Principal
 from trunkline_api.chat_request import fill_in
 from trunkline_api.headers import Headers
-from trunkline_api.render.chat import ChatRenderer, render_completion
+from trunkline_api.render.chat import ChatRenderer
+from trunkline_api.render.completion import render_completion
 from trunkline_api.shown_tools import shows_tools
 from trunkline_api.wire.chat import ChatRequest, parse_chat
 from trunkline_shared.fold import Folded
