@@ -1,7 +1,8 @@
 """`python -m tests.chaos.steps_worker worker CONFIG ...`: a worker whose agent works in steps.
 
-It asks a model, calls a tool, asks the model again, and records each. In its first attempt it
-stands still for ever where the caller wants it to, for somebody to kill the process there. What it
+It asks a model and calls a tool, as often as its caller wants, asks the model again, and records
+each. In its first attempt it stands still for ever at the point that the caller names, if any, for
+somebody to kill the process there. What it
 did is in files beside CONFIG: `did` has a line for each time a model was asked or the tool had its
 effect, `at/<run id>` says where a run stands still.
 """
@@ -38,16 +39,18 @@ UNKNOWN = "nobody knows whether it did"
 
 
 class Wanted(NamedTuple):
-    """What a caller asks for: where to stand still, and which effect the tool declares."""
+    """What a caller asks for: where to stand still, the tool's effect, how many calls of it."""
 
     point: str
     effect: str
+    calls: int
 
     @classmethod
     def of(cls, request: RunRequest) -> "Wanted":
         last = request.transcript[-1]
         assert last["type"] == "message"
-        return cls(*_text(last).split("/"))
+        point, effect, calls = _text(last).split("/")
+        return cls(point, effect, int(calls))
 
 
 class Steps:
@@ -82,9 +85,11 @@ class _Run:
         self._context = context
 
     async def work(self) -> Sequence[RunEvent]:
-        await self._ask(1, FIRST)
-        told = await self._tool()
-        await self._ask(2, SECOND.format(told))
+        told = ""
+        for call in range(1, self._wanted.calls + 1):
+            await self._ask(call, FIRST)
+            told = await self._tool(call)
+        await self._ask(self._wanted.calls + 1, SECOND.format(told))
         return [Finished("stop")]
 
     async def _ask(self, number: int, text: str) -> None:
@@ -99,26 +104,29 @@ class _Run:
         await self._context.record(entry, [Step()])
         await self._at(f"after model {number}")
 
-    async def _tool(self) -> str:
+    async def _tool(self, number: int) -> str:
+        begun, told = b"begun %d" % number, b"told %d " % number
         for entry in self._context.journal:
-            if entry.startswith(b"told "):
-                return entry.removeprefix(b"told ").decode()
-        begin = [ActivityStart(0, "call", "tool", "tools"), ActivityArgs(0, "{}")]
-        if b"begun" in self._context.journal:
-            await self._context.record(
-                b"told " + UNKNOWN.encode(), [*begin, ActivityEnd(0, UNKNOWN)]
-            )
+            if entry.startswith(told):
+                return entry.removeprefix(told).decode()
+        begin = [
+            ActivityStart(number, f"call {number}", "tool", "tools"),
+            ActivityArgs(number, "{}"),
+        ]
+        if begun in self._context.journal:
+            end = ActivityEnd(number, UNKNOWN)
+            await self._context.record(told + UNKNOWN.encode(), [*begin, end])
             return UNKNOWN
         await self._context.gate()
         self._context.emit(begin)
         await self._at("before tool")
         if self._wanted.effect == "at_most_once":
-            await self._context.record(b"begun", [])
+            await self._context.record(begun)
         await self._at("begun tool")
-        self._did("tool")
-        self._context.emit([ActivityOutput(0, "done")])
+        self._did(f"tool {number}")
+        self._context.emit([ActivityOutput(number, "done")])
         await self._at("in tool")
-        await self._context.record(b"told done", [ActivityEnd(0)])
+        await self._context.record(told + b"done", [ActivityEnd(number)])
         await self._at("after tool")
         return "done"
 

@@ -179,6 +179,38 @@ async def test_a_stream_whose_last_word_was_recorded_is_not_stranded(bed: Bed) -
     assert (await bed.state(run_id))["st"] == "queued"
 
 
+@pytest.mark.parametrize("recorded", [True, False])
+async def test_however_long_its_log_is_the_unfinished_step_is_found(
+    bed: Bed, recorded: bool
+) -> None:
+    await bed.renew("w1")
+    run_id = await bed.submit()
+    (run,) = await bed.claim("w1")
+    for seq in range(3, 103):
+        await bed.append(run, seq, TextDelta("a"))
+    if recorded:
+        await bed.record(run, 103, b"entry", Step())
+    else:
+        await bed.append(run, 103, ActivityEnd(0))
+    for seq in range(104, 204):
+        await bed.append(run, seq, TextDelta("b"))
+    await bed.crash("w1")
+    await bed.renew("w2")
+    await bed.claim("w2")
+    assert (await bed.events(run_id))[-1] == Attempt(2, drop_from=104 if recorded else 3)
+
+
+async def test_steps_are_found_behind_what_an_earlier_attempt_dropped(bed: Bed) -> None:
+    run_id = await record(bed, TextDelta("half"), stream=False)
+    await bed.claim("w2")
+    await bed.redis.delete(bed.keys.journal(run_id))
+    await bed.crash("w2")
+    await bed.renew("w3")
+    assert await bed.claim("w3") == []
+    last = (await bed.events(run_id))[-1]
+    assert isinstance(last, Failed) and last.code == "worker_lost"
+
+
 # One row for many text deltas in a row, each an event of its own.
 PACKED = b'[3,["call",0,"c","f","function"],["T","he","l","lo"],["t","!"]]'
 

@@ -225,32 +225,39 @@ local LOST_AFTER_OUTPUT =
 
 -- The seq of the first output event that still counts (nil: none), whether one of them shows
 -- something (a tool call alone does not before its first arguments), and whether steps of the run
--- are done. Reads the whole log: rare.
+-- are done. Reads the log from its end to the last step, or all of it: rare.
 -- A `step` ends what counts: what was said before it is in the journal, and no later attempt says it
--- again. What is said after it is of a step that has to be done again, which drops it, or cannot be
--- where it was shown. What the agent does with its own tools (`act`...) never counts. A call that had
--- not ended begins once more, and readers see it twice, first as one that an `attempt` cut off; one
--- that had ended stays, because nothing recorded comes between the words of a step and its `step`.
+-- again. What was said after it is of a step that has to be done again; that drops it, unless it was
+-- shown. What the agent does with its own tools (`act`...) never counts. A call that had not ended
+-- begins once more, and readers see it twice, first as one that an `attempt` cut off; one that had
+-- ended stays, because nothing recorded comes between the words of a step and its `step`.
 local function said(id)
   local shows = { t = true, T = true, r = true, refusal = true, args = true }
-  local first, shown, steps
-  for _, entry in ipairs(redis.call('XRANGE', K.log .. id, '-', '+')) do
-    local frame = cjson.decode(entry[2][2])
-    local seq = frame[1]
-    for i = 2, #frame do
-      local row = frame[i]
-      local kind = row[1]
-      if kind == 'step' then
-        first, shown, steps = nil, nil, true
-      elseif kind == 'attempt' and type(row[3]) == 'number' then
-        first, shown = nil, nil
-      elseif shows[kind] or kind == 'call' then
-        first, shown = first or seq, shown or shows[kind]
+  local first, shown, counts, from = nil, nil, true, '+'
+  while true do
+    local page = redis.call('XREVRANGE', K.log .. id, from, '-', 'COUNT', S.page)
+    for _, entry in ipairs(page) do
+      local frame, its_first, its_shown = cjson.decode(entry[2][2]), nil, nil
+      local seq, steps, drops = frame[1], false, false
+      for i = 2, #frame do
+        local row = frame[i]
+        local kind = row[1]
+        if kind == 'step' then
+          its_first, its_shown, steps = nil, nil, true
+        elseif kind == 'attempt' and type(row[3]) == 'number' then
+          its_first, its_shown, drops = nil, nil, true
+        elseif shows[kind] or kind == 'call' then
+          its_first, its_shown = its_first or seq, its_shown or shows[kind]
+        end
+        seq = seq + (kind == 'T' and #row - 1 or 1) -- one row for many text deltas
       end
-      seq = seq + (kind == 'T' and #row - 1 or 1) -- one row for many text deltas
+      if counts then first, shown = its_first or first, its_shown or shown end
+      if steps then return first, shown, true end
+      counts = counts and not drops -- what came before was dropped, if it was no step
+      from = '(' .. entry[1]
     end
+    if #page < C.page then return first, shown, false end
   end
-  return first, shown, steps
 end
 
 -- What a newcomer would wait, in ms: the measured wait, or the age of the oldest if that is more.

@@ -64,10 +64,13 @@ class RunContext:
     asker: Asker | None = None
 
     async def record(self, entry: bytes, events: Sequence[RunEvent] = ()) -> None:
-        """Emits `events` (none: a `Step`) and adds `entry`, which is not empty, to the journal with
-        the last of them, both or neither. Returns when Redis has them; from then on every later
-        attempt finds the entry. Raises as `emit` does, and CancelledError once the run is not to go
-        on here, never an answer that somebody else's attempt would not know of.
+        """Emits `events` and adds `entry`, which is not empty, to the journal with the last of
+        them, both or neither. Returns when Redis has them; from then on every later attempt finds
+        the entry. Raises as `emit` does, and CancelledError once the run is not to go on here.
+
+        What is not to be said again needs a `Step` after it: the words of a run since its last one
+        are dropped, or end a chat stream, when its worker dies. Without events a `Step` is said, so
+        that an entry alone is not for the middle of a sentence.
         """
         if self.recorder is not None:
             await self.recorder(entry, events)

@@ -1,12 +1,7 @@
-"""One run for each place where a worker can be killed; what was done twice, and what clients got.
-
-python -m tests.chaos.crashes      writes what is observed into docs/operations.md
-"""
+"""A run for each point of `steps_worker` at which it can be killed: what was done, how often."""
 
 import asyncio
-import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,29 +13,13 @@ from tests.chaos.steps_worker import FIRST, SECOND, UNKNOWN
 from tests.chaos.talk import Told, ask, until
 from tests.fakes.system import System
 
-PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 PROGRAM = "tests.chaos.steps_worker"
-POINTS = {
-    "before model 1": "before the model was asked",
-    "in model 1": "while the model spoke",
-    "after model 1": "after the model's step was recorded",
-    "before tool": "after a tool's call was shown, before it began",
-    "begun tool": "after it began, before its effect",
-    "in tool": "after its effect, before its result was recorded",
-    "after tool": "after its result was recorded",
-    "in model 2": "while the model spoke again",
-    "after model 2": "after that step was recorded, before the end",
-}
-EFFECTS = ("pure", "idempotent", "at_most_once")
-HEAD = (
-    "the worker is killed",
-    "model asked",
-    "effects of a `pure` or `idempotent` tool",
-    "of an `at_most_once` one",
-    "model asked again",
-    "whole reply",
-    "chat stream",
+POINTS = (
+    *("before model 1", "in model 1", "after model 1"),
+    *("before tool", "begun tool", "in tool", "after tool"),
+    *("in model 2", "after model 2"),
 )
+EFFECTS = ("pure", "idempotent", "at_most_once")
 
 
 @dataclass(frozen=True)
@@ -52,21 +31,21 @@ class Cell:
 
 @dataclass(frozen=True)
 class Seen:
-    """What became of one run: how often each thing was done, and what its client got."""
+    """What became of one run: how often each thing was done, and what its client got: 'whole',
+    UNKNOWN if it was whole and its agent was told that of the tool, or an error's code.
+    """
 
     first: int
     tool: int
     second: int
-    got: (
-        str  # 'whole', UNKNOWN if it was whole and its agent was told that of the tool, or an error
-    )
+    got: str
 
 
 CELLS = [Cell(p, e, s) for p in POINTS for e in EFFECTS for s in (False, True)]
 
 
 def promised(cell: Cell) -> Seen:
-    """What DESIGN and the page say must become of it."""
+    """What must become of it."""
     if cell.stream and cell.point in ("in model 1", "in model 2"):
         asked_twice = cell.point == "in model 2"
         return Seen(1, int(asked_twice), int(asked_twice), "worker_lost")
@@ -100,7 +79,9 @@ async def observe(directory: Path) -> dict[Cell, Seen]:
 async def _ask_all(base_url: str) -> dict[Cell, Told]:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         asked = [
-            ask(session, base_url, "steps", stream=cell.stream, text=f"{cell.point}/{cell.effect}")
+            ask(
+                session, base_url, "steps", stream=cell.stream, text=f"{cell.point}/{cell.effect}/1"
+            )
             for cell in CELLS
         ]
         return dict(zip(CELLS, await asyncio.gather(*asked), strict=True))
@@ -116,7 +97,9 @@ def _has_said(client: redis.Redis, path: Path) -> bool:
 
 
 def _seen(told: Told, did: Counter[str]) -> Seen:
-    first, tool, second = (did[f"{told.run_id} {what}"] for what in ("model 1", "tool", "model 2"))
+    first, tool, second = (
+        did[f"{told.run_id} {what}"] for what in ("model 1", "tool 1", "model 2")
+    )
     return Seen(first, tool, second, _got(told))
 
 
@@ -126,34 +109,3 @@ def _got(told: Told) -> str:
     by_text = {FIRST + SECOND.format("done"): "whole", FIRST + SECOND.format(UNKNOWN): UNKNOWN}
     ended = told.finish == "stop" and told.done
     return by_text.get(told.text, f"wrong text {told.text!r}") if ended else "a quiet end"
-
-
-def table(seen: Mapping[Cell, Seen]) -> str:
-    """The page's table, from what was seen."""
-    return "".join(f"| {' | '.join(row)} |\n" for row in _rows(seen))
-
-
-def _rows(seen: Mapping[Cell, Seen]) -> Iterator[tuple[str, ...]]:
-    yield HEAD
-    yield ("---",) * len(HEAD)
-    for point, words in POINTS.items():
-        pure, idempotent, at_most_once = (seen[Cell(point, effect, False)] for effect in EFFECTS)
-        assert pure == idempotent
-        streams = {seen[Cell(point, effect, True)].got for effect in EFFECTS}
-        lost = "`worker_lost`" if streams == {"worker_lost"} else "whole"
-        told = ", told unknown" if at_most_once.got == UNKNOWN else ""
-        counts = (str(pure.first), str(pure.tool), f"{at_most_once.tool}{told}", str(pure.second))
-        yield words, *counts, "whole", lost
-
-
-def _main() -> None:
-    with tempfile.TemporaryDirectory() as directory:
-        seen = asyncio.run(observe(Path(directory)))
-    page = PAGE.read_text("utf-8")
-    begin = page.index(f"| {HEAD[0]} |")
-    end = page.index("\n\n", begin) + 1
-    PAGE.write_text(page[:begin] + table(seen) + page[end:], "utf-8")
-
-
-if __name__ == "__main__":
-    _main()
