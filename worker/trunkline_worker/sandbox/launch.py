@@ -109,6 +109,7 @@ def _watched(spec: dict[str, Any], command: list[str], environ: dict[str, str]) 
 
 
 def _watch(outer: int, spec: dict[str, Any], command: list[str], environ: dict[str, str]) -> None:
+    os.setsid()  # who ends a whole process group means those that this one is to end
     woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     for number in (signal.SIGTERM, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
