@@ -22,6 +22,8 @@ from trunkline_worker.backends.lane import (
 from trunkline_worker.backends.profiles import ProfileBackends
 from trunkline_worker.backends.resolver import Resolver, guarded, of_system
 from trunkline_worker.backends.retry import Retry
+from trunkline_worker.claude_code.build import build_claude_code
+from trunkline_worker.claude_code.sessions import NoSessions, Sessions
 from trunkline_worker.models import resolve_models
 from trunkline_worker.prices import Prices
 from trunkline_worker.settings import WorkerSettings
@@ -29,7 +31,11 @@ from trunkline_worker.toolsets.build import Workshop
 
 
 def build_backend(
-    agent: AgentConfig, environ: Mapping[str, str], workshop: Workshop, calling: Calling
+    agent: AgentConfig,
+    environ: Mapping[str, str],
+    workshop: Workshop,
+    calling: Calling,
+    sessions: Sessions | None = None,
 ) -> Backend:
     """The backend of a runnable agent. Here a new kind of agent finds its class.
 
@@ -47,6 +53,8 @@ def build_backend(
             return LaneBackend(
                 lambda: open_lane(agent, models, toolsets, workshop.workspaces, calling)
             )
+        case "claude_code":
+            return build_claude_code(agent, environ, workshop, calling, sessions or NoSessions())
     raise ValueError(f"agents of type {agent.type} cannot run in this version")
 
 
@@ -71,8 +79,13 @@ class Backends:
     """
 
     def __init__(
-        self, config: Config, settings: WorkerSettings, environ: Mapping[str, str]
+        self,
+        config: Config,
+        settings: WorkerSettings,
+        environ: Mapping[str, str],
+        sessions: Sessions | None = None,
     ) -> None:
+        self._sessions = sessions
         self._settings = settings
         self._environ = environ
         ready = {
@@ -179,7 +192,9 @@ class Backends:
     async def _open(self, agent: AgentConfig) -> bool:
         assert self._calling is not None
         try:
-            backend = build_backend(agent, self._environ, self._workshop, self._calling)
+            backend = build_backend(
+                agent, self._environ, self._workshop, self._calling, self._sessions
+            )
         except ValueError as error:  # one agent's mistake is none of the others'
             return self._lacks(agent.name, error)
         if await self._opened(agent.name, backend):
