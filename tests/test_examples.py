@@ -13,6 +13,7 @@ import pytest
 
 from tests.fakes.system import System
 from tests.fakes.upstream_process import AnthropicProcess, ResponsesProcess
+from trunkline_shared.config.installed import installed
 from trunkline_shared.config.load import load_config
 
 pytestmark = pytest.mark.redis
@@ -58,6 +59,13 @@ CASES = [
 ]
 
 
+ENGINEER = pytest.param(
+    Case("engineer", "from a shell", [["Bash", {"command": "echo from a shell"}]]),
+    marks=pytest.mark.skipif(not installed("claude_agent_sdk"), reason="an extra"),
+    id="engineer",
+)
+
+
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """All files at once: to start a worker for each would cost minutes."""
@@ -71,6 +79,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         with System(directory, config, apis=0, workers=0) as system:
             system.start_worker(
                 MODEL="anthropic:scripted",
+                CLAUDE_MODEL="anthropic:scripted",
                 ANTHROPIC_BASE_URL=anthropic.base_url,
                 ANTHROPIC_API_KEY="k",
                 OPENAI_BASE_URL=system.upstream.base_url,
@@ -99,7 +108,9 @@ def test_agents_of_different_examples_have_different_names() -> None:
     assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.agent}: {case.answer}")
+@pytest.mark.parametrize(
+    "case", [*(pytest.param(case, id=f"{case.agent}: {case.answer}") for case in CASES), ENGINEER]
+)
 def test_every_agent_of_an_example_answers(system: System, case: Case) -> None:
     prompt = f"Please do. {json.dumps(case.calls)}" if case.calls else "Please do."
     with openai.OpenAI(base_url=system.base_url(), api_key="any", max_retries=0) as client:

@@ -32,7 +32,8 @@ async def main():
             print(await commands.call("run_command", {"command": command}, call))
         await sh("echo made >file; chmod 640 file; ls -l file | cut -c1-10")
         print(await files.call("read_file", {"path": "file"}, call))
-        await sh("cat /etc/trunkline/agents.yml /proc/1/environ; ls /opt /var/lib/trunkline/workspaces")
+        await sh("cat /etc/trunkline/agents.yml /proc/1/environ")
+        await sh("ls /opt /var/lib/trunkline/workspaces")
         await sh("wget -q -T 3 -O - http://redis:6379 || nc -w 3 redis 6379 </dev/null")
         await sh("sh -c 'sleep 7654 &' ; kill -9 -1")
         print("alive")
@@ -48,7 +49,7 @@ def test_commands_run_behind_landlock_in_the_workers_container(lab: Lab) -> None
     assert "-rw-r-----\n[exit code 0]\nmade\n" in said
     assert "agents:" not in said
     assert "TRUNKLINE_" not in said
-    assert said.count("Permission denied") >= 3 or said.count("denied") >= 3
+    assert said.count("denied") >= 4
     assert said.endswith("alive\n")
     (worker,) = lab.containers("worker")
     assert "sleep 7654" not in lab.docker("top", worker)

@@ -122,15 +122,11 @@ def _tools(body: Json) -> Script:
     if not tools or choice.get("type") == "none":
         return Script([text_block("no ", "tools")])
     several = body["model"] == "tools-parallel" and not choice.get("disable_parallel_tool_use")
-    return _calls(tools if several else tools[:1], body)
+    return _calls(tools if several else tools[:1])
 
 
-def _calls(tools: list[Json], body: Json) -> Script:
-    turn = len(body["messages"])  # ids are never used twice in a conversation
-    blocks = [
-        tool_block(f"toolu_{turn}_{index}", tool["name"], least(tool.get("input_schema") or {}))
-        for index, tool in enumerate(tools)
-    ]
+def _calls(tools: list[Json]) -> Script:
+    blocks = [tool_block(tool["name"], least(tool.get("input_schema") or {})) for tool in tools]
     return Script(blocks, "tool_use")
 
 
@@ -144,7 +140,7 @@ def _json(body: Json) -> Script:
         return Script([text_block(*(text[at : at + 4] for at in range(0, len(text), 4)))])
     names = (choice.get("name"), "StructuredOutput", "final_result")
     named = [tool for tool in tools if tool["name"] in names] or tools[-1:]
-    return _calls(named, body) if named else Script([text_block("{}")])
+    return _calls(named) if named else Script([text_block("{}")])
 
 
 def _scripted(body: Json) -> Script:
@@ -162,7 +158,7 @@ def _scripted(body: Json) -> Script:
                 results.append(content_text(part.get("content")))
     if len(results) < len(script):
         name, value = script[len(results)]
-        return Script([tool_block(f"toolu_{len(body['messages'])}_0", name, value)], "tool_use")
+        return Script([tool_block(name, value)], "tool_use")
     return Script([text_block("The tool said: ", *results[-1:])])
 
 

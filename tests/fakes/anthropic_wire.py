@@ -2,6 +2,7 @@
 
 import json
 import re
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,11 +41,11 @@ def _piece(delta: str | Step) -> Json | Step:
     return delta
 
 
-def tool_block(call_id: str, name: str, value: Json) -> Block:
-    """A call, its input in pieces of five characters."""
+def tool_block(name: str, value: Json) -> Block:
+    """A call, its input in pieces of five characters. No two have the same id."""
     text = json.dumps(value)
     pieces = [text[start : start + 5] for start in range(0, len(text), 5)]
-    start = {"type": "tool_use", "id": call_id, "name": name, "input": {}}
+    start = {"type": "tool_use", "id": f"toolu_{secrets.token_hex(6)}", "name": name, "input": {}}
     return Block(start, [{"type": "input_json_delta", "partial_json": each} for each in pieces])
 
 

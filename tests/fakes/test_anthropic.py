@@ -74,7 +74,7 @@ async def test_tools_are_called_with_the_least_arguments(stream: bool) -> None:
         choice = {"type": "tool", "name": "b"}
         named = await ask(sdk, "tools", stream, tools=TOOLS, tool_choice=choice)
         assert [block.model_dump()["name"] for block in named.content] == ["b"]
-        result = {"type": "tool_result", "tool_use_id": "toolu_0", "content": "rain"}
+        result = {"type": "tool_result", "tool_use_id": calls[0]["id"], "content": "rain"}
         turns = [
             *ASK["messages"],
             {"role": "assistant", "content": calls[:1]},

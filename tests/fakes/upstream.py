@@ -91,6 +91,8 @@ class FakeUpstream:
     closed: list[Closed] = field(default_factory=list)
     connections: int = 0
     """Connections accepted so far."""
+    alias: str = ""
+    """How every model answers, whatever it is called."""
 
     def __post_init__(self) -> None:
         self.calls: Counter[str] = Counter()
@@ -155,7 +157,8 @@ class FakeUpstream:
             self.calls[model] += 1
             self.open[connection] = model
             self.note()
-            return self.reply(body, headers, self.calls[model])
+            known_as = {**body, "model": self.alias or model}
+            return self.reply(known_as, headers, self.calls[model])
         return self.other(path, raw)
 
     def reply(self, body: Json, headers: dict[str, str], call: int) -> Reply:

@@ -101,8 +101,8 @@ def test_a_probe_of_the_sandbox_is_asked_for_agents_that_touch_the_machine() -> 
         values = {"name": "a", "model": "ollama:x", "toolsets": [{"type": kind} for kind in kinds]}
         return readiness(AgentConfig.model_validate(values), {}, none_here)
 
-    assert state_of("tasks") == Readiness(True)
-    assert state_of("file_access") == state_of("execution") == Readiness(False, ("no auto here",))
+    assert state_of("tasks") == state_of("file_access") == Readiness(True)
+    assert state_of("file_access", "execution") == Readiness(False, ("no auto here",))
 
 
 def test_variables_of_the_agent_itself_are_looked_at() -> None:

@@ -29,6 +29,7 @@ from trunkline_shared.scripts import SLACK_MS, Scripts
 from trunkline_shared.sweep import sweep_forever
 from trunkline_shared.vault import Vault
 from trunkline_worker.backends.build import Backends
+from trunkline_worker.claude_code.sessions import StoredSessions
 from trunkline_worker.dispatch import Dispatch
 from trunkline_worker.execute import BackendsByAgent
 from trunkline_worker.lease import LeaseKeeper
@@ -76,7 +77,13 @@ async def open_worker(
         probe = make_redis(settings)
         stack.push_async_callback(probe.aclose)
         await check_redis(probe)
-        backends = Backends(config, settings, environ)
+        sessions = StoredSessions(
+            probe,
+            Keys(settings.prefix),
+            Vault(settings.secret_key, settings.previous_secret_keys),
+            settings.retention_s,
+        )
+        backends = Backends(config, settings, environ, sessions)
         await backends.open()
         stack.push_async_callback(backends.aclose)
         for name, missing in backends.lacking.items():

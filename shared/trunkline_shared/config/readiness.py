@@ -56,9 +56,8 @@ def profile_readiness(
 
 
 def needs_sandbox(agent: AgentConfig) -> bool:
-    """Whether what a model says may run or write something on the worker's machine."""
-    walled = ("file_access", "execution")
-    return agent.type == "claude_code" or any(t["type"] in walled for t in agent.toolsets)
+    """Whether what a model says may start something on the worker's machine."""
+    return agent.type == "claude_code" or any(t["type"] == "execution" for t in agent.toolsets)
 
 
 def _obstacles(

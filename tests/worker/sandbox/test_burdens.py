@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import secrets
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -125,6 +126,24 @@ async def test_a_daemon_goes_when_its_command_is_ended(walled: Bed, mark: str) -
     took = await ended(process)
     await until(lambda: not alive(mark))
     assert took < 1
+
+
+async def test_a_daemon_goes_with_the_process_group_of_whoever_was_started(
+    walled: Bed, mark: str
+) -> None:
+    command = walled.wrap(PYTHON, "-c", DAEMON, mark, "stay")
+    process = await asyncio.create_subprocess_exec(
+        *command.argv,
+        env=command.env,
+        cwd=command.cwd,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert await process.stdout.read(4) == b"away"
+    os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
+    await until(lambda: not alive(mark))
 
 
 async def test_a_daemon_goes_when_its_command_has_ended(walled: Bed, mark: str) -> None:

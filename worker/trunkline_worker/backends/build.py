@@ -23,6 +23,8 @@ from trunkline_worker.backends.lane import (
 from trunkline_worker.backends.profiles import ProfileBackends
 from trunkline_worker.backends.resolver import Resolver, guarded, of_system
 from trunkline_worker.backends.retry import Retry
+from trunkline_worker.claude_code.build import build_claude_code
+from trunkline_worker.claude_code.sessions import NoSessions, Sessions
 from trunkline_worker.models import options_of, resolve_models
 from trunkline_worker.prices import Prices
 from trunkline_worker.settings import WorkerSettings
@@ -30,7 +32,11 @@ from trunkline_worker.toolsets.build import Workshop
 
 
 def build_backend(
-    agent: AgentConfig, environ: Mapping[str, str], workshop: Workshop, calling: Calling
+    agent: AgentConfig,
+    environ: Mapping[str, str],
+    workshop: Workshop,
+    calling: Calling,
+    sessions: Sessions | None = None,
 ) -> Backend:
     """The backend of a runnable agent. Here a new kind of agent finds its class.
 
@@ -52,6 +58,8 @@ def build_backend(
             from trunkline_worker.python_objects.backend import PythonBackend
 
             return PythonBackend(agent, options_of(resolve_settings(agent, environ)))
+        case "claude_code":
+            return build_claude_code(agent, environ, workshop, calling, sessions or NoSessions())
     raise ValueError(f"agents of type {agent.type} cannot run in this version")
 
 
@@ -76,8 +84,13 @@ class Backends:
     """
 
     def __init__(
-        self, config: Config, settings: WorkerSettings, environ: Mapping[str, str]
+        self,
+        config: Config,
+        settings: WorkerSettings,
+        environ: Mapping[str, str],
+        sessions: Sessions | None = None,
     ) -> None:
+        self._sessions = sessions
         self._settings = settings
         self._environ = environ
         ready = {
@@ -184,7 +197,9 @@ class Backends:
     async def _open(self, agent: AgentConfig) -> bool:
         assert self._calling is not None
         try:
-            backend = build_backend(agent, self._environ, self._workshop, self._calling)
+            backend = build_backend(
+                agent, self._environ, self._workshop, self._calling, self._sessions
+            )
         except ValueError as error:  # one agent's mistake is none of the others'
             return self._lacks(agent.name, error)
         if await self._opened(agent.name, backend):

@@ -14,7 +14,7 @@ from trunkline_shared.config.models import AgentConfig
 from trunkline_shared.errors import RedisUnavailable
 from trunkline_shared.events import RunEvent
 from trunkline_shared.run import RunRequest
-from trunkline_worker.backends.base import Budget, RunContext
+from trunkline_worker.backends.base import Budget, RunContext, Unavailable
 from trunkline_worker.backends.limits import output_limit
 from trunkline_worker.backends.retry import Retry
 from trunkline_worker.claude_code.allowance import Allowance
@@ -70,8 +70,11 @@ class ClaudeCodeBackend:
         self._sdk: Any = None
 
     async def open(self) -> None:
-        """Imports the SDK, which takes seconds. Raises ImportError without it, and NoSandbox."""
-        self._sdk = await asyncio.to_thread(import_module, "claude_agent_sdk")
+        """Imports the SDK, which takes seconds. Raises Unavailable without it, or without walls."""
+        try:
+            self._sdk = await asyncio.to_thread(import_module, "claude_agent_sdk")
+        except ImportError as error:
+            raise Unavailable('It needs: pip install "trunkline[claude]".') from error
         # It reports as an error that a process was killed, which is how runs are cut short.
         logging.getLogger("claude_agent_sdk").setLevel(logging.CRITICAL)
         self._cli = Path(self._sdk.__file__).parent / "_bundled" / "claude"

@@ -99,7 +99,10 @@ class Lodging:
     def kill(self) -> None:
         """Ends the command line and, behind walls, all that it began, at once."""
         with suppress(FileNotFoundError, ValueError, ProcessLookupError):
-            os.killpg(int(self._number.read_text()), signal.SIGKILL)
+            number = int(self._number.read_text())
+            # Behind walls the one process takes all others along; it must not die with them.
+            end = os.killpg if self.sandbox.kind == "none" else os.kill
+            end(number, signal.SIGKILL)
 
     async def deserted(self) -> None:
         """Returns when nothing that the command line began is alive, after `kill`."""

@@ -37,6 +37,16 @@ class Sessions(Protocol):
         """Adds a run to the session, or begins a `new` one. Raises RedisUnavailable."""
 
 
+class NoSessions:
+    """Each run begins a session of its own."""
+
+    async def load(self, conversation: str) -> list[Taken]:
+        return []
+
+    async def save(self, conversation: str, taken: Taken, *, new: bool) -> None:
+        """Nothing is kept."""
+
+
 class StoredSessions:
     """In Redis, sealed, for `retention_s` from the last run on."""
 

@@ -21,7 +21,15 @@ REFUSED = 125  # the walls could not be built: nothing was run
 _MOUNT_POINT = "/mnt"
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC = (
-    *("alternatives", "ca-certificates", "crypto-policies", "fonts", "group", "host.conf"),
+    *(
+        "alternatives",
+        "bash.bashrc",
+        "ca-certificates",
+        "crypto-policies",
+        "fonts",
+        "group",
+        "host.conf",
+    ),
     *("hosts", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "magic", "mime.types"),
     *("nsswitch.conf", "passwd", "pki", "profile", "profile.d", "protocols", "resolv.conf"),
     *("services", "shells", "ssl", "terminfo", "timezone"),
@@ -109,6 +117,7 @@ def _watched(spec: dict[str, Any], command: list[str], environ: dict[str, str]) 
 
 
 def _watch(outer: int, spec: dict[str, Any], command: list[str], environ: dict[str, str]) -> None:
+    os.setsid()  # who ends a whole process group means those that this one is to end
     woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     for number in (signal.SIGTERM, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)

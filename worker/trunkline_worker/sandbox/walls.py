@@ -18,7 +18,7 @@ from trunkline_worker.sandbox.workspace import Workspace, Workspaces
 Kind = Literal["bwrap", "landlock", "none"]
 
 _LAUNCH: Final = (
-    "import sys; sys.path.insert(0, {where!r}); "
+    "import sys; sys.path.append({where!r}); "
     "from trunkline_worker.sandbox.launch import main; main()"
 )
 _PROBE: Final = 'cd "$PWD" && : >"$TMPDIR/probe" && : >"$HOME/probe" && exec true'

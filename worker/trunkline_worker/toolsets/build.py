@@ -47,7 +47,7 @@ class Workshop:
             kept_s=settings.workspace_kept_s,
             max_bytes=settings.workspace_bytes,
         )
-        self._sandboxes = Sandboxes(self.workspaces)
+        self.sandboxes = Sandboxes(self.workspaces)
         self._sweeping: asyncio.Task[None] | None = None
 
     def toolsets(self, agent: AgentConfig) -> list[Toolset]:
@@ -75,7 +75,7 @@ class Workshop:
             case FileAccess():
                 return file_access.Files(config)
             case ExecutionTools():
-                return execution.Commands(config, self._sandboxes, agent.sandbox)
+                return execution.Commands(config, self.sandboxes, agent.sandbox)
             case Tasks():
                 return tasks.Tasks()
             case Mcp():
