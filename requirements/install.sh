@@ -28,7 +28,7 @@ with_pip() {
         exit 1
     fi
     pip="env PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/python -m pip install --quiet --quiet"
-    $pip --require-hashes -r requirements/dev.lock
+    $pip --require-hashes --no-deps -r requirements/dev.lock  # a lock names all there is to install
     $pip --no-deps --no-build-isolation --no-index --editable .
 }
 
@@ -42,6 +42,6 @@ say_where_redis_is_missing() {
 
 find_python
 fits .venv/bin/python || rm -rf .venv
-echo "Making .venv from requirements/dev.lock (half a minute)"
+echo "Making .venv from requirements/dev.lock (a minute)"
 if command -v uv >/dev/null; then with_uv; else with_pip; fi
 say_where_redis_is_missing

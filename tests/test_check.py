@@ -10,17 +10,26 @@ agents:
   hello: {model: echo}
   gpt: {model: "openai:gpt-4o"}
   both: {model: "openai:gpt-4o, ollama:llama3", pool: coding}
-  coder: {type: claude_code, toolsets: [{type: execution}]}
+  tooled:
+    model: ollama:llama3
+    toolsets: [{type: file_access}, {type: execution}]
+    sandbox: none
+  graph: {type: python, object: "no_such.graphs:graph", slots: 3}
 """
 
 TABLE = """\
-agent  type         model                         pool     lacks
-hello  echo         echo                          default  -
-gpt    chat         openai:gpt-4o                 default  OPENAI_API_KEY is not set
-both   chat         openai:gpt-4o, ollama:llama3  coding   runs without part of its fallback chain: OPENAI_API_KEY is not set
-coder  claude_code  -                             default  type claude_code cannot run in this version; toolset execution cannot run in this version
+agent   type    model                         toolsets                pool     slots  lacks
+hello   echo    echo                          -                       default  1      -
+gpt     chat    openai:gpt-4o                 -                       default  1      OPENAI_API_KEY is not set
+both    chat    openai:gpt-4o, ollama:llama3  -                       coding   1      runs without part of its fallback chain: OPENAI_API_KEY is not set
+tooled  chat    ollama:llama3                 file_access, execution  default  1      -
+graph   python  no_such.graphs:graph          -                       default  3      there is no Python package 'no_such' here
 
-2 of 4 agents can run here.
+3 of 5 agents can run here.
+
+agent   takes none of its callers'
+tooled  logprobs
+graph   tools, formats, logprobs, images, files, audio
 """  # noqa: E501
 
 
@@ -44,6 +53,17 @@ def test_keys_without_effect_are_listed_below_with_their_line_and_the_reason(
         "deployment's settings say\n"
         "agents.a.avatar  agents.yml:4  no client shows one\n"
     )
+
+
+def test_the_agent_of_profiles_is_listed_where_the_file_says_something_of_it(
+    tmp_path: Path,
+) -> None:
+    path, out = tmp_path / "agents.yml", io.StringIO()
+    path.write_text("agents: {a: {model: echo}}\nprofiles: {coding: true}")
+    assert check(path, {}, out) == 0
+    row = out.getvalue().splitlines()[2]
+    assert row.split()[:3] == ["openhands_*", "chat", "-"]
+    assert "file_access, execution, tasks" in row
 
 
 def test_with_its_key_set_an_agent_lacks_nothing(tmp_path: Path) -> None:

@@ -73,6 +73,9 @@ _REPLIES: dict[FailureCode, _Reply] = {
     "context_length_exceeded": _Reply(
         400, INVALID_REQUEST, "The input is longer than the agent's model can take."
     ),
+    "invalid_output": _Reply(
+        502, SERVER_ERROR, "The model's answer does not fit the format that was asked for.", False
+    ),
     "upstream_error": _Reply(502, SERVER_ERROR, "The agent's model provider failed."),
     "upstream_timeout": _Reply(504, SERVER_ERROR, "The agent's model provider did not answer."),
     "upstream_rate_limited": _Reply(

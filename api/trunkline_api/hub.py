@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from trunkline_shared.channel import Channel
 from trunkline_shared.errors import TrunklineError
-from trunkline_shared.events import Failed, Finished, decode_frame
+from trunkline_shared.events import Failed, Finished
+from trunkline_shared.frame import decode_frame
 from trunkline_shared.owned import end_owned, start_owned
 from trunkline_shared.run import RunId
 

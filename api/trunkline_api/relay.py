@@ -10,7 +10,8 @@ from redis.exceptions import RedisError
 from trunkline_api.client import Client
 from trunkline_api.hub import UNREADABLE, Reader, ReaderClosed
 from trunkline_shared.errors import RedisUnavailable, TrunklineError
-from trunkline_shared.events import Attempt, Failed, Finished, RunEvent, Texts, open_frame
+from trunkline_shared.events import Attempt, Failed, Finished, RunEvent
+from trunkline_shared.frame import Texts, open_frame
 from trunkline_shared.keys import Keys
 from trunkline_shared.pipe import Pipe
 

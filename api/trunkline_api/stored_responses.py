@@ -12,8 +12,9 @@ from trunkline_api.errors import SERVER_ERROR, ApiError, invalid
 from trunkline_api.hub import UNREADABLE
 from trunkline_api.lookup import Lookup
 from trunkline_api.render.response import About, ResponseStatus, run_id_of
-from trunkline_shared.events import Failed, decode_frame
+from trunkline_shared.events import Failed
 from trunkline_shared.fold import Fold, Folded, decode, encode, said
+from trunkline_shared.frame import decode_frame
 from trunkline_shared.keys import Keys
 from trunkline_shared.transcript import Item
 from trunkline_shared.vault import Unreadable, Vault

@@ -31,7 +31,7 @@ python_image() {
         --exclude='lib/python3.12/config-*' --exclude='lib/python3.12/site-packages/_*' bin lib |
         tar -C "$root/usr/local" -xf -
     ln -sf python3.12 "$root/usr/local/bin/python"
-    "$home/bin/python3.12" -m pip download -qq --only-binary :all: --require-hashes --dest "$root/wheels" \
+    "$home/bin/python3.12" -m pip download -qq --only-binary :all: --require-hashes --no-deps --dest "$root/wheels" \
         -r "$requirements/build.lock" -r "$requirements/api.lock" -r "$requirements/worker.lock"
     cat >"$out/python/Dockerfile" <<'END'
 FROM scratch

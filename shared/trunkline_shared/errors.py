@@ -17,6 +17,7 @@ FailureCode: TypeAlias = Literal[
     "upstream_rate_limited",  # upstream 429
     "upstream_rejected_us",  # upstream 401/403/404: our configuration is wrong
     "context_length_exceeded",
+    "invalid_output",  # the model never answered in the format that was asked for
     "run_timeout",  # limits.timeout_s
     "queue_timeout",  # nobody took it in queue_timeout_s
     "queue_full",

@@ -1,16 +1,11 @@
 """Run events: what a run emits, and their compact form in the log.
 
-An event crosses Redis as a JSON array whose first member names its kind. A frame is
-`[first_seq, row, row, ...]`, where a row is one event, or several pieces of plain text that follow
-each other: `["T", text, text, ...]`, each an event of its own. `seq` counts events from 1 and never
-resets within a run.
+An event crosses Redis as a JSON array whose first member names its kind, in frames: `frame.py`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, overload
-
-import orjson
+from typing import Any, Literal, TypeAlias
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
 
@@ -174,8 +169,6 @@ _KINDS: dict[str, type[RunEvent]] = {
 }
 
 
-_SHORT = 40  # bytes of a frame with a token or two, which are decoded faster than looked at
-
 _KIND_OF = {event: kind for kind, event in _KINDS.items()}
 
 
@@ -203,91 +196,6 @@ def decode(row: Sequence[Any]) -> RunEvent:
     elif kind == "failed" and len(values) > 4 and values[4] is not None:
         values[4] = Usage(*values[4])
     return _KINDS[kind](*values)
-
-
-def encode_frame(first_seq: int, events: Sequence[RunEvent]) -> bytes:
-    first = events[0] if len(events) == 1 else None
-    if type(first) is TextDelta and first.logprobs is None:  # each token that comes alone
-        return b'[%d,["T",%b]]' % (first_seq, orjson.dumps(first.text))
-    rows: list[Any] = [first_seq]
-    texts: list[str] | None = None
-    # Plain text is nearly all there is: it pays neither for the others nor for rows of its own.
-    for event in events:
-        if type(event) is not TextDelta or event.logprobs is not None:
-            texts = None
-            rows.append(encode(event))
-        elif texts is None:
-            texts = ["T", event.text]
-            rows.append(texts)
-        else:
-            texts.append(event.text)
-    return orjson.dumps(rows)
-
-
-def decode_frame(frame: bytes) -> tuple[int, list[RunEvent]]:
-    """`(first_seq, events)` of one log entry."""
-    first_seq, *rows = orjson.loads(frame)
-    events: list[RunEvent] = []
-    for row in rows:
-        if row[0] == "T":
-            events += map(TextDelta, row[1:])
-        else:
-            events.append(decode(row))
-    return first_seq, events
-
-
-class Texts(Sequence[RunEvent]):
-    """Plain TextDeltas that nobody has decoded yet, and the events `more` after them.
-
-    `literals` is their JSON between the first quote and the last. No text has a quote in it, so
-    that `","` stands between two of them, and from left to right is found nowhere else.
-    """
-
-    __slots__ = ("literals", "more")
-
-    def __init__(self, literals: bytes, more: Sequence[RunEvent] = ()) -> None:
-        self.literals = literals
-        self.more = more
-
-    def __len__(self) -> int:
-        return self.literals.count(b'","') + 1 + len(self.more)
-
-    @overload
-    def __getitem__(self, index: int) -> RunEvent: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[RunEvent]: ...
-
-    def __getitem__(self, index: int | slice) -> RunEvent | Sequence[RunEvent]:
-        return [*self][index]
-
-    def __iter__(self) -> Iterator[RunEvent]:
-        # Who only looks at the first does not pay for all.
-        first, more, rest = self.literals.partition(b'","')
-        yield TextDelta(orjson.loads(b'"%b"' % first))
-        if more:
-            yield from map(TextDelta, orjson.loads(b'["%b"]' % rest))
-        yield from self.more
-
-
-def open_frame(frame: bytes) -> tuple[int, Sequence[RunEvent]]:
-    """As `decode_frame`, but plain texts that come first stay JSON if there is no quote in them:
-    who renders them can make its bytes of these bytes (0.1 µs a token, not 1.6).
-    """
-    if len(frame) < _SHORT:
-        return decode_frame(frame)
-    head, _, rest = frame.partition(b',["T","')
-    first_seq = head[1:]
-    if first_seq.isdigit():
-        literals, _, more = rest.partition(b'"]')
-        # Without an escaped quote they open and close by turns, and an even number before this one
-        # means that it closes: the row ends here, not a text that begins with a bracket.
-        plain = b'\\"' not in literals and literals[-1:] != b"\\"
-        if plain and literals.count(b'"') % 2 == 0:
-            if more == b"]":
-                return int(first_seq), Texts(literals)
-            return int(first_seq), Texts(literals, decode_frame(b"[0" + more)[1])
-    return decode_frame(frame)
 
 
 def _value(value: Any) -> Any:

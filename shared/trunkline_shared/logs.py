@@ -21,6 +21,7 @@ _PRIVATE_FIELDS = frozenset(
     {"api_key", "authorization", "key", "password", "secret", "secret_key", "token"}
     | {"arguments", "content", "input", "messages", "output", "prompt", "system_prompt", "text"}
 )
+_NOT_AS_THEY_ARE = _PRIVATE_FIELDS | {"ts", "level", "logger", "message"}
 _SECRETS_IN_TEXT = (
     (re.compile(r"(://)[^/@\s\"'<>]*@"), rf"\1{REDACTED}@"),  # scheme://user:password@host
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{4,}"), rf"\1 {REDACTED}"),
@@ -48,8 +49,7 @@ def configure_logging(format: Literal["json", "text"], level: str) -> None:
         )
     # As the logging documentation advises who does not show them: no line looks these up.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    handler = _Gathering(sys.stderr)
-    handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
+    handler = _Gathering(sys.stderr, JsonFormatter() if format == "json" else TextFormatter())
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
     for name in OUR_LOGGERS:
         logging.getLogger(name).setLevel(number)
@@ -59,32 +59,24 @@ def log_event(
     logger: logging.Logger, message: str, *, level: int = logging.INFO, **fields: Any
 ) -> None:
     """Log `message` with `fields`, in their order; fields that are None are left out."""
-    if logger.isEnabledFor(level):
-        logger.handle(_Event(logger.name, level, message, fields))
-
-
-class _Event(logging.LogRecord):
-    """A record without what no line of ours shows: `logger.log` walks the stack for its caller, and
-    asks for file, thread and process (8 µs in all)."""
-
-    def __init__(self, name: str, level: int, message: str, fields: dict[str, Any]) -> None:
-        self.__dict__.update(_NOTHING_ELSE)
-        self.name, self.levelno, self.msg, self.fields = name, level, message, fields
-        self.levelname = logging.getLevelName(level)
-        self.created = now = time.time()
-        self.msecs = float(int((now - int(now)) * 1000))
-
-
-_UNASKED: Final = ("thread", "threadName", "process", "processName", "taskName")
-_NOTHING_ELSE: Final = vars(logging.LogRecord("", 0, "", 0, "", (), None)) | dict.fromkeys(_UNASKED)
+    if not logger.isEnabledFor(level):
+        return
+    handlers = logging.root.handlers
+    if len(handlers) == 1 and type(handlers[0]) is _Gathering:
+        # Nobody else listens: a record, which is more than half of a line's cost, is not needed.
+        handlers[0].add(logger.name, level, time.time(), message, fields)
+    else:
+        logger.log(level, message, extra={"fields": fields})
 
 
 class _Gathering(logging.StreamHandler[TextIO]):
     """Writes the lines of one moment together, since a write costs as much as its line. Warnings,
     and what is logged outside of an event loop, do not wait; the process's end writes the rest."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, formatter: "JsonFormatter | TextFormatter") -> None:
         super().__init__(stream)
+        self._formatter = formatter
+        self._line = formatter.line
         self._lines: list[str] = []
 
     def handle(self, record: logging.LogRecord) -> bool:
@@ -93,14 +85,21 @@ class _Gathering(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._lines.append(self.format(record))
-            loop = _loop_of_this_thread() if record.levelno < logging.WARNING else None
-            if loop is None:
-                self.flush()
-            elif len(self._lines) == 1:
-                loop.call_later(_GATHER_S, self.flush)
+            self._take(record.levelno, self._formatter.format(record))
         except Exception:  # noqa: BLE001  # as in every handler: no line may break who logs it
             self.handleError(record)
+
+    def add(self, *shown: Any) -> None:
+        """A line without a record: its logger, level, Unix time, message and fields."""
+        self._take(shown[1], self._line(*shown))
+
+    def _take(self, level: int, line: str) -> None:
+        self._lines.append(line)
+        loop = _loop_of_this_thread() if level < logging.WARNING else None
+        if loop is None:
+            self.flush()
+        elif len(self._lines) == 1:
+            loop.call_later(_GATHER_S, self.flush)
 
     def flush(self) -> None:
         self.acquire()
@@ -130,17 +129,32 @@ class JsonFormatter(logging.Formatter):
         self._until_seconds = ""
 
     def format(self, record: logging.LogRecord) -> str:
+        exception = self.formatException(record.exc_info) if record.exc_info else None
+        return self.line(*_of_record(record), exception)
+
+    def line(
+        self,
+        logger: str,
+        level: int,
+        created: float,
+        message: str,
+        fields: Mapping[str, Any],
+        exception: str | None = None,
+    ) -> str:
         line: dict[str, Any] = {
-            "ts": self._timestamp(record.created),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
+            "ts": self._timestamp(created),
+            "level": logging.getLevelName(level).lower(),
+            "logger": logger,
+            "message": message,
         }
-        for name, value in getattr(record, "fields", _NO_FIELDS).items():
-            if value is not None and name not in line:
-                line[name] = REDACTED if name in _PRIVATE_FIELDS else value
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+        if _NOT_AS_THEY_ARE.isdisjoint(fields):
+            line |= {name: value for name, value in fields.items() if value is not None}
+        else:
+            for name, value in fields.items():
+                if value is not None and name not in line:
+                    line[name] = REDACTED if name in _PRIVATE_FIELDS else value
+        if exception:
+            line["exception"] = exception
         text = _json(line)
         if _shows_sign(text):  # one look at the whole line: most hold ids and numbers
             text = _json({name: _clean(value) for name, value in line.items()})
@@ -158,17 +172,34 @@ class TextFormatter(logging.Formatter):
     """`12:00:00.123 INFO message name=value`, in local time; a traceback follows on own lines."""
 
     def format(self, record: logging.LogRecord) -> str:
-        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-        message = _without_secrets(record.getMessage()).replace("\n", "\\n").replace("\r", "\\r")
-        words = [f"{clock}.{record.msecs:03.0f}", record.levelname, message]
-        for name, value in getattr(record, "fields", _NO_FIELDS).items():
+        exception = self.formatException(record.exc_info) if record.exc_info else None
+        return self.line(*_of_record(record), exception)
+
+    def line(
+        self,
+        logger: str,
+        level: int,
+        created: float,
+        message: str,
+        fields: Mapping[str, Any],
+        exception: str | None = None,
+    ) -> str:
+        clock = time.strftime("%H:%M:%S", time.localtime(created))
+        message = _without_secrets(message).replace("\n", "\\n").replace("\r", "\\r")
+        words = [f"{clock}.{int(created % 1 * 1000):03d}", logging.getLevelName(level), message]
+        for name, value in fields.items():
             if value is not None:
                 shown = REDACTED if name in _PRIVATE_FIELDS else _clean(value)
                 words.append(f"{name}={_word(shown)}")
         line = " ".join(words)
-        if record.exc_info:
-            line += "\n" + _without_secrets(self.formatException(record.exc_info))
+        if exception:
+            line += "\n" + _without_secrets(exception)
         return line
+
+
+def _of_record(record: logging.LogRecord) -> tuple[str, int, float, str, Mapping[str, Any]]:
+    fields = getattr(record, "fields", _NO_FIELDS)
+    return record.name, record.levelno, record.created, record.getMessage(), fields
 
 
 def _json(line: dict[str, Any]) -> str:

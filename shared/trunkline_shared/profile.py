@@ -6,7 +6,7 @@ from typing import Final
 import orjson
 from pydantic import ValidationError
 
-from trunkline_shared.config.models import AgentConfig, Config
+from trunkline_shared.config.models import AgentConfig, Config, Limits
 from trunkline_shared.errors import ConfigError, TrunklineError
 from trunkline_shared.llm import Llm
 from trunkline_shared.vault import Unreadable, Vault
@@ -17,6 +17,14 @@ PROFILE_AGENT: Final = "openhands_*"
 
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _RECORD_VERSION: Final = 1
+_CODING_TIMEOUT_S: Final = 3600.0
+_CODING_REQUESTS: Final = 200
+_CODING_PROMPT: Final = """\
+You are a software engineer with a workspace of your own: its files, a shell in it, and a list \
+of tasks. Do what you are asked there rather than describe it. Look at what there is before you \
+change it, keep changes small, and run what you changed. Keep the list of tasks for work of \
+several steps. When you are done, say in a few sentences what you did and what you could not do.\
+"""
 
 
 class NoSecretKey(TrunklineError):
@@ -54,9 +62,18 @@ def open_llm(sealed: str, vault: Vault) -> Llm:
 
 
 def profile_agent(config: Config) -> AgentConfig:
-    """The agent that runs profiles: the one that `profiles.agent` names, without its models, else
-    a plain one. Raises ConfigError for a name that is none of an agent."""
+    """The agent that runs profiles: the one that `profiles.agent` names, without its models, a
+    coding agent for `profiles.coding`, else a plain one. Raises ConfigError for a name that is
+    none of an agent."""
     named = config.profiles.agent
+    if config.profiles.coding:
+        return AgentConfig(
+            name=PROFILE_AGENT,
+            model=("openai:profile",),
+            system_prompt=(_CODING_PROMPT,),
+            toolsets=tuple({"type": kind} for kind in ("file_access", "execution", "tasks")),
+            limits=Limits(timeout_s=_CODING_TIMEOUT_S, max_requests=_CODING_REQUESTS),
+        )
     if named is None:
         return AgentConfig(name=PROFILE_AGENT, model=("openai:profile",))
     if named not in config.agents:

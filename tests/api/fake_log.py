@@ -3,7 +3,8 @@
 import asyncio
 from typing import Any
 
-from trunkline_shared.events import RunEvent, encode_frame
+from trunkline_shared.events import RunEvent
+from trunkline_shared.frame import encode_frame
 
 
 class FakeLog:

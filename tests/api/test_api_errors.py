@@ -17,6 +17,7 @@ from trunkline_shared.events import Failed
 STATUSES = {
     "invalid_request": 400,
     "context_length_exceeded": 400,
+    "invalid_output": 502,
     "upstream_error": 502,
     "upstream_timeout": 504,
     "upstream_rate_limited": 429,

@@ -18,10 +18,8 @@ from trunkline_shared.events import (
     ToolArgsDelta,
     ToolCallStart,
     Usage,
-    decode_frame,
-    encode_frame,
-    open_frame,
 )
+from trunkline_shared.frame import decode_frame, encode_frame, open_frame
 from trunkline_shared.run import new_run_id
 
 RUN_ID = new_run_id(1_700_000_000_123)

@@ -6,15 +6,8 @@ import pytest
 from tests.api.fake_store import KEYS, FakeStore
 from trunkline_api.errors import ApiError
 from trunkline_api.stored_responses import Record
-from trunkline_shared.events import (
-    Attempt,
-    Created,
-    Failed,
-    Finished,
-    RunEvent,
-    TextDelta,
-    encode_frame,
-)
+from trunkline_shared.events import Attempt, Created, Failed, Finished, RunEvent, TextDelta
+from trunkline_shared.frame import encode_frame
 from trunkline_shared.run import new_run_id
 from trunkline_shared.transcript import Item
 

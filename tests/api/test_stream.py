@@ -17,14 +17,8 @@ from trunkline_api.relay import Relay
 from trunkline_api.render.chat import ChatRenderer
 from trunkline_api.settings import ApiSettings
 from trunkline_api.stream import Stream
-from trunkline_shared.events import (
-    Attempt,
-    Finished,
-    ReasoningDelta,
-    RunEvent,
-    TextDelta,
-    decode_frame,
-)
+from trunkline_shared.events import Attempt, Finished, ReasoningDelta, RunEvent, TextDelta
+from trunkline_shared.frame import decode_frame
 from trunkline_shared.keys import Keys
 from trunkline_shared.run import new_run_id
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import redis
 
 from tests.fakes.process import LoggedProcess
-from trunkline_shared.events import Attempt, RunEvent, TextDelta, decode_frame
+from trunkline_shared.events import Attempt, RunEvent, TextDelta
+from trunkline_shared.frame import decode_frame
 from trunkline_shared.keys import Keys
 
 KEYS = Keys()

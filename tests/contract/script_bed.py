@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 
-from trunkline_shared.events import RunEvent, decode_frame, encode_frame
+from trunkline_shared.events import RunEvent
+from trunkline_shared.frame import decode_frame, encode_frame
 from trunkline_shared.keys import Keys
 from trunkline_shared.run import RunRequest, encode_job, new_run_id
 from trunkline_shared.scripts import Argument, ScriptName, Scripts

@@ -1,7 +1,8 @@
 import pytest
 
 from tests.contract.script_bed import Bed
-from trunkline_shared.events import Failed, Finished, TextDelta, encode_frame
+from trunkline_shared.events import Failed, Finished, TextDelta
+from trunkline_shared.frame import encode_frame
 from trunkline_shared.settings import CommonSettings
 from trunkline_worker.execute import Claimed
 

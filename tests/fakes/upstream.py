@@ -23,6 +23,7 @@ Models (N, R, K numbers); all answer streamed or whole, as asked, and honour `ma
     tools-parallel   calls every tool
     tools-odd        calls every tool, without index and id, each in one chunk
     json             the least object that fits the json_schema; `{}` for json_object
+    plan             what the prompt says: see `upstream_plan.py`
     echo-request     the request body as text
     length, filter   three words, finish reason `length`, `content_filter`
     no-usage         three words, usage never sent

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
+from tests.fakes.upstream_plan import planned
 from tests.fakes.upstream_wire import (
     CUT,
     HANG,
@@ -26,10 +27,10 @@ def words(count: int) -> str:
 
 def reply_to(body: Json, headers: dict[str, str], call: int) -> Reply:
     """The answer to one chat request; `call` counts the calls of its model from 1."""
+    if (failure := failure_of(body, headers, call)) is not None:
+        return failure
     model = str(body.get("model"))
     name, _, argument = model.partition("-")
-    if (failure := _failure(model, name, argument, headers, call)) is not None:
-        return failure
     script = _script(model, name, argument, body)
     if body.get("stream") and name != "whole":
         return Reply(stream(script, body), 200, "text/event-stream; charset=utf-8", chunked=True)
@@ -44,9 +45,10 @@ def _error(
     return Reply.of_json({"error": error}, status, **headers)
 
 
-def _failure(
-    model: str, name: str, argument: str, headers: dict[str, str], call: int
-) -> Reply | None:
+def failure_of(body: Json, headers: dict[str, str], call: int) -> Reply | None:
+    """The answer of a model that gives none."""
+    model = str(body.get("model"))
+    name, _, argument = model.partition("-")
     if name == "status":
         return _status(int(argument), headers)
     if name == "flaky" and call <= int(argument):
@@ -220,6 +222,7 @@ _SPECIAL: Final[dict[str, Callable[[Json], Script]]] = {
     "tools-parallel": _tools,
     "tools-odd": _tools,
     "json": _json,
+    "plan": planned,
     "length": _named_end("length"),
     "filter": _named_end("content_filter"),
     "error-chunk": _error_chunk,

@@ -6,7 +6,8 @@ from arq.connections import ArqRedis
 
 from tests.flow.stage import Stage, text_of
 from tests.patience import until
-from trunkline_shared.events import Finished, decode_frame
+from trunkline_shared.events import Finished
+from trunkline_shared.frame import decode_frame
 from trunkline_shared.run import new_run_id, serialize_job
 
 pytestmark = pytest.mark.redis

@@ -77,9 +77,8 @@ def test_the_agent_configuration_of_its_page_loads_and_says_what_the_coder_lacks
     assert runnable(config, OPENAI_API_KEY="k") == {"gpt-4-custom": True, "claude-coder": False}
     assert config.agents["gpt-4-custom"].system_prompt == ("You are a helpful assistant.",)
     assert readiness(config.agents["claude-coder"], {}).missing == (
-        "type claude_code cannot run in this version",
-        "toolset file_access cannot run in this version",
-        "toolset execution cannot run in this version",
+        'needs: pip install "trunkline[claude]"',
+        "ANTHROPIC_API_KEY is not set",
     )
 
 
@@ -162,50 +161,16 @@ def test_usage_limits_become_limits_which_win(directory: Path) -> None:
     limits = agent(
         directory,
         "model: echo, limits: {max_tokens: 1},"
-        "usage_limits: {output_tokens_limit: 9, tool_calls_limit: 2, request_limit: 3}",
+        "usage_limits: {output_tokens_limit: 9, tool_calls_limit: 2, request_limit: 3,"
+        "total_tokens_limit: 4, cost_limit: 0.5}",
     ).limits
-    assert (limits.max_tokens, limits.max_tool_calls) == (1, 2)
-
-
-def test_tools_and_servers_are_toolsets_that_the_agent_lacks(directory: Path) -> None:
-    config = load(
-        directory,
-        """
-        mcp_servers: [uvx shared-server]
-        agents:
-          a:
-            model: ollama:x
-            tools:
-              - webbrowser.open
-              - {type: import, import_path: "builtins:print"}
-              - {type: builtin, builtin_type: web_search}
-              - {type: bash}
-            mcp_servers:
-              - uvx own-server
-              - {type: sse, url: "http://x"}
-              - {type: stdio, command: off, enabled: false}
-        """,
-    )
-    kinds = [toolset["type"] for toolset in config.agents["a"].toolsets]
-    assert kinds == ["import", "import", "builtin", "bash", "mcp", "mcp", "mcp"]
-    assert config.agents["a"].toolsets[4:] == (
-        {"type": "mcp", "command": "uvx own-server"},
-        {"type": "mcp", "transport": "sse", "url": "http://x"},
-        {"type": "mcp", "command": "uvx shared-server"},
-    )
-    assert readiness(config.agents["a"], {}).missing == (
-        "tool webbrowser.open cannot run in this version",
-        "tool builtins:print cannot run in this version",
-        "tool web_search cannot run in this version",
-        "toolset bash cannot run in this version",
-        "toolset mcp cannot run in this version",
-    )
+    assert (limits.max_tokens, limits.max_tool_calls, limits.max_requests) == (1, 2, 3)
+    assert (limits.max_total_tokens, limits.max_cost) == (4, 0.5)
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        "type: claude_code, model: sonnet, cwd: /x, max_turns: 3, env: {A: '${UNSET}'}",
         "type: acp, provider: custom, command: goose, args: [acp], allow_terminal: true",
         "type: agui, endpoint: 'http://x', timeout: 3, headers: {A: b}, startup_delay: 1",
         "type: codex, model: gpt-5-codex, reasoning_effort: low, sandbox: read-only",
@@ -224,13 +189,17 @@ def test_agents_of_other_types_load_with_their_own_keys(directory: Path, body: s
     [
         "knowledge: {paths: [x]}",
         "hooks: {pre_run: [{}]}",
-        "workers: [b]",
+        "workers: [{type: team, name: a}]",
         "output_type: person",
         "connections: [{type: node, name: b}]",
-        "usage_limits: {total_tokens_limit: 5}",
+        "usage_limits: {input_tokens_limit: 5}",
         "toolsets: [{type: plan}], environment: {type: docker}",
         "toolsets: [{type: plan}], requires_tool_confirmation: always",
-        "toolsets: [{type: plan}], usage_limits: {request_limit: 5}",
+        "toolsets: [{type: execution, environment: {type: docker}}]",
+        "toolsets: [{type: execution, tools: {bash: true, kill_process: false}}]",
+        "toolsets: [{type: file_access, fs: 's3://x'}]",
+        "tools: [{type: import, import_path: 'os:getcwd', requires_confirmation: true}]",
+        "mcp_servers: [{type: sse, url: 'http://x', auth: {oauth: true}}]",
         "model: {type: gemini, identifier: x, safety_settings: [{}]}",
     ],
 )
@@ -269,7 +238,7 @@ def test_keys_that_change_no_answer_are_ignored_with_their_place(directory: Path
               timeout: 30
             session: {enable: true}
             requires_tool_confirmation: always
-            usage_limits: {request_limit: 5}
+            usage_limits: {count_tokens_before_request: true}
             triggers: [{type: time}]
         """,
     )
@@ -280,7 +249,7 @@ def test_keys_that_change_no_answer_are_ignored_with_their_place(directory: Path
         ("agents.a.requires_tool_confirmation", "config.yml:9"),
         ("agents.a.triggers", "config.yml:11"),
         ("agents.a.model.timeout", "config.yml:7"),
-        ("agents.a.usage_limits.request_limit", "config.yml:10"),
+        ("agents.a.usage_limits.count_tokens_before_request", "config.yml:10"),
     ]
     assert all(each.reason for each in config.ignored)
     assert readiness(config.agents["a"], {}).missing == ()

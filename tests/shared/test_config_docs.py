@@ -13,12 +13,14 @@ from trunkline_api.settings import ApiSettings
 from trunkline_shared.config import agentpool
 from trunkline_shared.config.models import (
     AgentConfig,
+    ClaudeCode,
     EchoSettings,
     Limits,
     ModelSettings,
     Profiles,
 )
 from trunkline_shared.config.providers import ALIASES, OTHER_PROVIDERS, PROVIDERS, REFUSED
+from trunkline_shared.config.toolsets import MODELS, keys_of
 from trunkline_shared.settings import CommonSettings
 from trunkline_worker.settings import WorkerSettings
 
@@ -68,14 +70,28 @@ def test_every_provider_stands_on_the_page_with_its_url_and_variables() -> None:
         assert f"`{name}`" in PAGE
 
 
-@pytest.mark.parametrize("model", [AgentConfig, Limits, ModelSettings, EchoSettings, Profiles])
+@pytest.mark.parametrize(
+    "model", [AgentConfig, Limits, ModelSettings, EchoSettings, ClaudeCode, Profiles]
+)
 def test_every_key_of_an_agent_stands_on_the_page(model: type[BaseModel]) -> None:
     keys = {field.alias or name for name, field in model.model_fields.items()}
     for key in keys - {"name", "lacks"}:
         assert f"`{key}`" in PAGE, key
 
 
+@pytest.mark.parametrize("kind", MODELS)
+def test_every_toolset_and_its_keys_stand_on_the_page(kind: str) -> None:
+    assert f"| `{kind}` |" in PAGE
+    for key in keys_of(kind):
+        assert f"`{key}`" in PAGE, key
+
+
 def test_every_key_of_agentpool_stands_on_the_page() -> None:
-    keys = (*agentpool.KEYS, *agentpool.IGNORED_IN_FILE, *agentpool.REFUSED_IN_FILE)
+    keys = (
+        *agentpool.KEYS,
+        *agentpool.CLAUDE_KEYS,
+        *agentpool.IGNORED_IN_FILE,
+        *agentpool.REFUSED_IN_FILE,
+    )
     for key in (*keys, *agentpool.LIMITS, *agentpool.LIMITS_CANNOT, *agentpool.LIMITS_IGNORED):
         assert f"`{key}`" in PAGE, key

@@ -49,11 +49,54 @@ def test_a_chain_runs_if_one_of_its_models_does_and_says_what_the_others_lack() 
     )
 
 
-def test_types_and_toolsets_that_do_not_exist_yet_keep_an_agent_from_running() -> None:
+def test_types_that_do_not_exist_yet_keep_an_agent_from_running() -> None:
     assert state(type="acp") == Readiness(False, ("type acp cannot run in this version",))
-    assert state(model="ollama:x", toolsets=[{"type": "execution"}]) == Readiness(
-        False, ("toolset execution cannot run in this version",)
+
+
+def test_an_agent_with_toolsets_runs_if_they_do() -> None:
+    tools: list[dict[str, Any]] = [{"type": "execution"}, {"type": "mcp", "url": "${MCP_URL}"}]
+    assert state(model="ollama:x", toolsets=tools).missing == ("toolset mcp: MCP_URL is not set",)
+    assert state({"MCP_URL": "http://x"}, model="ollama:x", toolsets=tools).runnable
+    slow = [{"type": "execution", "timeout_s": "${T}"}]
+    assert state({"T": "long"}, model="ollama:x", toolsets=slow).missing == (
+        'toolsets.0.timeout_s: expected a number, got "long"',
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "missing"),
+    [
+        ({"model": "echo"}, "an echo agent calls no tools"),
+        (
+            {"type": "python", "object": "json:dumps"},
+            "an object of Python brings its own tools; remove toolsets",
+        ),
+    ],
+)
+def test_toolsets_of_a_type_that_has_no_use_for_them_are_no_silent_wish(
+    values: dict[str, Any], missing: str
+) -> None:
+    assert state(**values, toolsets=[{"type": "tasks"}]) == Readiness(False, (missing,))
+
+
+def test_what_python_is_to_run_must_be_installed() -> None:
+    missing = ("there is no Python package 'no_such' here",)
+    assert state(type="python", object="json:dumps").runnable
+    assert state(type="python", object="no_such.graphs:graph") == Readiness(False, missing)
+    tool = {"type": "import", "import_path": "no_such:tool"}
+    assert state(model="ollama:x", toolsets=[tool]) == Readiness(False, missing)
+
+
+def test_a_probe_of_the_sandbox_is_asked_for_agents_that_touch_the_machine() -> None:
+    def none_here(agent: AgentConfig) -> str | None:
+        return f"no {agent.sandbox} here"
+
+    def state_of(*kinds: str) -> Readiness:
+        values = {"name": "a", "model": "ollama:x", "toolsets": [{"type": kind} for kind in kinds]}
+        return readiness(AgentConfig.model_validate(values), {}, none_here)
+
+    assert state_of("tasks") == Readiness(True)
+    assert state_of("file_access") == state_of("execution") == Readiness(False, ("no auto here",))
 
 
 def test_variables_of_the_agent_itself_are_looked_at() -> None:

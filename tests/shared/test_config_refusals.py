@@ -185,7 +185,8 @@ def agent_refusal(directory: Path, body: str) -> str:
         (
             "model: echo\nmcp_servers: [{type: carrier-pigeon}]",
             "4: agents.a.mcp_servers.0: ",
-            "an MCP server is a command, or a mapping whose type is stdio, sse, streamable-http",
+            "an MCP server is a command, a URL, or a mapping whose type is "
+            "stdio, sse, streamable-http",
         ),
         (
             "model: echo\nusage_limits:\n  output_tokens_limit: lots",
@@ -252,6 +253,8 @@ def test_a_file_without_agents_is_refused(directory: Path, text: str, message: s
         ("{agent: nobody}", "profiles.agent: 'nobody' is not an agent of type chat in this file; "),
         ("{agent: silly}", "profiles.agent: 'silly' is not an agent of type chat in this file; "),
         ("{agnt: chat}", "profiles: unknown key 'agnt', did you mean 'agent'?"),
+        ("{agent: chat, coding: true}", "profiles: agent and coding exclude each other"),
+        ("{coding: maybe}", "profiles.coding: expected true or false"),
         ("{agent: [chat]}", "profiles.agent: expected a text, got a list"),
         ("chat", "profiles: expected a mapping of keys to values"),
     ],

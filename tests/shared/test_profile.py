@@ -1,6 +1,12 @@
 import pytest
 
 from trunkline_shared.config.models import AgentConfig, Config, Profiles
+from trunkline_shared.config.toolsets import (
+    ExecutionTools,
+    FileAccess,
+    Tasks,
+    resolve_toolsets,
+)
 from trunkline_shared.errors import ConfigError
 from trunkline_shared.llm import Llm
 from trunkline_shared.profile import (
@@ -70,6 +76,13 @@ def test_no_secret_is_in_what_an_llm_shows_of_itself() -> None:
 )
 def test_names_are_those_of_openhands(name: str, good: bool) -> None:
     assert is_profile_name(name) is good
+
+
+def test_a_coding_agent_runs_profiles_where_the_operator_says_so() -> None:
+    agent = profile_agent(Config(path="agents.yml", agents={}, profiles=Profiles(coding=True)))
+    assert agent.name == PROFILE_AGENT
+    assert resolve_toolsets(agent, {}) == [FileAccess(), ExecutionTools(), Tasks()]
+    assert agent.system_prompt
 
 
 def test_profiles_are_run_by_a_plain_agent_unless_one_is_named() -> None:

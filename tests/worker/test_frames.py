@@ -11,8 +11,8 @@ from trunkline_shared.events import (
     TextDelta,
     ToolArgsDelta,
     ToolCallStart,
-    decode_frame,
 )
+from trunkline_shared.frame import Texts, decode_frame
 from trunkline_worker.frames import (
     MAX_DELTA_CHARS,
     MAX_FRAME_BYTES,
@@ -45,6 +45,24 @@ def test_a_frame_knows_whose_attempt_it_is() -> None:
     buffer.add([TextDelta("a")])
     (frame,) = buffer.drain()
     assert frame.source is buffer
+
+
+@pytest.mark.parametrize(
+    "literals", [b"a", b'a","\\n\xc3\xa9","\\u00e9', b'","'.join([b"xyz"] * 60_000)]
+)
+def test_texts_stand_for_as_many_deltas(literals: bytes) -> None:
+    texts = Texts(literals)
+    mixed = [TextDelta("first"), texts, ReasoningDelta("hm"), texts, TextDelta("more"), texts]
+    single = [one for each in mixed for one in (each if isinstance(each, Texts) else [each])]
+    buffer = FrameBuffer("r", 7, 2, "")
+    buffer.add(mixed)
+    frames = buffer.drain()
+    read = [decode_frame(frame.data) for frame in frames]
+    assert [event for _, events in read for event in events] == single
+    assert [int(frame.stream_id[2:]) for frame in frames] == [
+        first + len(events) - 1 for first, events in read
+    ]
+    assert all(len(frame.data) <= MAX_FRAME_BYTES for frame in frames)
 
 
 NASTY = ["x", "\x00", "é", "\U0001f600", '"', "\\"]

@@ -8,16 +8,8 @@ from tests.patience import until
 from tests.worker.fake_run import FakePipe, ScriptedBackend, claimed, code_of, execution
 from trunkline_shared import fold
 from trunkline_shared.conversation import Turn, decode_turn, encode_turn
-from trunkline_shared.events import (
-    Attempt,
-    Created,
-    Failed,
-    Finished,
-    RunEvent,
-    TextDelta,
-    Usage,
-    encode_frame,
-)
+from trunkline_shared.events import Attempt, Created, Failed, Finished, RunEvent, TextDelta, Usage
+from trunkline_shared.frame import encode_frame
 from trunkline_shared.keys import Keys
 from trunkline_shared.run import RunRequest, encode_job, new_run_id
 from trunkline_shared.vault import Vault

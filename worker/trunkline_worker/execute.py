@@ -169,8 +169,10 @@ class Execution:
             timer.cancel()
 
     async def _relay(self, backend: Backend, request: RunRequest) -> Terminal:
-        emit = self.writer.emit if self._remembered is None else self._emit
-        events = await backend.run(request, RunContext(self._gate, emit, self.claimed.attempt))
+        bulk = self._remembered is None
+        emit = self.writer.emit if bulk else self._emit
+        context = RunContext(self._gate, emit, self.claimed.attempt, bulk)
+        events = await backend.run(request, context)
         self._over = True  # from here to the hand-over there is no await: nothing ends it any more
         emit(events)
         if events and isinstance(events[-1], Finished | Failed):

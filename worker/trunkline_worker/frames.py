@@ -11,8 +11,8 @@ from trunkline_shared.events import (
     RunEvent,
     TextDelta,
     ToolArgsDelta,
-    encode_frame,
 )
+from trunkline_shared.frame import Texts, encode_frame
 
 TERMINALS = (Finished, Failed)  # a tuple is checked faster than a union
 MAX_FRAME_BYTES = 64 * 1024
@@ -44,12 +44,13 @@ class FrameBuffer:
         self.turn = b""
         self._epoch = epoch
         self._last_seq = last_seq
-        self._events: list[RunEvent] = []
+        self._events: list[RunEvent | Texts] = []
+        self._more = 0  # TextDeltas that stand in `_events` as one with others
 
     def __bool__(self) -> bool:
         return bool(self._events)
 
-    def add(self, events: Sequence[RunEvent]) -> None:
+    def add(self, events: Sequence[RunEvent | Texts]) -> None:
         for event in events:
             # Short plain text is nearly all there is.
             if type(event) is TextDelta and event.logprobs is None:
@@ -58,6 +59,12 @@ class FrameBuffer:
                     self._events.append(event)
                     self.waiting_chars += chars + 32
                     continue
+            if isinstance(event, Texts):
+                self._add_texts(event)
+                continue
+            if isinstance(event, TERMINALS):
+                self._events.append(event)  # what it weighs nobody waits for
+                continue
             for piece in split_delta(event):
                 self._events.append(piece)
                 self.waiting_chars += _weight(piece)
@@ -68,22 +75,36 @@ class FrameBuffer:
         Raises TypeError when one of them is no JSON; they are gone then.
         """
         events, self._events = self._events, []
+        more, self._more = self._more, 0
         self.waiting_chars = 0
-        return self._frames(events) if events else []
+        return self._frames(events, more) if events else []
 
-    def _frames(self, events: list[RunEvent]) -> list[Frame]:
+    def _add_texts(self, texts: Texts) -> None:
+        if len(texts.literals) > MAX_DELTA_CHARS:
+            self.add([*texts])
+            return
+        self._events.append(texts)
+        count = len(texts)
+        self._more += count - 1
+        self.waiting_chars += len(texts.literals) + 32 * count
+
+    def _frames(self, events: list[RunEvent | Texts], more: int = 0) -> list[Frame]:
         data = encode_frame(self._last_seq + 1, events)
-        if len(data) > MAX_FRAME_BYTES and len(events) > 1:
+        if len(data) > MAX_FRAME_BYTES and len(events) + more > 1:
+            if more:
+                events = [
+                    each for one in events for each in (one if isinstance(one, Texts) else [one])
+                ]
             middle = len(events) // 2
             return self._frames(events[:middle]) + self._frames(events[middle:])
-        self._last_seq += len(events)
+        self._last_seq += len(events) + more
         stream_id = f"{self._epoch}-{self._last_seq}"
         last = events[-1]
-        end = "" if type(last) is TextDelta else outcome_of(last)
+        end = "" if type(last) is TextDelta or type(last) is Texts else outcome_of(last)
         return [Frame(self.run_id, stream_id, self.reply, data, end, self)]
 
 
-def outcome_of(event: RunEvent) -> str:
+def outcome_of(event: RunEvent | Texts) -> str:
     """How the run ended, if this event ends it; else empty."""
     match event:
         case Finished():
@@ -96,13 +117,17 @@ def outcome_of(event: RunEvent) -> str:
             return ""
 
 
-def is_terminal(event: RunEvent) -> bool:
+def is_terminal(event: RunEvent | Texts) -> bool:
     return isinstance(event, TERMINALS)
 
 
-def shows_output(event: RunEvent) -> bool:
+def shows_output(event: RunEvent | Texts) -> bool:
     """Whether a client has seen something once this event was sent."""
     return not isinstance(event, Finished | Failed)
+
+
+def _single(event: RunEvent | Texts) -> Sequence[RunEvent]:
+    return event if isinstance(event, Texts) else [event]
 
 
 def split_delta(event: RunEvent) -> list[RunEvent]:

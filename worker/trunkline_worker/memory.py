@@ -9,8 +9,9 @@ from typing import Any, Protocol
 from trunkline_shared import fold
 from trunkline_shared.conversation import Turn, decode_turn, encode_turn, history, what_is_new
 from trunkline_shared.errors import RedisUnavailable
-from trunkline_shared.events import Failed, Finished, RunEvent, decode_frame
+from trunkline_shared.events import Failed, Finished, RunEvent
 from trunkline_shared.fold import Fold, Folded
+from trunkline_shared.frame import decode_frame
 from trunkline_shared.keys import Keys
 from trunkline_shared.pipe import Pipe
 from trunkline_shared.profile import open_llm

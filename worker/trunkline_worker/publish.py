@@ -203,7 +203,7 @@ class Publisher:
         arguments: list[str | bytes] = []
         for reply, frames in groupby(batch, _REPLY):
             of_one = [*frames]
-            arguments += (reply, "".join(["1" if each.follows else "0" for each in of_one]))
+            arguments += (reply, "".join(["01"[each.follows] for each in of_one]))
             for frame in of_one:
                 arguments += (frame.run_id, frame.stream_id, frame.data)
         self._under_way += len(batch)
@@ -222,6 +222,9 @@ class Publisher:
         if answers == b"added":  # nearly always
             self._keep(frames)
             self._added(frames)
+        elif answers == b"ok":
+            self._keep(frames)
+            self._over(frames[0], "ok")
         elif isinstance(answers, RedisUnavailable):
             self._again += frames
             self._schedule()
@@ -230,9 +233,8 @@ class Publisher:
             for frame in frames:
                 self._acknowledge(frame, b"refused")
         else:
-            told = list(
-                zip(frames, [answers] if answers.__class__ is bytes else answers, strict=True)
-            )
+            each = [answers] if answers.__class__ is bytes else answers
+            told = list(zip(frames, each, strict=True))
             self._keep([frame for frame, answer in told if answer in _IN_LOG])
             for frame, answer in told:
                 self._acknowledge(frame, answer)
@@ -259,13 +261,19 @@ class Publisher:
         writer.stuck_since = None
         if answer == "early":
             answer = "refused"
-        writer.unacknowledged -= len(frame.data)
         if frame.outcome:
+            self._over(frame, answer)
+            return
+        writer.unacknowledged -= len(frame.data)
+        if answer in ("fenced", "gone", "refused"):
+            self._on_lost(frame.run_id, answer)
+
+    def _over(self, frame: Frame, answer: str) -> None:
+        if writer := self._writer_of(frame):
+            writer.unacknowledged -= len(frame.data)
             writer.close()
             if not writer.ended.done():
                 writer.ended.set_result(answer)
-        elif answer in ("fenced", "gone", "refused"):
-            self._on_lost(frame.run_id, answer)
 
     def _writer_of(self, frame: Frame) -> RunWriter | None:
         """Whoever sent it, if still there: an earlier attempt is none of the later one's."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from trunkline_shared.events import RunEvent, TextDelta, ToolCallStart
+from trunkline_shared.frame import Texts
 from trunkline_worker.frames import FrameBuffer, is_terminal, shows_output
 
 
@@ -39,8 +40,8 @@ class RunWriter:
         self.closed = False  # nothing more goes out: fenced, handed back, or over
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    def emit(self, events: Sequence[RunEvent]) -> None:
-        """Takes events in order; they leave with the next write.
+    def emit(self, events: Sequence[RunEvent | Texts]) -> None:
+        """Takes events in order, a `Texts` for as many; they leave with the next write.
 
         Raises RunBufferFull when Redis has not taken this run's events for too long. The terminal
         event is always taken; `ended` resolves with the answer of `finish` to it.
@@ -49,7 +50,7 @@ class RunWriter:
             return
         self.buffer.add(events)
         last, urgent = events[-1], False
-        if type(last) is not TextDelta:
+        if type(last) is not TextDelta and type(last) is not Texts:
             self.complete = is_terminal(last)
             urgent = self.complete or any(type(event) is ToolCallStart for event in events)
         if not self.has_output and shows_output(events[0]):
@@ -65,9 +66,10 @@ class RunWriter:
         self.buffer.result, self.buffer.turn = result, turn
 
     def close(self) -> None:
-        """Drops what waits. Frames already sent stay what they are."""
-        self.closed = True
-        self._publisher.forget(self)
+        """Drops what waits. Frames already sent stay what they are. Idempotent."""
+        if not self.closed:
+            self.closed = True
+            self._publisher.forget(self)
 
     def give_up(self) -> None:
         """Closes; the run's end has to be written over its log: `ended` says 'refused'."""

@@ -23,3 +23,8 @@ class WorkerSettings(CommonSettings):
     connect_timeout_s: Seconds = 10.0  # to an upstream
     silence_timeout_s: Seconds = 120.0  # an upstream that sends nothing for so long
     upstream_retries: Count = 2  # before the first token, per model of the chain
+    workspaces: str = (
+        ""  # where the directories of tools lie; empty: below the user's state directory
+    )
+    workspace_bytes: Positive = 2 * 1024 * 1024 * 1024  # what a run's files may take up on the disk
+    workspace_kept_s: Seconds = 30 * 86_400.0  # a conversation's files after its last run

@@ -25,12 +25,12 @@ from trunkline_shared.events import (
     RunEvent,
     Step,
     TextDelta,
-    Texts,
     ToolArgsDelta,
     ToolCallStart,
     Usage,
 )
 from trunkline_shared.fold import Folded
+from trunkline_shared.frame import Texts
 from trunkline_shared.run import created_ms
 from trunkline_shared.transcript import ToolCall
 

@@ -52,7 +52,6 @@ CANNOT: Mapping[str, str] = MappingProxyType(
         "connections": "what an agent says goes to its client alone",
         "knowledge": "nothing is read into the prompt; write it into system_prompt",
         "hooks": "nothing is called before or after a step",
-        "workers": "an agent cannot call others",
         "output_type": "a client asks for a format with response_format",
     }
 )
@@ -72,31 +71,47 @@ LIMITS: Mapping[str, str] = MappingProxyType(
         "output_tokens_limit": "max_tokens",
         "response_tokens_limit": "max_tokens",
         "tool_calls_limit": "max_tool_calls",
+        "request_limit": "max_requests",
+        "total_tokens_limit": "max_total_tokens",
+        "cost_limit": "max_cost",
     }
 )
 """Of `usage_limits`: the key of `limits` that bounds the same."""
 
 LIMITS_IGNORED: Mapping[str, str] = MappingProxyType(
-    {
-        "count_tokens_before_request": "tokens are counted when they are used",
-        "request_limit": "a run without tools asks its model once",
-    }
+    {"count_tokens_before_request": "tokens are counted when they are used"}
 )
 LIMITS_CANNOT: Mapping[str, str] = MappingProxyType(
+    dict.fromkeys(
+        ("input_tokens_limit", "request_tokens_limit", "per_request_input_tokens_limit"),
+        "limits bounds input and output together, with max_total_tokens",
+    )
+)
+
+CLAUDE_LIMITS: Mapping[str, str] = MappingProxyType(
+    {"max_turns": "max_requests", "max_budget_usd": "max_cost"}
+)
+"""Of a `claude_code` agent: the key of `limits` that bounds the same."""
+
+CLAUDE_IGNORED: Mapping[str, str] = MappingProxyType(
+    dict.fromkeys(
+        ("permission_mode", "dangerously_skip_permissions"),
+        "toolsets say what it may do, and nobody is asked",
+    )
+)
+CLAUDE_CANNOT: Mapping[str, str] = MappingProxyType(
     {
-        "request_limit": "limits has max_tool_calls",
         **dict.fromkeys(
-            ("input_tokens_limit", "request_tokens_limit", "total_tokens_limit"),
-            "limits bounds the output alone, with max_tokens",
+            ("allowed_tools", "disallowed_tools", "builtin_tools"),
+            "toolsets say which tools it has",
         ),
+        **dict.fromkeys(("cwd", "add_dir"), "its tools see the run's workspace alone"),
     }
 )
-"""`request_limit` is ignored without tools, else the agent cannot do without it."""
 
-_CLAUDE = (
-    *("cwd", "allowed_tools", "disallowed_tools", "include_builtin_system_prompt", "max_turns"),
-    *("max_budget_usd", "max_thinking_tokens", "permission_mode", "env", "add_dir"),
-    *("builtin_tools", "fallback_model", "dangerously_skip_permissions"),
+CLAUDE_KEYS = (
+    *("env", "fallback_model", "include_builtin_system_prompt", "max_thinking_tokens"),
+    *(*CLAUDE_LIMITS, *CLAUDE_IGNORED, *CLAUDE_CANNOT),
 )
 
 _ACP = (
@@ -123,8 +138,7 @@ _ACP_PROVIDERS = (
 
 OF_TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "claude_code": _CLAUDE,
-        "acp": (*_CLAUDE, *_ACP, *_ACP_PROVIDERS),
+        "acp": (*CLAUDE_KEYS, *_ACP, *_ACP_PROVIDERS),
         "agui": ("endpoint", "timeout", "headers", "startup_command", "startup_delay"),
         "codex": (
             *("cwd", "env", "reasoning_effort", "approval_policy", "sandbox", "personality"),
@@ -135,7 +149,7 @@ OF_TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """Keys of agents whose type does not run yet. Their values are not looked at."""
 
 KEYS = (
-    *("display_name", "inherits", "mcp_servers", "tools", "usage_limits"),
+    *("display_name", "inherits", "mcp_servers", "tools", "usage_limits", "workers"),
     *(*IGNORED, *CANNOT, *FOR_TOOLS),
 )
 """The keys of an agent that are understood though `AgentConfig` has none of them."""

@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 from pydantic_core import ErrorDetails
@@ -23,11 +23,12 @@ _EXPECTED = {
     "list_type": "a list",
     "literal_error": "{expected}",
     "model_type": "a mapping of keys to values",
-    "string_pattern_mismatch": "1 to 64 letters, digits, '_' or '-'",
+    "string_pattern_mismatch": "{pattern}",
     "string_type": "a text",
     "tuple_type": "a list",
 }
-_SECRET = ("api_key", "extra_headers", "extra_body")
+_PATTERNS = {r"\A/": "an absolute path"}
+_SECRET = ("api_key", "env", "extra_headers", "extra_body", "headers")
 
 
 def unknown_key(key: object, known: Collection[str], also: Collection[str] = ()) -> str:
@@ -43,10 +44,14 @@ def wrong_value(error: ErrorDetails) -> str:
     """A sentence that says what was expected and, unless it may be a secret, what is there."""
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
+    if error["type"] == "missing":
+        return "is missing"
     expected = _EXPECTED.get(error["type"])
     if expected is None:
         return error["msg"]
-    context: Mapping[str, Any] = error.get("ctx", {})
+    context: dict[str, Any] = {**error.get("ctx", {})}
+    if pattern := context.get("pattern"):
+        context["pattern"] = _PATTERNS.get(pattern, "1 to 64 letters, digits, '_' or '-'")
     return f"expected {expected.format(**context)}, got {_shown(error)}"
 
 

@@ -1,5 +1,6 @@
 """What reading an agent's keys brings up that is no error."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -11,9 +12,10 @@ Where: TypeAlias = tuple[str | int, ...]
 
 @dataclass(slots=True)
 class Findings:
-    """`lacks` are sentences that say why the agent does not run."""
+    """`lacks` are sentences that say why the agent does not run, `agents` the names of all."""
 
     source: Source
+    agents: Collection[str] = ()
     ignored: list[Ignored] = field(default_factory=list)
     lacks: list[str] = field(default_factory=list)
 

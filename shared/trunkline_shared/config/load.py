@@ -15,6 +15,7 @@ from trunkline_shared.config.models import (
     ECHO_MODELS,
     FIXED_ANSWER,
     AgentConfig,
+    ClaudeCode,
     Config,
     EchoSettings,
     Ignored,
@@ -24,13 +25,18 @@ from trunkline_shared.config.models import (
 )
 from trunkline_shared.config.source import Source, inherited
 from trunkline_shared.config.spellings import spelled, without_ignored
+from trunkline_shared.config.toolset_spellings import spell_toolsets
 from trunkline_shared.errors import ConfigError
 
-RESOLVED_IN_WORKERS = ("model", "base_url", "api_key", "settings")
+RESOLVED_IN_WORKERS = (
+    *(("model",), ("base_url",), ("api_key",), ("settings",), ("toolsets",)),
+    *(("tools",), ("mcp_servers",), ("env",), ("claude_code", "env")),
+)
 """Keys of an agent whose variables the API process neither needs nor sees."""
 
 _KEYS_OF_FILE = ("agents", "profiles", "mcp_servers")
 _KEYS: dict[str, type[BaseModel]] = {
+    "claude_code": ClaudeCode,
     "echo": EchoSettings,
     "limits": Limits,
     "profiles": Profiles,
@@ -57,7 +63,7 @@ def load_config(given: Path | Mapping[str, Any], environ: Mapping[str, str]) -> 
         )
     if not isinstance(agents, dict):
         raise source.error(("agents",), "expected a mapping of names to agents")
-    servers = _interpolated(source, ("mcp_servers",), values.get("mcp_servers") or [], environ)
+    servers = values.get("mcp_servers") or []
     if not isinstance(servers, list):
         raise source.error(("mcp_servers",), "expected a list")
     read: dict[str, AgentConfig] = {}
@@ -99,7 +105,7 @@ def _agent(
         raise source.error(where, "the name of an agent is a text; put it in quotes")
     if not isinstance(agents[name], dict):
         raise source.error(where, "expected a mapping, for example {model: echo}")
-    findings = Findings(source)
+    findings = Findings(source, [each for each in agents if isinstance(each, str)])
     values = without_ignored(inherited(source, agents, name), where, findings, servers)
     if "lacks" in values:  # a field, but not one that a file sets
         raise source.error((*where, "lacks"), unknown_key("lacks", _agent_keys()), named=where)
@@ -109,7 +115,9 @@ def _agent(
         for key, value in values.items()
         if value is not None or key not in AgentConfig.model_fields
     }
-    values = _echoing(spelled(values, where, findings, servers), environ)
+    values = _echoing(spelled(values, where, findings), environ)
+    # an echo agent calls no tools, so those of all agents are not for it
+    spell_toolsets(values, where, findings, () if values.get("type") == "echo" else servers)
     try:
         agent = AgentConfig.model_validate({**values, "name": name, "lacks": findings.lacks})
     except ValidationError as error:
@@ -135,7 +143,7 @@ def _profiles(source: Source, values: Any, agents: Mapping[str, AgentConfig]) ->
 def _interpolated(
     source: Source, where: tuple[str | int, ...], value: Any, environ: Mapping[str, str]
 ) -> Any:
-    if len(where) == 3 and where[2] in RESOLVED_IN_WORKERS:
+    if where[2:] in RESOLVED_IN_WORKERS:
         return value
     if isinstance(value, dict):
         return {k: _interpolated(source, (*where, k), v, environ) for k, v in value.items()}
@@ -187,4 +195,5 @@ def _without_name(error: ErrorDetails) -> tuple[int | str, ...]:
 
 
 def _agent_keys() -> list[str]:
-    return [key for key in AgentConfig.model_fields if key not in ("name", "lacks")]
+    fields = AgentConfig.model_fields.items()
+    return [field.alias or name for name, field in fields if name not in ("name", "lacks")]

@@ -1,22 +1,12 @@
 """The configuration file as values. Frozen; what each key means is its field's docstring."""
 
-import difflib
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import PydanticKnownError
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from trunkline_shared.config.frozen import Frozen, Number, Whole
 from trunkline_shared.config.interpolate import holds_variable
 from trunkline_shared.config.providers import check_provider, split_model
 
@@ -26,41 +16,8 @@ ECHO_MODELS = ("echo", "test")
 FIXED_ANSWER = "test:"
 """Before the text that an echo agent is to answer with."""
 
-TOOLSET_TYPES = (
-    *("aggregating", "bash", "builtin", "code", "code_mode", "composio", "config_creation"),
-    *("cron", "custom", "debug", "entry_points", "execute_code", "execution", "file_access"),
-    *("grep", "import", "import_tools", "list_directory", "mcp", "mcp_discovery"),
-    *("notifications", "openapi", "plan", "process_management", "question", "read"),
-    *("remote_code_mode", "search", "semantic_memory", "skills", "subagent"),
-    *("user_interaction", "vfs", "workers"),
-)
-"""Toolsets and single tools that a file may name."""
 
-
-def _no_bool(value: Any) -> Any:
-    if isinstance(value, bool):  # to Python `true` is the number 1; to the operator it is a slip
-        raise PydanticKnownError("float_type")
-    return value
-
-
-Number: TypeAlias = Annotated[float, BeforeValidator(_no_bool)]
-Whole: TypeAlias = Annotated[int, BeforeValidator(_no_bool)]
-
-
-def _known_toolset(toolset: dict[str, Any]) -> dict[str, Any]:
-    kind = toolset.get("type")
-    if kind not in TOOLSET_TYPES:
-        near = difflib.get_close_matches(str(kind), TOOLSET_TYPES, n=1)
-        hint = f", did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"a toolset needs a known 'type', got {kind!r}{hint}")
-    return toolset
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Limits(_Model):
+class Limits(Frozen):
     """Bounds of one run. None means unbounded."""
 
     timeout_s: Annotated[Number, Field(gt=0)] = 600.0
@@ -77,7 +34,7 @@ class Limits(_Model):
     """Input and output of all requests."""
 
 
-class EchoSettings(_Model):
+class EchoSettings(Frozen):
     """What the `echo` agent says, and how fast."""
 
     words_per_second: Annotated[Number, Field(ge=0)] = 20.0
@@ -88,7 +45,17 @@ class EchoSettings(_Model):
     """Said in place of the prompt, whatever that is."""
 
 
-class ModelSettings(_Model):
+class ClaudeCode(Frozen):
+    """What only an agent of type `claude_code` has."""
+
+    env: dict[str, str] = Field(default_factory=dict, repr=False)
+    """Variables for it and the commands that it runs; `${VAR}` in them is still unresolved."""
+    max_thinking_tokens: Annotated[Whole, Field(gt=0)] | None = None
+    include_builtin_system_prompt: bool = True
+    """Whether its own prompt stands before the agent's."""
+
+
+class ModelSettings(Frozen):
     """Defaults for what a caller may set; None leaves it to the model."""
 
     temperature: Annotated[Number, Field(ge=0)] | None = None
@@ -119,8 +86,9 @@ class ModelSettings(_Model):
         return (value,) if isinstance(value, str) else value
 
 
-class AgentConfig(_Model):
-    """One agent. `${VAR}` in `model`, `base_url`, `api_key` and `settings` is still unresolved."""
+class AgentConfig(Frozen):
+    """One agent. `${VAR}` in `model`, `base_url`, `api_key`, `settings` and `toolsets` is still
+    unresolved."""
 
     name: str
     type: AgentType = "chat"
@@ -137,7 +105,10 @@ class AgentConfig(_Model):
     pool: Annotated[str, Field(pattern=r"\A[A-Za-z0-9_-]{1,64}\z")] = DEFAULT_POOL
     given_slots: Annotated[Whole, Field(ge=1)] | None = Field(default=None, alias="slots")
     limits: Limits = Limits()
-    toolsets: tuple[Annotated[dict[str, Any], AfterValidator(_known_toolset)], ...] = ()
+    toolsets: tuple[dict[str, Any], ...] = Field(default=(), repr=False)
+    """Each a `ToolsetConfig`, whose values may be unresolved texts."""
+    claude_code: Annotated[ClaudeCode | None, Field(validate_default=True)] = None
+    """For an agent of that type never None."""
     object: Annotated[str | None, Field(validate_default=True)] = None
     """What a `python` agent runs: `package.module:name`."""
     api: Literal["chat", "responses"] = "chat"
@@ -183,8 +154,11 @@ class AgentConfig(_Model):
     @field_validator("model")
     @classmethod
     def _known_providers(cls, models: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        if info.data.get("type") == "chat":
-            if not models:
+        kind = info.data.get("type")
+        if kind == "claude_code":
+            models = tuple(map(claude_model, models))
+        if kind in ("chat", "claude_code"):
+            if not models and kind == "chat":
                 raise ValueError("is missing; for example openai:gpt-4o-mini, or echo")
             url, key = info.data.get("base_url"), info.data.get("api_key")
             check_chain([m for m in models if not holds_variable(m)], url=url, key=key)
@@ -210,6 +184,14 @@ class AgentConfig(_Model):
         )
         return values
 
+    @field_validator("claude_code")
+    @classmethod
+    def _only_for_claude(cls, value: ClaudeCode | None, info: ValidationInfo) -> ClaudeCode | None:
+        of_type = info.data.get("type") == "claude_code"
+        if value and not of_type:
+            raise ValueError("only type claude_code has it")
+        return value or (ClaudeCode() if of_type else None)
+
     @field_validator("object")
     @classmethod
     def _only_for_python(cls, value: str | None, info: ValidationInfo) -> str | None:
@@ -221,14 +203,22 @@ class AgentConfig(_Model):
         return value
 
 
-class Profiles(_Model):
+class Profiles(Frozen):
     """How the models of profiles, `openhands_<profile>`, run."""
 
     agent: str | None = None
     """The chat agent of this file that runs them; None: a plain one."""
+    coding: bool = False
+    """Whether the plain one has a workspace, a shell and a list of tasks."""
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> "Profiles":
+        if self.agent and self.coding:
+            raise ValueError("agent and coding exclude each other: give the agent toolsets")
+        return self
 
 
-class Ignored(_Model):
+class Ignored(Frozen):
     """A key of the file that has no effect, the file and line it stands on, and why."""
 
     key: str
@@ -236,7 +226,7 @@ class Ignored(_Model):
     reason: str
 
 
-class Config(_Model):
+class Config(Frozen):
     """A whole file: agents by name, in the file's order."""
 
     path: str
@@ -249,6 +239,12 @@ class Config(_Model):
         """Those that the agents name; without any agent the default one."""
         named = dict.fromkeys(agent.pool for agent in self.agents.values())
         return tuple(named) or (DEFAULT_POOL,)
+
+
+def claude_model(model: str) -> str:
+    """A model of a `claude_code` agent, which may be named without its provider."""
+    plain = not re.search(r"[:/]", model) and not holds_variable(model)
+    return f"anthropic:{model}" if plain else model
 
 
 def split_chain(models: str) -> tuple[str, ...]:

@@ -1,11 +1,17 @@
 """Whether an agent can run here, and what keeps it from it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
+from trunkline_shared.config.installed import installed
+from trunkline_shared.config.interpolate import interpolate_tree
 from trunkline_shared.config.models import AgentConfig
+from trunkline_shared.config.toolsets import Import, resolve_toolsets
 from trunkline_shared.config.upstreams import resolve_chain, resolve_settings
+
+SandboxLack: TypeAlias = Callable[[AgentConfig], str | None]
+"""Why an agent's tools cannot be walled in here as it wants, if they cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,22 +23,28 @@ class Readiness:
     missing: tuple[str, ...] = ()
 
 
-def readiness(agent: AgentConfig, environ: Mapping[str, str]) -> Readiness:
-    """What a worker with this environment could do with the agent. Connects to nothing."""
-    obstacles = _obstacles(agent)
-    if agent.type != "chat":
+def readiness(
+    agent: AgentConfig, environ: Mapping[str, str], sandbox: SandboxLack | None = None
+) -> Readiness:
+    """What a worker with this environment could do with the agent. Connects to nothing and imports
+    nothing; without `sandbox`, nothing is said of it."""
+    obstacles = _obstacles(agent, environ, sandbox)
+    if agent.type not in ("chat", "claude_code"):
         return Readiness(not obstacles, tuple(obstacles))
     try:
         resolve_settings(agent, environ)
+        interpolate_tree(agent.claude_code and agent.claude_code.env, environ)
         chain = resolve_chain(agent, environ)
     except ValueError as error:
         return Readiness(False, (*obstacles, str(error)))
     return Readiness(bool(chain.upstreams) and not obstacles, (*obstacles, *chain.missing))
 
 
-def profile_readiness(agent: AgentConfig, environ: Mapping[str, str]) -> Readiness:
+def profile_readiness(
+    agent: AgentConfig, environ: Mapping[str, str], sandbox: SandboxLack | None = None
+) -> Readiness:
     """The same for the agent that runs profiles, which bring its model along."""
-    obstacles = _obstacles(agent)
+    obstacles = _obstacles(agent, environ, sandbox)
     if agent.type != "chat":
         obstacles = [f"profiles are run by agents of type chat, not {agent.type}"]
     try:
@@ -42,14 +54,48 @@ def profile_readiness(agent: AgentConfig, environ: Mapping[str, str]) -> Readine
     return Readiness(not obstacles, tuple(obstacles))
 
 
-def _obstacles(agent: AgentConfig) -> list[str]:
-    tools = dict.fromkeys(map(_named, agent.toolsets))  # each kind once
-    obstacles = [*(f"{tool} cannot run in this version" for tool in tools), *agent.lacks]
-    if agent.type not in ("chat", "echo"):
-        obstacles.insert(0, f"type {agent.type} cannot run in this version")
-    return obstacles
+def needs_sandbox(agent: AgentConfig) -> bool:
+    """Whether what a model says may run or write something on the worker's machine."""
+    walled = ("file_access", "execution")
+    return agent.type == "claude_code" or any(t["type"] in walled for t in agent.toolsets)
 
 
-def _named(toolset: Mapping[str, Any]) -> str:
-    tool = {"import": "import_path", "builtin": "builtin_type"}.get(toolset["type"])
-    return f"tool {toolset.get(tool, '')}" if tool else f"toolset {toolset['type']}"
+def _obstacles(
+    agent: AgentConfig, environ: Mapping[str, str], sandbox: SandboxLack | None
+) -> list[str]:
+    found = [_type_lack(agent), *_toolset_lacks(agent, environ), *agent.lacks]
+    if sandbox is not None and needs_sandbox(agent):
+        found.append(sandbox(agent))
+    return [lack for lack in found if lack]
+
+
+def _type_lack(agent: AgentConfig) -> str | None:
+    match agent.type:
+        case "chat" | "echo":
+            return None
+        case "claude_code":
+            return (
+                None if installed("claude_agent_sdk") else 'needs: pip install "trunkline[claude]"'
+            )
+        case "python":
+            return _module_lack(agent.object or "")
+    return f"type {agent.type} cannot run in this version"
+
+
+def _module_lack(path: str) -> str | None:
+    """Only the worker imports it, and then sees the rest."""
+    package = path.partition(":")[0].partition(".")[0]
+    return None if installed(package) else f"there is no Python package {package!r} here"
+
+
+def _toolset_lacks(agent: AgentConfig, environ: Mapping[str, str]) -> list[str | None]:
+    if agent.toolsets and agent.type == "echo":
+        return ["an echo agent calls no tools"]
+    if agent.toolsets and agent.type == "python":
+        return ["an object of Python brings its own tools; remove toolsets"]
+    try:
+        toolsets = resolve_toolsets(agent, environ)
+    except ValueError as error:
+        return [str(error)]
+    paths = [each.import_path for each in toolsets if isinstance(each, Import)]
+    return [_module_lack(path) for path in paths]

@@ -4,17 +4,17 @@ All of this works on plain values and tells the source what came from where, so 
 names the line and the key that its author wrote.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from trunkline_shared.config import agentpool
 from trunkline_shared.config.complaint import unknown_key
 from trunkline_shared.config.findings import Findings, Where
 from trunkline_shared.config.model_spellings import spell_model
 
-_TRANSPORTS = ("stdio", "sse", "streamable-http")
-_TOOLS = ("toolsets", "tools", "mcp_servers")
+_TOOLS = ("toolsets", "tools", "mcp_servers", "workers")
+_Limits: TypeAlias = dict[str, tuple[Any, Where]]  # each with where it stands
 _PROMPTS = {"static": ("content",), "file": ("path",)}
 _PROMPT = "a system_prompt is a text, {type: static, content: ...} or {type: file, path: ...}"
 _NO_PROMPTS = {
@@ -63,18 +63,52 @@ def _dealt_with(key: str, value: Any, tools: bool) -> tuple[str | None, str | No
     return agentpool.IGNORED.get(key), agentpool.CANNOT.get(key)
 
 
-def spelled(
-    given: Mapping[str, Any], where: Where, findings: Findings, servers: Sequence[Any]
-) -> dict[str, Any]:
-    """`given` in our keys. Raises ConfigError for what cannot be said in them."""
+def spelled(given: Mapping[str, Any], where: Where, findings: Findings) -> dict[str, Any]:
+    """`given` in our keys, but for what gives it tools. Raises ConfigError for what cannot be said
+    so."""
     values = dict(given)
     spell_model(values, where, findings)
     _spell_description(values, where, findings)
     _spell_prompts(values, where, findings)
-    tools = _has_tools(values, servers)
-    _spell_limits(values, where, findings, tools)
-    _spell_toolsets(values, where, findings, servers)
+    _spell_claude(values, where, findings)
+    _spell_limits(values, where, findings)
     return values
+
+
+def _spell_claude(values: dict[str, Any], where: Where, findings: Findings) -> None:
+    if values.get("type") != "claude_code":
+        return
+    given = {key: values.pop(key) for key in agentpool.CLAUDE_KEYS if key in values}
+    kept = {key: v for key, v in given.items() if not _noted(key, v, (*where, key), findings)}
+    if fallback := kept.pop("fallback_model", None):
+        models = values.get("model") or []
+        values["model"] = [*(models if isinstance(models, list) else [models]), fallback]
+    limits: _Limits = {
+        ours: (kept.pop(theirs), (*where, theirs))
+        for theirs, ours in agentpool.CLAUDE_LIMITS.items()
+        if theirs in kept
+    }
+    _add_limits(values, limits, where, findings)
+    own = values.get("claude_code") or {}
+    if kept and isinstance(own, dict):  # else it is refused later
+        for key in kept.keys() - own.keys():
+            findings.source.moved((*where, "claude_code", key), (*where, key))
+        values["claude_code"] = {**kept, **own}
+
+
+def _noted(key: str, value: Any, where: Where, findings: Findings) -> bool:
+    """Whether the key says nothing, or what it says is now in `findings`."""
+    if value in (None, [], {}):
+        return True
+    if key in agentpool.CLAUDE_CANNOT:
+        findings.lack(key, agentpool.CLAUDE_CANNOT[key])
+    elif value == "plan":
+        findings.lack("permission_mode: plan", "an agent does what it plans")
+    elif key in agentpool.CLAUDE_IGNORED:
+        findings.ignore(where, agentpool.CLAUDE_IGNORED[key])
+    else:
+        return False
+    return True
 
 
 def _spell_description(values: dict[str, Any], where: Where, findings: Findings) -> None:
@@ -128,77 +162,36 @@ def _file(path: str, where: Where, findings: Findings) -> str:
     raise findings.source.error(where, f"{beside / path}: {reason}")
 
 
-def _spell_limits(values: dict[str, Any], where: Where, findings: Findings, tools: bool) -> None:
+def _spell_limits(values: dict[str, Any], where: Where, findings: Findings) -> None:
     at = (*where, "usage_limits")
-    given, own = values.pop("usage_limits", None), values.get("limits")
+    given = values.pop("usage_limits", None)
     if given is not None and not isinstance(given, dict):
         raise findings.source.error(at, "expected a mapping of keys to values")
-    limits = {}
+    limits: _Limits = {}
     for key, value in (given or {}).items():
         if key not in agentpool.LIMITS:
-            _note_limit(key, value, (*at, key), findings, tools)
+            _note_limit(key, value, (*at, key), findings)
         elif value is not None:
-            limits[agentpool.LIMITS[key]] = value
-            if not isinstance(own, dict) or agentpool.LIMITS[key] not in own:
-                findings.source.moved((*where, "limits", agentpool.LIMITS[key]), (*at, key))
-    if limits and (own is None or isinstance(own, dict)):  # else `limits` is refused later
-        values["limits"] = {**limits, **(own or {})}
+            limits[agentpool.LIMITS[key]] = value, (*at, key)
+    _add_limits(values, limits, where, findings)
 
 
-def _note_limit(key: str, value: Any, where: Where, findings: Findings, tools: bool) -> None:
-    known = (*agentpool.LIMITS, *agentpool.LIMITS_CANNOT, "count_tokens_before_request")
+def _add_limits(values: dict[str, Any], found: _Limits, where: Where, findings: Findings) -> None:
+    own = values.get("limits") or {}
+    if not found or not isinstance(own, dict):  # the latter is refused later
+        return
+    for key in found.keys() - own.keys():
+        findings.source.moved((*where, "limits", key), found[key][1])
+    values["limits"] = {**{key: value for key, (value, _) in found.items()}, **own}
+
+
+def _note_limit(key: str, value: Any, where: Where, findings: Findings) -> None:
+    known = (*agentpool.LIMITS, *agentpool.LIMITS_CANNOT, *agentpool.LIMITS_IGNORED)
     if key not in known:
         raise findings.source.error(where, unknown_key(key, known), named=where[:-1])
     if value is None:
         return
-    if key in agentpool.LIMITS_CANNOT and (tools or key not in agentpool.LIMITS_IGNORED):
+    if key in agentpool.LIMITS_CANNOT:
         findings.lack(f"usage_limits.{key}", agentpool.LIMITS_CANNOT[key])
     else:
         findings.ignore(where, agentpool.LIMITS_IGNORED[key])
-
-
-def _spell_toolsets(
-    values: dict[str, Any], where: Where, findings: Findings, servers: Sequence[Any]
-) -> None:
-    toolsets = values.get("toolsets") or []
-    found = [
-        *_each(values.pop("tools", None), (*where, "tools"), findings, _tool),
-        *_each(values.pop("mcp_servers", None), (*where, "mcp_servers"), findings, _server),
-        *_each(servers, ("mcp_servers",), findings, _server),
-    ]
-    if not found or not isinstance(toolsets, list):  # the latter is refused later
-        return
-    for index, (_, origin) in enumerate(found, len(toolsets)):
-        findings.source.moved((*where, "toolsets", index), origin)
-    values["toolsets"] = [*toolsets, *(toolset for toolset, _ in found)]
-
-
-def _each(
-    given: Any, at: Where, findings: Findings, spell: Callable[[Any], dict[str, Any] | str]
-) -> Iterator[tuple[dict[str, Any], Where]]:
-    if given is None:
-        return
-    if not isinstance(given, Sequence) or isinstance(given, str):
-        raise findings.source.error(at, "expected a list")
-    for index, item in enumerate(given):
-        toolset = spell(item)
-        if isinstance(toolset, str):
-            raise findings.source.error((*at, index), toolset)
-        if toolset.get("enabled") is not False:
-            yield toolset, (*at, index)
-
-
-def _tool(item: Any) -> dict[str, Any] | str:
-    """The toolset, or what is wrong."""
-    if isinstance(item, str):
-        return {"type": "import", "import_path": item}
-    return item if isinstance(item, dict) else "a tool is an import path or a mapping with a type"
-
-
-def _server(item: Any) -> dict[str, Any] | str:
-    if isinstance(item, str):
-        return {"type": "mcp", "command": item}
-    kind = item.get("type", "stdio") if isinstance(item, dict) else None
-    if kind not in _TRANSPORTS:
-        return f"an MCP server is a command, or a mapping whose type is {', '.join(_TRANSPORTS)}"
-    return {**item, "type": "mcp", "transport": kind}

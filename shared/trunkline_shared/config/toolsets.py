@@ -1,7 +1,8 @@
 """The toolsets that run here, as values. What each key means is its field's docstring."""
 
 import re
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import (
     AliasChoices,
@@ -10,8 +11,16 @@ from pydantic import (
     ConfigDict,
     Field,
     TypeAdapter,
+    ValidationError,
+    field_validator,
     model_validator,
 )
+
+from trunkline_shared.config.complaint import wrong_value
+from trunkline_shared.config.interpolate import holds_variable, interpolate_tree
+
+if TYPE_CHECKING:
+    from trunkline_shared.config.models import AgentConfig
 
 Effect: TypeAlias = Literal["pure", "idempotent", "at_most_once"]
 """What may be done again where a worker died in the middle: anything, anything with the same
@@ -47,6 +56,12 @@ class ExecutionTools(_Toolset):
     """Of one command; one that is to go on longer is begun in the background."""
     env: dict[str, str] = Field(default_factory=dict, repr=False)
     """Variables for the commands, which see none of the worker's own."""
+    readable: tuple[Annotated[str, Field(pattern=r"\A/")], ...] = ()
+    """Directories beyond the system's programs that commands may read; absolute paths."""
+    max_processes: Annotated[int, Field(ge=1, le=100_000)] = 256
+    """Of one command, threads included."""
+    max_memory_mb: Annotated[int, Field(ge=16, le=1_048_576)] = 4096
+    """Of one process."""
 
 
 class Tasks(_Toolset):
@@ -109,6 +124,13 @@ class Import(_Toolset):
     effect: Effect = "at_most_once"
     timeout_s: _Seconds = 60.0
 
+    @field_validator("import_path")
+    @classmethod
+    def _a_path(cls, value: str) -> str:
+        if not holds_variable(value) and not re.fullmatch(r"[\w.]+:[\w.]+", value):
+            raise ValueError(f"a function is package.module:function, got {value!r}")
+        return value
+
 
 class Agents(_Toolset):
     """Other agents of the file, each as a tool that is given a task and answers."""
@@ -123,16 +145,53 @@ class Agents(_Toolset):
 
 
 ToolsetConfig: TypeAlias = FileAccess | ExecutionTools | Tasks | Mcp | Import | Agents
+MODELS: Final[Mapping[str, type[BaseModel]]] = {
+    "file_access": FileAccess,
+    "execution": ExecutionTools,
+    "tasks": Tasks,
+    "mcp": Mcp,
+    "import": Import,
+    "agents": Agents,
+}
+"""By their types, those that run here."""
+ALONE: Final = ("file_access", "execution", "tasks", "agents")
+"""The types of which an agent has one."""
 _ADAPTER: Final[TypeAdapter[ToolsetConfig]] = TypeAdapter(
     Annotated[ToolsetConfig, Field(discriminator="type")]
 )
-RUNNABLE: Final = ("file_access", "execution", "tasks", "mcp", "import", "agents")
-"""The types that `parse_toolset` knows."""
 
 
 def parse_toolset(values: dict[str, Any]) -> ToolsetConfig:
     """Raises pydantic's ValidationError."""
     return _ADAPTER.validate_python(values)
+
+
+def keys_of(kind: str) -> list[str]:
+    """What a toolset of this type may have beside its type."""
+    fields = MODELS[kind].model_fields.items()
+    others = (field.validation_alias for _, field in fields)
+    aliases = [key for each in others if isinstance(each, AliasChoices) for key in each.choices]
+    return [
+        key for key in dict.fromkeys([*(n for n, _ in fields), *map(str, aliases)]) if key != "type"
+    ]
+
+
+def resolve_toolsets(agent: "AgentConfig", environ: Mapping[str, str]) -> list[ToolsetConfig]:
+    """An agent's toolsets as `environ` has them, in their order. Raises ValueError, one line, where
+    a variable is missing or a value is wrong."""
+    return [_resolved(i, values, environ) for i, values in enumerate(agent.toolsets)]
+
+
+def _resolved(index: int, values: dict[str, Any], environ: Mapping[str, str]) -> ToolsetConfig:
+    kind = values["type"]
+    try:
+        return parse_toolset(interpolate_tree(values, environ))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, (f"toolsets.{index}", *first["loc"][1:])))
+        raise ValueError(f"{where}: {wrong_value(first)}") from None
+    except ValueError as error:  # a missing variable
+        raise ValueError(f"toolset {kind}: {error}") from None
 
 
 def tool_name(text: str) -> str:

@@ -15,6 +15,7 @@ from trunkline_shared.config.models import (
     ModelSettings,
     check_chain,
     check_url,
+    claude_model,
     split_chain,
 )
 from trunkline_shared.config.providers import (
@@ -63,7 +64,7 @@ class Chain:
 
 
 def resolve_chain(agent: AgentConfig, environ: Mapping[str, str]) -> Chain:
-    """The chain of a chat agent as `environ` has it. Raises ValueError where none can be told."""
+    """The chain of an agent as `environ` has it. Raises ValueError where none can be told."""
     # an empty variable counts as a key that is not there
     url = interpolate(agent.base_url or "", environ).strip() or None
     key = interpolate(agent.api_key or "", environ).strip() or None
@@ -72,11 +73,13 @@ def resolve_chain(agent: AgentConfig, environ: Mapping[str, str]) -> Chain:
     models = [m for text in agent.model for m in split_chain(interpolate(text, environ))]
     if not models:
         raise ValueError("names no model")
+    if agent.type == "claude_code":
+        models = list(map(claude_model, models))
     check_chain(models, url=url, key=key)
     upstreams: list[Upstream] = []
     missing: list[str] = []
     for model in models:
-        found = _upstream(model, agent.api, url, key, environ)
+        found = _upstream(model, agent, url, key, environ)
         if isinstance(found, Upstream):
             upstreams.append(found)
         elif found not in missing:
@@ -130,13 +133,15 @@ def resolve_profile(llm: Llm, environ: Mapping[str, str]) -> Upstream:
 
 
 def _upstream(
-    model: str, api: str, url: str | None, key: str | None, environ: Mapping[str, str]
+    model: str, agent: AgentConfig, url: str | None, key: str | None, environ: Mapping[str, str]
 ) -> Upstream | str:
     name, model_name = split_model(model)
     if name in OTHER_PROVIDERS:
         return f"provider {name} cannot run in this version"
     provider = _provider(name)
-    if api == "responses":
+    if agent.type == "claude_code" and provider.wire != "anthropic":
+        return f"type claude_code asks over the API of anthropic, not of {name}"
+    if agent.api == "responses":
         provider = _by_responses(provider)
     return _located(provider, model_name, url, key, environ)
 

@@ -12,7 +12,7 @@ from tests.worker.backends.driving import QUICK, no_gate, request
 from trunkline_shared.config.models import AgentConfig, Limits
 from trunkline_shared.events import RunEvent
 from trunkline_shared.run import RunRequest
-from trunkline_worker.agent_lane.chain import LaneChain, Patience, make_chain
+from trunkline_worker.agent_lane.chain import LaneChain, make_chain
 from trunkline_worker.agent_lane.history import to_messages
 from trunkline_worker.agent_lane.models import LaneModel
 from trunkline_worker.agent_lane.tool_forms import definition_of
@@ -57,8 +57,15 @@ async def chain_of(
     names = tuple(f"{spec.provider}:{spec.name}" for spec in specs)
     agent = AgentConfig(name="test", model=names, limits=limits or Limits())
     client = HttpClient()
-    patience = Patience(connect_timeout_s=connect_timeout_s, silence_timeout_s=silence_timeout_s)
-    chain = make_chain(agent, specs, client, Prices(), retry=retry, patience=patience)
+    chain = make_chain(
+        agent,
+        specs,
+        client,
+        Prices(),
+        retry=retry,
+        connect_timeout_s=connect_timeout_s,
+        silence_timeout_s=silence_timeout_s,
+    )
     try:
         await chain.open()
         yield chain

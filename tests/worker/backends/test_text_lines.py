@@ -2,11 +2,13 @@
 
 import json
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from trunkline_shared.events import RunEvent, TextDelta
+from trunkline_shared.frame import Texts
 from trunkline_worker.backends.chat_stream import ChatStream
 
 TEXTS = (
@@ -86,11 +88,18 @@ def streams(rng: random.Random) -> tuple[bytes, bytes]:
     return alike + last, unlike + last
 
 
-def fed(data: bytes, limit: int | None, sizes: list[int]) -> tuple[list[RunEvent], Any]:
-    stream, events, at = ChatStream(limit), [], 0
+def single(event: RunEvent | Texts) -> Sequence[RunEvent]:
+    return event if isinstance(event, Texts) else [event]
+
+
+def fed(
+    data: bytes, limit: int | None, sizes: list[int], *, bulk: bool = False
+) -> tuple[list[RunEvent], Any]:
+    stream, at = ChatStream(limit, bulk=bulk), 0
+    events: list[RunEvent] = []
     for size in sizes:
         if not stream.done:
-            events += stream.feed(data[at : at + size])
+            events += [one for event in stream.feed(data[at : at + size]) for one in single(event)]
             at += size
     calls = [getattr(event, "call_id", None) for event in events]
     told = (
@@ -107,7 +116,9 @@ def test_lines_that_are_alike_say_what_they_say_apart(seed: int) -> None:
     limit = rng.choice([None, None, 3, 30])
     size = rng.choice([1, 7, 150, 200, 1000, 10**6, 10**6])
     in_parts = [rng.randrange(1, size + 1) for _ in range(len(alike) if size < 1000 else 200)]
-    assert fed(alike, limit, [*in_parts, len(alike)]) == fed(unlike, limit, [len(unlike)])
+    sizes, apart = [*in_parts, len(alike)], fed(unlike, limit, [len(unlike)])
+    assert fed(alike, limit, sizes) == apart
+    assert fed(alike, limit, sizes, bulk=True) == apart
 
 
 @pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n"])
@@ -135,3 +146,12 @@ def test_a_text_in_another_place_than_usual_is_not_learned() -> None:
     stream = ChatStream()
     assert stream.feed(line * 3) == [TextDelta("hi")] * 3
     assert not stream.garbage
+
+
+def test_in_bulk_texts_stay_the_json_that_they_came_in() -> None:
+    stream = ChatStream(bulk=True)
+    rows = [{"model": "m", "choices": [{"index": 0, "delta": {"content": t}}]} for t in "abcd"]
+    events = stream.feed(b"".join(b"data: " + json.dumps(row).encode() + b"\n\n" for row in rows))
+    first, rest = events
+    assert first == TextDelta("a")
+    assert isinstance(rest, Texts) and rest.literals == b'b","c","d'

@@ -11,15 +11,16 @@ from typing import Any, Final
 
 from pydantic_ai.messages import FinishReason, ModelMessage, ModelResponse
 from pydantic_ai.models import Model, ModelRequestParameters
-from pydantic_ai.profiles import ModelProfile, merge_profile
+from pydantic_ai.profiles import ModelProfile
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.usage import RequestUsage
 
 from trunkline_shared.errors import TrunklineError
 from trunkline_shared.events import Failed, Finished, RunEvent, Usage
 from trunkline_shared.run import RunRequest
+from trunkline_worker.agent_lane.chain import LaneChain
 from trunkline_worker.agent_lane.step import Heard, Step, StepCall, Wire, step_request
-from trunkline_worker.backends.asking import TOO_DEAR, TOO_LONG, Chain
+from trunkline_worker.backends.asking import TOO_DEAR, TOO_LONG
 from trunkline_worker.backends.base import RunContext
 from trunkline_worker.backends.limits import OutputLimit
 
@@ -30,6 +31,8 @@ _REASONS: Final[dict[str, FinishReason]] = {
     "tool_calls": "tool_call",
     "content_filter": "content_filter",
 }
+
+_LIMITS: Final = ((TOO_DEAR, "limits.max_cost"), (TOO_LONG, "limits.max_total_tokens"))
 
 
 class StepFailed(TrunklineError):
@@ -57,7 +60,7 @@ class LaneModel(Model[Any]):
 
     def __init__(
         self,
-        chain: Chain[Wire],
+        chain: LaneChain,
         request: RunRequest,
         context: RunContext,
         hear: Callable[[Sequence[RunEvent]], None],
@@ -82,7 +85,7 @@ class LaneModel(Model[Any]):
     @property
     def profile(self) -> ModelProfile:
         """What all models of the chain can do."""
-        return shared_profile(self._chain.models)
+        return self._chain.profile
 
     def prepare_messages(
         self,
@@ -102,7 +105,7 @@ class LaneModel(Model[Any]):
         _, prepared = self.prepare_request(None, model_request_parameters)
         heard = Heard(self._hear)
         request = step_request(self._request, messages, prepared)
-        context = replace(self._context, emit=heard)
+        context = replace(self._context, emit=heard, bulk=False)
         step = Step(request, messages, model_request_parameters, context)
         calls: list[StepCall] = []
 
@@ -110,14 +113,13 @@ class LaneModel(Model[Any]):
             calls.append(wire.call(step, limit))
             return calls[-1]
 
-        spent = self.usage.cost or 0.0
-        *events, end = await self._chain.ask(request, context, call, spent)
+        *events, end = await self._chain.ask(request, context, call, self.usage)
         if events:
             heard(events)
         if not isinstance(end, Finished):
             assert isinstance(end, Failed), end
-            raise self._failed(end, spent)
-        self._count(end.usage)
+            raise self._failed(end)
+        self.count(end.usage)
         self.last = end
         return _ended(calls[-1].response(heard.events), end)
 
@@ -125,19 +127,19 @@ class LaneModel(Model[Any]):
         """Counts a response of an earlier attempt as if it had just been given."""
         ended: dict[str, Any] = (response.metadata or {}).get(_END) or {}
         self.last = Finished(usage=usage_in(response), model=response.model_name, **ended)
-        self._count(self.last.usage)
+        self.count(self.last.usage)
 
-    def _failed(self, failed: Failed, spent: float) -> StepFailed:
-        if failed is TOO_DEAR.failed and spent:
-            return StepFailed(replace(failed, usage=self.usage), "limits.max_cost")
-        if failed is TOO_LONG.failed and self.usage.input_tokens:
-            return StepFailed(replace(failed, usage=self.usage), "limits.max_total_tokens")
+    def _failed(self, failed: Failed) -> StepFailed:
         if failed.usage is not None:
-            self._count(failed.usage)
+            self.count(failed.usage)
         used = self.usage.input_tokens or self.usage.output_tokens
+        for fault, limit in _LIMITS:
+            if failed is fault.failed and used:
+                return StepFailed(replace(failed, usage=self.usage), limit)
         return StepFailed(replace(failed, usage=self.usage if used else None))
 
-    def _count(self, step: Usage) -> None:
+    def count(self, step: Usage) -> None:
+        """Adds to the run's usage, also what tools used that ask models themselves."""
         total = self.usage
         self._unpriced |= step.cost is None
         self.usage = Usage(
@@ -148,25 +150,6 @@ class LaneModel(Model[Any]):
             total.reasoning_tokens + step.reasoning_tokens,
             None if self._unpriced else (total.cost or 0.0) + (step.cost or 0.0),
         )
-
-
-def shared_profile(models: Sequence[Wire]) -> ModelProfile:
-    """Of a chain: the first model's, without what not all of them can do, and without changes to
-    schemas, which each wire makes itself."""
-    profiles = [model.profile for model in models]
-    return merge_profile(
-        profiles[0],
-        ModelProfile(
-            json_schema_transformer=None,
-            supports_tools=all(each.get("supports_tools", True) for each in profiles),
-            supports_json_schema_output=all(
-                each.get("supports_json_schema_output") for each in profiles
-            ),
-            supports_json_object_output=all(
-                each.get("supports_json_object_output") for each in profiles
-            ),
-        ),
-    )
 
 
 def usage_in(response: ModelResponse) -> Usage:

@@ -5,7 +5,7 @@ import logging
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from trunkline_shared.config.models import AgentConfig, Limits
 from trunkline_shared.events import Failed, Finished, FinishReason, RunEvent, Usage
@@ -26,6 +26,7 @@ from trunkline_worker.prices import Prices
 
 logger = logging.getLogger("trunkline.upstream")
 
+NOTHING: Final = Usage()
 _TOTAL = "limits.max_total_tokens reached"
 
 
@@ -107,12 +108,12 @@ class Chain(Generic[M]):
         request: RunRequest,
         context: RunContext,
         call: Callable[[M, OutputLimit], Call],
-        spent: float = 0.0,
+        spent: Usage = NOTHING,
     ) -> list[RunEvent]:
         """The last events, of which the very last is a `Finished` or `Failed` with the usage.
 
-        `call` makes the call of a model; what it raises is raised. `spent` dollars of
-        `limits.max_cost` are gone already.
+        `call` makes the call of a model; what it raises is raised. `spent` is what of the
+        run's limits is gone already.
         """
         attempts = Attempts(len(self.models), self._retry)
         fault = CUT
@@ -152,18 +153,20 @@ class Chain(Generic[M]):
         )
 
     def _limit(
-        self, spec: ModelSpec, request: RunRequest, limits: Limits, spent: float
+        self, spec: ModelSpec, request: RunRequest, limits: Limits, spent: Usage
     ) -> OutputLimit:
         limit = output_limit(request.options, spec.settings, limits)
         if limits.max_cost is None and limits.max_total_tokens is None:
             return limit
         asked = input_tokens(request, self.agent)
         if limits.max_total_tokens is not None:
-            left = limits.max_total_tokens - asked
+            left = limits.max_total_tokens - spent.input_tokens - spent.output_tokens - asked
             limit = limit.or_less(left, _TOTAL)
         if limits.max_cost is not None:
             tokens = affordable_tokens(
-                limits.max_cost - spent, asked, lambda usage: self._prices.cost(spec, usage)
+                limits.max_cost - (spent.cost or 0.0),
+                asked,
+                lambda usage: self._prices.cost(spec, usage),
             )
             limit = limit.within_budget(tokens)
         return limit

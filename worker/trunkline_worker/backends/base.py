@@ -48,12 +48,16 @@ class RunContext:
     from wherever it is called; it raises RunBufferFull when Redis has not taken this run's events
     for too long, which must end the call and reach whoever awaits `run`. `attempt` counts from 1.
 
+    `bulk`: to `emit`, a `Texts` may stand for as many TextDeltas. From an upstream's bytes to the
+    log's they then stay JSON (0.5 µs a token less).
+
     `journal` holds what earlier attempts recorded, in order.
     """
 
     gate: Callable[[], Awaitable[None]]
     emit: Callable[[Sequence[RunEvent]], None]
     attempt: int = 1
+    bulk: bool = False
     journal: Sequence[bytes] = ()
     recorder: Callable[[bytes, Sequence[RunEvent]], Awaitable[None]] | None = None
     asker: Asker | None = None

@@ -1,30 +1,36 @@
 """From the configuration to the backends that this worker can run."""
 
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import Protocol
 
 from trunkline_shared.config.models import AgentConfig, Config
 from trunkline_shared.config.readiness import Readiness, profile_readiness, readiness
 from trunkline_shared.config.upstreams import resolve_settings
+from trunkline_shared.errors import TrunklineError
 from trunkline_shared.profile import PROFILE_AGENT, profile_agent
 from trunkline_shared.run import RunRequest
 from trunkline_worker.backends.base import Backend, Unavailable
-from trunkline_worker.backends.chat import ChatBackend
 from trunkline_worker.backends.echo import EchoBackend
 from trunkline_worker.backends.http_client import HttpClient
+from trunkline_worker.backends.lane import (
+    Calling,
+    LaneBackend,
+    direct_lane,
+    fits_direct_lane,
+    open_lane,
+)
 from trunkline_worker.backends.profiles import ProfileBackends
 from trunkline_worker.backends.resolver import Resolver, guarded, of_system
 from trunkline_worker.backends.retry import Retry
 from trunkline_worker.models import options_of, resolve_models
 from trunkline_worker.prices import Prices
 from trunkline_worker.settings import WorkerSettings
+from trunkline_worker.toolsets.build import Workshop
 
 
 def build_backend(
-    agent: AgentConfig,
-    environ: Mapping[str, str],
-    settings: WorkerSettings,
-    client: HttpClient,
-    prices: Prices,
+    agent: AgentConfig, environ: Mapping[str, str], workshop: Workshop, calling: Calling
 ) -> Backend:
     """The backend of a runnable agent. Here a new kind of agent finds its class.
 
@@ -35,20 +41,23 @@ def build_backend(
         case "echo":
             return EchoBackend(agent)
         case "chat":
-            return ChatBackend(
-                agent,
-                resolve_models(agent, environ),
-                client,
-                prices,
-                retry=Retry(settings.upstream_retries),
-                connect_timeout_s=settings.connect_timeout_s,
-                silence_timeout_s=settings.silence_timeout_s,
+            models = resolve_models(agent, environ)
+            if fits_direct_lane(agent, models):
+                return direct_lane(agent, models, calling)
+            toolsets = workshop.toolsets(agent)
+            return LaneBackend(
+                lambda: open_lane(agent, models, toolsets, workshop.workspaces, calling)
             )
         case "python":
             from trunkline_worker.python_objects.backend import PythonBackend
 
             return PythonBackend(agent, options_of(resolve_settings(agent, environ)))
     raise ValueError(f"agents of type {agent.type} cannot run in this version")
+
+
+class Opens(Protocol):
+    async def open(self) -> None:
+        """Raises ValueError or TrunklineError, which say what is missing."""
 
 
 def _fitting(agent: AgentConfig, settings: WorkerSettings) -> Readiness | None:
@@ -81,11 +90,13 @@ class Backends:
         self._timeouts_s = {agent.name: agent.limits.timeout_s for agent in self._agents}
         self._profile_agent = profile_agent(config)
         self._runs_profiles = self._ready_for_profiles()
-        self._clients: list[HttpClient] = []
+        self._open_ones = AsyncExitStack()
+        self._workshop = Workshop(settings, environ, config.agents, self)
         self._prices = Prices()
         self._backends: dict[str, Backend] = {}
         self._withdrawn: set[Backend] = set()
         self._profiles: ProfileBackends | None = None
+        self._calling: Calling | None = None
 
     @property
     def runnable(self) -> tuple[str, ...]:
@@ -108,18 +119,22 @@ class Backends:
 
     async def open(self) -> None:
         """Opens every backend. May take seconds, for imports."""
-        self._open_client(Resolver())
+        self._calling = self._calls_over(Resolver())
+        await self._open_ones.enter_async_context(self._workshop)
         self._agents = [agent for agent in self._agents if await self._open(agent)]
         if self._runs_profiles:
-            resolver = Resolver(of_system if self._settings.allow_link_local else guarded())
-            self._profiles = ProfileBackends(
+            allow = self._settings.allow_link_local
+            profiles = ProfileBackends(
                 self._profile_agent,
                 self._environ,
                 self._settings,
-                self._open_client(resolver),
-                self._prices,
+                self._workshop,
+                self._calls_over(Resolver(of_system if allow else guarded())),
             )
-            self._profiles.open()
+            self._runs_profiles = await self._opened(PROFILE_AGENT, profiles)
+            if self._runs_profiles:
+                self._profiles = profiles
+                self._open_ones.push_async_callback(profiles.aclose)
 
     async def add(self, agent: AgentConfig) -> None:
         """Opens one more, after `open`; what it lacks is then in `lacking`."""
@@ -153,24 +168,40 @@ class Backends:
         self._backends.clear()
         self._withdrawn.clear()
         self._profiles = None
-        while self._clients:
-            await self._clients.pop().aclose()
+        await self._open_ones.aclose()
 
-    def _open_client(self, resolver: Resolver) -> HttpClient:
+    def _calls_over(self, resolver: Resolver) -> Calling:
         client = HttpClient(resolver)
-        self._clients.append(client)
-        return client
+        self._open_ones.push_async_callback(client.aclose)
+        return Calling(
+            client=client,
+            prices=self._prices,
+            retry=Retry(self._settings.upstream_retries),
+            connect_timeout_s=self._settings.connect_timeout_s,
+            silence_timeout_s=self._settings.silence_timeout_s,
+        )
 
     async def _open(self, agent: AgentConfig) -> bool:
-        client, *_ = self._clients
+        assert self._calling is not None
         try:
-            backend = build_backend(agent, self._environ, self._settings, client, self._prices)
+            backend = build_backend(agent, self._environ, self._workshop, self._calling)
         except ValueError as error:  # one agent's mistake is none of the others'
-            self.lacking[agent.name] = (*self.lacking.get(agent.name, ()), str(error))
-            return False
-        await backend.open()
-        self._backends[agent.name] = backend
+            return self._lacks(agent.name, error)
+        if await self._opened(agent.name, backend):
+            self._backends[agent.name] = backend
+            return True
+        return False
+
+    async def _opened(self, name: str, backend: Opens) -> bool:
+        try:
+            await backend.open()
+        except (ValueError, TrunklineError) as error:
+            return self._lacks(name, error)
         return True
+
+    def _lacks(self, name: str, error: Exception) -> bool:
+        self.lacking[name] = (*self.lacking.get(name, ()), str(error))
+        return False
 
     def _ready_for_profiles(self) -> bool:
         agent = self._profile_agent

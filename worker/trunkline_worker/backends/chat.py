@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import orjson
 
@@ -12,6 +13,7 @@ from trunkline_worker.backends.asking import Chain
 from trunkline_worker.backends.base import RunContext
 from trunkline_worker.backends.chat_request import chat_body
 from trunkline_worker.backends.exchange import Exchange, Upstream
+from trunkline_worker.backends.formats import checked
 from trunkline_worker.backends.http_client import HttpClient
 from trunkline_worker.backends.limits import OutputLimit
 from trunkline_worker.backends.retry import Retry
@@ -68,9 +70,12 @@ class ChatBackend:
         self._chain.load_prices()
 
     async def run(self, request: RunRequest, context: RunContext) -> Sequence[RunEvent]:
-        return await self._chain.ask(
-            request, context, lambda model, limit: model.call(request, self._agent, limit, context)
-        )
+        return await checked(request, context, partial(self._ask, request))
 
     async def aclose(self) -> None:
         """The client is its owner's to close."""
+
+    async def _ask(self, request: RunRequest, context: RunContext) -> Sequence[RunEvent]:
+        return await self._chain.ask(
+            request, context, lambda model, limit: model.call(request, self._agent, limit, context)
+        )

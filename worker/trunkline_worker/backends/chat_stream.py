@@ -6,7 +6,7 @@ look-ups, one event.
 """
 
 import sys
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import orjson
 
@@ -18,6 +18,7 @@ from trunkline_shared.events import (
     TextDelta,
     Usage,
 )
+from trunkline_shared.frame import Texts
 from trunkline_worker.backends.chat_calls import ToolCalls
 from trunkline_worker.backends.chat_usage import usage_of
 from trunkline_worker.backends.limits import CHARS_PER_TOKEN
@@ -43,10 +44,12 @@ class ChatStream:
     """One answer. Feed it until `done`; then, or when the upstream ends, read what it found.
 
     `limit` bounds the output of an upstream that ignores its own: it is cut where both the
-    pieces and the length of the text exceed it, so one that counts right is never cut.
+    pieces and the length of the text exceed it, so one that counts right is never cut. With
+    `bulk`, texts may come out many at once, as a `Texts` among the events.
     """
 
-    def __init__(self, limit: int | None = None) -> None:
+    def __init__(self, limit: int | None = None, *, bulk: bool = False) -> None:
+        self._bulk = bulk
         self.done = False
         self.over_limit = False
         self.garbage = False
@@ -113,13 +116,16 @@ class ChatStream:
         found = self._texts.read(data, at)
         if found is None:
             return at, False
-        texts, end = found
+        literals, texts, end = found
         chars = sum(map(len, texts))
         if self._chars + chars > self._free_chars:
             return at, False
         self._pieces += len(texts)
         self._chars += chars
-        events += map(TextDelta, texts)
+        if self._bulk and literals:
+            events.append(cast(RunEvent, Texts(literals)))
+        else:
+            events += map(TextDelta, texts)
         return end, True
 
     def feed_whole(self, body: bytes) -> list[RunEvent]:
@@ -186,7 +192,9 @@ class ChatStream:
             self.done = True
 
     def _choice(self, choice: dict[str, Any], events: list[RunEvent]) -> None:
-        delta = choice.get("delta") or choice.get("message") or {}
+        delta = choice.get("delta") or choice.get("message")
+        if not delta:
+            return
         if len(delta) == 1 and choice.get("logprobs") is None:
             text = delta.get("content")
             if type(text) is str and text and self._chars + len(text) <= self._free_chars:

@@ -61,23 +61,28 @@ class Upstream:
         elif credentials := _credentials(spec.base_url):
             headers["authorization"] = f"Basic {credentials}"
         headers |= {name.lower(): value for name, value in spec.extra_headers.items()}
-        parts = urlsplit(spec.base_url)
-        hidden = (
-            spec.api_key or "",
-            *spec.extra_headers.values(),
-            parts.netloc,
-            parts.password or "",
-            unquote(parts.password or ""),
-            _credentials(spec.base_url),
-        )
         return cls(
             client,
             origin,
             post_head(spec.base_url, "/chat/completions", headers),
             connect_timeout_s,
             silence_timeout_s,
-            tuple(secret for secret in hidden if len(secret) >= 6),
+            secrets_of(spec),
         )
+
+
+def secrets_of(spec: ModelSpec) -> tuple[str, ...]:
+    """What nobody may be told of a model."""
+    parts = urlsplit(spec.base_url)
+    hidden = (
+        spec.api_key or "",
+        *spec.extra_headers.values(),
+        parts.netloc,
+        parts.password or "",
+        unquote(parts.password or ""),
+        _credentials(spec.base_url),
+    )
+    return tuple(secret for secret in hidden if len(secret) >= 6)
 
 
 def _credentials(url: str) -> str:
@@ -97,7 +102,7 @@ class Exchange:
     def __init__(
         self, upstream: Upstream, body: bytes, limit: int | None, context: RunContext
     ) -> None:
-        self.answer = ChatStream(limit)
+        self.answer = ChatStream(limit, bulk=context.bulk)
         self.fault: Fault | None = None
         self.shown = False
         self._upstream = upstream

@@ -30,7 +30,7 @@ class HttpClient:
     """As many connections as there are calls: a worker's slots are the limit."""
 
     def __init__(self, resolver: Resolver | None = None) -> None:
-        self._resolver = resolver or Resolver()
+        self.resolver = resolver or Resolver()
         self._open: set[Connection] = set()
         self._idle: dict[Origin, dict[Connection, None]] = {}
 
@@ -47,11 +47,11 @@ class HttpClient:
         """A new connection, TLS included. Raises Unreachable."""
         try:
             async with asyncio.timeout(timeout_s):
-                sock = await _dial(await self._resolver.resolve(origin.host, origin.port))
+                sock = await _dial(await self.resolver.resolve(origin.host, origin.port))
                 _, connection = await asyncio.get_running_loop().create_connection(
                     lambda: Connection(origin, self),
                     sock=sock,
-                    ssl=self._tls if origin.tls else None,
+                    ssl=self.tls if origin.tls else None,
                     server_hostname=origin.host.rstrip(".") if origin.tls else None,
                 )
         except TimeoutError:
@@ -82,7 +82,7 @@ class HttpClient:
                 del self._idle[connection.origin]
 
     @cached_property
-    def _tls(self) -> ssl.SSLContext:
+    def tls(self) -> ssl.SSLContext:
         context = ssl.create_default_context()
         context.set_alpn_protocols(["http/1.1"])
         return context

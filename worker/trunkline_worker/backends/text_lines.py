@@ -9,7 +9,6 @@ from typing import Final
 
 import orjson
 
-_SPECIAL: Final = bytes([*range(0x20), ord('"'), ord("\\")])  # in JSON's strings
 _LESSONS: Final = 4  # lines in vain after which it is taken that no two are alike
 
 
@@ -46,8 +45,9 @@ class TextLines:
     def _knows(self, line: bytes) -> bool:
         return line.startswith(self.before) and line.endswith(self._after)
 
-    def read(self, data: bytes, at: int) -> tuple[list[str], int] | None:
-        """The texts of the lines from `at` on, where one begins with `before`, and where they end.
+    def read(self, data: bytes, at: int) -> tuple[bytes, list[str], int] | None:
+        """The texts of the lines from `at` on, where one begins with `before`, and where they end;
+        first their JSON, as `Texts` has it, which is empty where one has a quote in it.
 
         None where one of the lines is unusual in any way, so that all are to be parsed.
         """
@@ -62,18 +62,19 @@ class TextLines:
             # To split at `_between` would say the same, and takes three times as long.
             if not pieces or self._between.join(pieces) != data[start : stop - len(end)]:
                 return None
-        joined = b"\0".join(pieces)
+        literals = b'","'.join(pieces)
         try:
-            if len(joined.translate(None, _SPECIAL)) == len(joined) - len(pieces) + 1:
-                texts = joined.decode().split("\0")
-            else:
+            if b'\\"' in literals:  # may be the end of a text or not
                 texts = [orjson.loads(b'"%b"' % piece) for piece in pieces]
+                literals = b""
+            else:
+                texts = orjson.loads(b'["%b"]' % literals)
         except ValueError:
             return None
-        if not all(texts):  # an empty text is no event
+        if len(texts) != len(pieces) or not all(texts):  # an empty text is no event
             return None
         self._lessons = _LESSONS
-        return texts, stop
+        return literals, texts, stop
 
 
 def _is_content(before: bytes, after: bytes, text: str) -> bool:

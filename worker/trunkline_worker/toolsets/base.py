@@ -1,6 +1,7 @@
 """What every toolset promises. A new kind of toolset is a new file beside this one."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -88,3 +89,12 @@ def unlike(taken: Mapping[str, object], name: str) -> str:
         number += 1
         unique = f"{name[:60]}_{number}"
     return unique
+
+
+async def open_all(toolsets: Sequence[Toolset]) -> AsyncExitStack:
+    """What closes them, the last one first. Raises what `open` raises; none is open then."""
+    async with AsyncExitStack() as opening:
+        for toolset in toolsets:
+            await toolset.open()
+            opening.push_async_callback(toolset.aclose)
+        return opening.pop_all()

@@ -1,0 +1,102 @@
+"""A run that reaches a limit ends with what there is, and says which."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.upstream import FakeUpstream
+from tests.fakes.upstream_plan import plan
+from tests.worker.agent_lane.agents import Bench, agent, bench, of
+from tests.worker.backends.driving import events_of, finished, no_gate, request, spec, text_in
+from trunkline_shared.config.models import Limits
+from trunkline_shared.events import ActivityStart, Finished, RunEvent, Usage
+from trunkline_worker.backends.base import Asker, Budget, RunContext
+from trunkline_worker.sandbox.workspace import Workspace
+from trunkline_worker.toolsets.base import Invocation
+
+LONG = plan(*[{"say": "on ", "calls": [("look", {}), ("look", {})]}] * 9)
+
+
+async def ended(
+    upstream: FakeUpstream, root: Path, limits: Limits, tools: Bench | None = None, **spent: Any
+) -> tuple[Finished, list[RunEvent]]:
+    model = spec(upstream, "plan", **spent)
+    async with agent(model, toolsets=[tools or bench()], root=root, limits=limits) as backend:
+        events = await events_of(backend, request(LONG))
+    return finished(events), events
+
+
+async def test_requests(upstream: FakeUpstream, tmp_path: Path) -> None:
+    end, events = await ended(upstream, tmp_path, Limits(max_requests=2))
+    assert (end.reason, end.detail) == ("length", "limits.max_requests reached")
+    assert len(upstream.requests) == 2
+    assert text_in(events) == "on on "
+    assert end.usage.output_tokens > 0 and end.model == "plan"
+
+
+async def test_tool_calls(upstream: FakeUpstream, tmp_path: Path) -> None:
+    tools = bench()
+    end, events = await ended(upstream, tmp_path, Limits(max_tool_calls=3), tools)
+    assert (end.reason, end.detail) == ("length", "limits.max_tool_calls reached")
+    assert len(tools.called) == len(of(ActivityStart, events)) == 2
+
+
+async def test_total_tokens(upstream: FakeUpstream, tmp_path: Path) -> None:
+    end, _ = await ended(upstream, tmp_path, Limits(max_total_tokens=400))
+    assert (end.reason, end.detail) == ("length", "limits.max_total_tokens reached")
+    assert 150 <= end.usage.input_tokens + end.usage.output_tokens < 600
+
+
+async def test_cost(upstream: FakeUpstream, tmp_path: Path) -> None:
+    end, _ = await ended(upstream, tmp_path, Limits(max_cost=0.01), rates=(0.00001, 0.001))
+    assert (end.reason, end.detail) == ("length", "limits.max_cost reached")
+    assert end.usage.cost == pytest.approx(0.01, rel=0.5)
+
+
+async def test_what_a_tool_spends_counts(upstream: FakeUpstream, tmp_path: Path) -> None:
+    left: list[Budget] = []
+
+    async def ask(_: Mapping[str, Any], call: Invocation) -> str:
+        left.append(call.left())
+        call.spent(Usage(400, 200, cost=0.5))
+        return "asked"
+
+    tools = Bench({"look": ask})
+    end, _ = await ended(upstream, tmp_path, Limits(max_total_tokens=1000), tools)
+    assert end.detail == "limits.max_total_tokens reached"
+    assert end.usage.input_tokens > 800
+    tokens = left[0].tokens
+    assert tokens is not None and 900 < tokens < 1000
+
+
+async def test_a_run_on_behalf_of_another_has_its_budget_and_its_workspace(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    seen: list[Path] = []
+
+    async def work(_: Mapping[str, Any], call: Invocation) -> str:
+        seen.append(call.workspace.path)
+        return "ok"
+
+    theirs = tmp_path / "theirs"
+    asker = Asker(("boss",), Workspace(theirs), Budget(tokens=300))
+    events: list[RunEvent] = []
+    context = RunContext(no_gate, events.extend, asker=asker)
+    tools = Bench({"look": work})
+    async with agent(spec(upstream, "plan"), toolsets=[tools], root=tmp_path / "no") as backend:
+        events += await backend.run(request(LONG), context)
+    assert finished(events).detail == "limits.max_total_tokens reached"
+    assert set(seen) == {theirs}
+
+
+async def test_an_answer_cut_by_its_provider_calls_nothing(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    tools = bench()
+    prompt = plan({"say": "so ", "calls": [("look", '{"at": "')], "finish": "length"})
+    async with agent(spec(upstream, "plan"), toolsets=[tools], root=tmp_path) as backend:
+        events = await events_of(backend, request(prompt))
+    assert finished(events).reason == "length"
+    assert (text_in(events), tools.called) == ("so ", [])

@@ -1,0 +1,250 @@
+"""Calls of the agent's own tools: shown, recorded, each done once."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic_ai.messages import ToolCallPart, ToolReturnPart
+
+from trunkline_shared.events import (
+    ActivityArgs,
+    ActivityEnd,
+    ActivityOutput,
+    ActivityStart,
+    RunEvent,
+    Usage,
+)
+from trunkline_shared.run import RunRequest
+from trunkline_worker.agent_lane.account import Account
+from trunkline_worker.agent_lane.answering import arguments_of
+from trunkline_worker.agent_lane.journal import Journal, Outcome, Place
+from trunkline_worker.agent_lane.own_tools import OwnTool, OwnTools
+from trunkline_worker.backends.base import RunContext
+from trunkline_worker.run_writer import RunBufferFull
+from trunkline_worker.sandbox.workspace import Workspace, Workspaces
+from trunkline_worker.toolsets.base import Invocation, ToolError
+
+logger = logging.getLogger("trunkline.tools")
+
+MAX_OUTPUT: Final = 30_000  # characters of one call that a model reads, and clients see
+
+UNKNOWN_OUTCOME: Final = (
+    "The outcome of this call is unknown: it was interrupted after it began, and may or may not "
+    "have had its effect. It was not repeated."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCall:
+    """`index` counts the run's activities, `place` is the call's among those of its step."""
+
+    index: int
+    place: Place
+    part: ToolCallPart
+
+    @property
+    def arguments(self) -> str:
+        return arguments_of(self.part)
+
+
+class _Workspace:
+    """The run's: another agent's, or one of its own that is made when a tool first wants it."""
+
+    def __init__(self, workspaces: Workspaces, request: RunRequest, context: RunContext) -> None:
+        self._workspaces = workspaces
+        self._request = request
+        self._lock = asyncio.Lock()
+        self._opened = context.asker.workspace if context.asker else None
+        self.stack = AsyncExitStack()
+
+    async def get(self) -> Workspace:
+        async with self._lock:
+            if self._opened is None:
+                opening = self._workspaces.open(self._request)
+                self._opened = await self.stack.enter_async_context(opening)
+            return self._opened
+
+
+class Calls:
+    """Of one run. Closes the workspace at its end, in `async with`."""
+
+    def __init__(
+        self,
+        tools: OwnTools,
+        request: RunRequest,
+        context: RunContext,
+        journal: Journal,
+        account: Account,
+        workspaces: Workspaces,
+        spent: Callable[[Usage], None],
+    ) -> None:
+        self._tools = tools
+        self._request = request
+        self._context = context
+        self._journal = journal
+        self._account = account
+        self._spent = spent
+        self._workspace = _Workspace(workspaces, request, context)
+
+    async def __aenter__(self) -> "Calls":
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._workspace.stack.aclose()
+
+    def starts(self, calls: Sequence[OwnCall]) -> list[RunEvent]:
+        """What shows that they are about to be made."""
+        events: list[RunEvent] = []
+        for call in calls:
+            tool = self._tools.get(call.part.tool_name)
+            toolset = tool.toolset.name if tool else ""
+            part = call.part
+            events += (
+                ActivityStart(call.index, part.tool_call_id, part.tool_name, toolset),
+                ActivityArgs(call.index, call.arguments),
+            )
+        return events
+
+    async def make(self, calls: Sequence[OwnCall]) -> tuple[list[ToolReturnPart], bool]:
+        """What they gave back, all made at once; and whether any was a call that its tool takes."""
+        made = await _together([self._make(call) for call in calls])
+        parts = [
+            ToolReturnPart(
+                call.part.tool_name,
+                outcome.told,
+                call.part.tool_call_id,
+                outcome="success" if outcome.error is None else "failed",
+            )
+            for call, (outcome, _) in zip(calls, made, strict=True)
+        ]
+        return parts, any(taken for _, taken in made)
+
+    async def _make(self, call: OwnCall) -> tuple[Outcome, bool]:
+        tool = self._tools.get(call.part.tool_name)
+        output = _Output(call.index, self._context)
+        try:
+            if tool is None:
+                raise ToolError(self._tools.unknown(call.part.tool_name))
+            arguments = self._tools.arguments(call.part.tool_name, call.arguments)
+        except ToolError as error:
+            # The same in every attempt: only whether it was shown is to be known.
+            if (known := self._journal.outcome(call.place)) is None:
+                known = Outcome("", str(error))
+                await self._journal.ended(call.place, known, output.end(known))
+            return known, False
+        if (outcome := self._journal.outcome(call.place)) is not None:
+            if outcome.usage is not None:
+                self._spent(outcome.usage)
+            return outcome, True
+        if self._journal.begun(call.place) and tool.spec.effect == "at_most_once":
+            outcome = Outcome("", UNKNOWN_OUTCOME)
+        else:
+            outcome = await self._call(call, tool, arguments, output)
+        await self._journal.ended(call.place, outcome, output.end(outcome))
+        return outcome, True
+
+    async def _call(
+        self, call: OwnCall, tool: OwnTool, arguments: dict[str, object], output: "_Output"
+    ) -> Outcome:
+        await self._context.gate()
+        workspace = await self._workspace.get()
+        if tool.spec.effect != "pure":
+            await self._journal.beginning(call.place)
+        used: list[Usage] = []
+
+        def spent(usage: Usage) -> None:
+            used.append(usage)
+            self._spent(usage)
+
+        invocation = Invocation(
+            call.part.tool_call_id,
+            self._request,
+            self._context,
+            workspace,
+            output.say,
+            spent,
+            self._account.left,
+        )
+        said, error = "", None
+        try:
+            said = await tool.toolset.call(tool.spec.name, arguments, invocation)
+        except ToolError as problem:
+            error = _capped(str(problem))
+        except RunBufferFull:
+            raise
+        except asyncio.CancelledError:
+            if _is_cancelled():
+                raise
+            error = "The call was interrupted."  # by something of the tool's own
+        except Exception:  # a tool's bug is one failed call, not the run's end
+            logger.exception("the tool %s failed, run %s", tool.spec.name, self._request.run_id)
+            error = "The tool failed unexpectedly."
+        return Outcome(_capped(said), error, _sum(used))
+
+
+class _Output:
+    """What one call shows of what it gives back."""
+
+    def __init__(self, index: int, context: RunContext) -> None:
+        self._index = index
+        self._context = context
+        self._said = ""
+
+    def say(self, text: str) -> None:
+        text = text[: MAX_OUTPUT - len(self._said)]
+        if text:
+            self._said += text
+            self._context.emit([ActivityOutput(self._index, text)])
+
+    def end(self, outcome: Outcome) -> list[RunEvent]:
+        """What of the result was not shown while the tool worked, and the end."""
+        output, said = outcome.output, self._said
+        rest = output.removeprefix(said if output.startswith(said) else said.rstrip())
+        events: list[RunEvent] = [ActivityOutput(self._index, rest)] if rest else []
+        return [*events, ActivityEnd(self._index, outcome.error)]
+
+
+def _capped(text: str) -> str:
+    cut = len(text) - MAX_OUTPUT
+    return text if cut <= 0 else f"{text[:MAX_OUTPUT]}\n[{cut} more characters were cut]"
+
+
+def _sum(used: list[Usage]) -> Usage | None:
+    if not used:
+        return None
+    costs = [each.cost for each in used]
+    known = [cost for cost in costs if cost is not None]
+    return Usage(
+        sum(each.input_tokens for each in used),
+        sum(each.output_tokens for each in used),
+        sum(each.cached_tokens for each in used),
+        sum(each.cache_write_tokens for each in used),
+        sum(each.reasoning_tokens for each in used),
+        sum(known) if len(known) == len(costs) else None,
+    )
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def _together(
+    calls: Sequence[Awaitable[tuple[Outcome, bool]]],
+) -> list[tuple[Outcome, bool]]:
+    """All of them at once. Raises what the first one raises, after the others have ended."""
+    if len(calls) == 1:
+        return [await calls[0]]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_awaited(call), name="tool") for call in calls]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+async def _awaited(call: Awaitable[tuple[Outcome, bool]]) -> tuple[Outcome, bool]:
+    return await call

@@ -1,0 +1,160 @@
+"""Providers with a wire of their own, through pydantic-ai's models."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pydantic_ai.exceptions import AgentRunError, UserError
+from pydantic_ai.messages import ModelResponse, ToolCallPart, repair_messages
+from pydantic_ai.models import Model, StreamedResponse
+from pydantic_ai.profiles import ModelProfile
+
+from trunkline_shared.config.providers import Wire
+from trunkline_shared.events import FinishReason, RefusalDelta, RunEvent, Usage
+from trunkline_worker.agent_lane.faults import Unfit, of_model_error
+from trunkline_worker.agent_lane.history import custom_call, refused
+from trunkline_worker.agent_lane.listening import Listener
+from trunkline_worker.agent_lane.options import settings_of, tool_choice, with_request
+from trunkline_worker.agent_lane.outbound import Accepted, outbound
+from trunkline_worker.agent_lane.step import Step
+from trunkline_worker.backends.limits import OutputLimit
+from trunkline_worker.backends.upstream_errors import CUT, Fault
+from trunkline_worker.models import ModelSpec
+
+_PDF_AND_TEXT: Final = ("application/pdf", "text/plain")
+ACCEPTED: Final[dict[Wire, Accepted]] = {
+    "responses": Accepted(("image/", "application/", "text/"), links=True, files="openai"),
+    "anthropic": Accepted(("image/", *_PDF_AND_TEXT), links=True, files="anthropic"),
+    "google": Accepted(("image/", "audio/", "video/", *_PDF_AND_TEXT)),
+    "google-cloud": Accepted(("image/", "audio/", "video/", *_PDF_AND_TEXT)),
+    "bedrock": Accepted(("image/", "application/", "text/")),
+    "cohere": Accepted(("none/",)),
+}
+_REASONS: Final[dict[str | None, FinishReason]] = {
+    "stop": "stop",
+    "length": "length",
+    "content_filter": "content_filter",
+    "tool_call": "tool_calls",
+}
+
+
+class ForeignCall:
+    """One streamed request. It is its own answer, once it was run."""
+
+    def __init__(self, wire: "ForeignWire", step: Step, limit: OutputLimit) -> None:
+        self.fault: Fault | None = None
+        self.shown = False
+        self.finish: FinishReason | None = None
+        self.model: str | None = None
+        self.service_tier: str | None = None
+        self.system_fingerprint: str | None = None
+        self._wire = wire
+        self._step = step
+        self._limit = limit
+        self._customs = frozenset(
+            tool["name"] for tool in step.request.tools if tool["type"] == "custom"
+        )
+        self._listener = Listener(self._customs, limit.tokens)
+        self._response = ModelResponse(parts=[])
+
+    @property
+    def answer(self) -> "ForeignCall":
+        return self
+
+    @property
+    def output_tokens(self) -> int:
+        return self._listener.output_tokens
+
+    def counts(self) -> Usage | None:
+        usage = self._response.usage
+        if not usage.has_values():
+            return None
+        return Usage(
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.cache_read_tokens,
+            usage.cache_write_tokens,
+            usage.output_reasoning_tokens,
+        )
+
+    async def run(self) -> list[RunEvent]:
+        try:
+            return await self._ask()
+        except (AgentRunError, UserError, NotImplementedError, Unfit) as error:
+            self.fault = of_model_error(error, self._wire.secrets)
+            return []
+
+    def response(self, events: Sequence[RunEvent]) -> ModelResponse:
+        return self._response
+
+    async def _ask(self) -> list[RunEvent]:
+        spec, model, request = self._wire.spec, self._wire.model, self._step.request
+        profile = self._wire.profile
+        parameters = with_request(self._step.parameters, request, spec, profile)
+        settings = settings_of(request, spec, profile, self._limit.sent or self._limit.tokens)
+        settings |= tool_choice(request, parameters)
+        messages = outbound(self._step.messages, ACCEPTED[spec.wire], self._wire.thinker)
+        messages = repair_messages(model.prepare_messages(messages, parameters))
+        async with model.request_stream(messages, settings, parameters) as stream:
+            try:
+                await self._listen(stream)
+            finally:
+                self._response = stream.get()
+        return self._ended()
+
+    async def _listen(self, stream: StreamedResponse) -> None:
+        async for event in stream:
+            events = self._listener.hear(event)
+            if events:
+                self.shown = True
+                self._step.context.emit(events)
+            if self._listener.over_limit:
+                return
+
+    def _ended(self) -> list[RunEvent]:
+        response = self._response
+        details: dict[str, Any] = response.provider_details or {}
+        self.model = response.model_name
+        self.service_tier = details.get("service_tier")
+        self.finish = _REASONS.get(response.finish_reason)
+        if self._listener.over_limit:
+            self.finish = "length"
+        response.parts = [self._marked(part) for part in response.parts]
+        if isinstance(refusal := details.get("refusal"), str) and refusal:
+            self.finish = "stop"  # as chat completions have it, with the refusal beside
+            response.parts = [*response.parts, refused(refusal)]
+            return [RefusalDelta(refusal)]
+        if self.finish == "stop" and response.tool_calls:
+            self.finish = "tool_calls"
+        if self.finish is None:
+            self.fault = CUT
+        return []
+
+    def _marked(self, part: Any) -> Any:
+        if isinstance(part, ToolCallPart) and part.tool_name in self._customs:
+            return custom_call(part)
+        return part
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignWire:
+    """`host` is for the log, `secrets` are what no message may quote."""
+
+    spec: ModelSpec
+    model: Model[Any]
+    profile: ModelProfile
+    host: str
+    secrets: Sequence[str] = field(repr=False)
+    close: Callable[[], Awaitable[None]] = field(repr=False)
+
+    @property
+    def thinker(self) -> str | None:
+        """Who must have signed the reasoning that goes back to this model."""
+        encrypted = self.profile.get("openai_supports_encrypted_reasoning_content", False)
+        return self.model.system if self.spec.wire != "responses" or encrypted else None
+
+    def call(self, step: Step, limit: OutputLimit) -> ForeignCall:
+        return ForeignCall(self, step, limit)
+
+    async def aclose(self) -> None:
+        await self.close()

@@ -1,0 +1,77 @@
+"""JSON Schemas of others, followed without harm: nothing is fetched, no check takes for ever."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+_REFERENCES: Final = 10_000  # followed in all; a short schema can ask for billions
+_SHOWN: Final = 300  # characters of what is wrong
+
+
+class SchemaCheck:
+    """Raises ValueError for a schema that is none."""
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        # For the few runs that need it; it takes a tenth of a second to import.
+        from jsonschema import Draft202012Validator
+        from jsonschema.exceptions import SchemaError
+        from jsonschema.validators import extend, validator_for
+        from referencing import Registry
+
+        base = validator_for(schema, default=Draft202012Validator)
+        try:
+            base.check_schema(schema)
+        except SchemaError as error:
+            raise ValueError(f"{error.json_path}: {_cut(error.message)}") from None
+        self._left = _REFERENCES
+        known = base.VALIDATORS
+        keywords = {name: self._counted(known[name]) for name in _FOLLOWING if name in known}
+        # Python's expressions can take for ever, and nothing stops them: who answers keeps to a
+        # pattern or does not.
+        for name in ("pattern", "patternProperties", "unevaluatedProperties"):
+            keywords[name] = _unchecked
+        keywords["additionalProperties"] = _without_patterns(known["additionalProperties"])
+        self._validator = extend(base, keywords)(schema, registry=Registry())
+
+    def problem(self, value: Any) -> str | None:
+        """What does not fit; None: it does. Raises ValueError for a schema that cannot be
+        followed.
+        """
+        from jsonschema.exceptions import best_match
+        from referencing.exceptions import Unresolvable
+
+        self._left = _REFERENCES
+        try:
+            error = best_match(self._validator.iter_errors(value))
+        except Unresolvable as unknown:
+            raise ValueError(f"it refers to {unknown.ref}, which is not in it") from None
+        except RecursionError:
+            raise ValueError("it refers to itself without an end") from None
+        return None if error is None else f"{error.json_path}: {_cut(error.message)}"
+
+    def _counted(self, follow: Any) -> Any:
+        def reference(*arguments: Any) -> Iterator[Any]:
+            self._left -= 1
+            if self._left < 0:
+                raise ValueError("it refers to itself too often")
+            yield from follow(*arguments)
+
+        return reference
+
+
+_FOLLOWING: Final = ("$ref", "$dynamicRef", "$recursiveRef")
+
+
+def _unchecked(*_: Any) -> Iterator[Any]:
+    return iter(())
+
+
+def _without_patterns(check: Any) -> Any:
+    def keyword(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
+        if "patternProperties" not in schema:
+            yield from check(validator, value, instance, schema) or ()
+
+    return keyword
+
+
+def _cut(message: str) -> str:
+    return message if len(message) <= _SHOWN else f"{message[:_SHOWN]}…"

@@ -1,0 +1,248 @@
+"""Puts itself behind the walls that it is told, then becomes the command.
+
+Runs as `python -ISc ... SPEC COMMAND...`, on the standard library alone: it starts in some 30 ms
+and has not yet loaded a line that a sandboxed process could have written.
+"""
+
+import json
+import os
+import resource
+import select
+import signal
+import sys
+from typing import Any, NoReturn
+
+from trunkline_worker.sandbox import chmods, kernel, seccomp
+
+REFUSED = 125  # the walls could not be built: nothing was run
+_MOUNT_POINT = "/mnt"
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_ETC = (
+    *("alternatives", "ca-certificates", "crypto-policies", "fonts", "group", "host.conf"),
+    *("hosts", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "magic", "mime.types"),
+    *("nsswitch.conf", "passwd", "pki", "profile", "profile.d", "protocols", "resolv.conf"),
+    *("services", "shells", "ssl", "terminfo", "timezone"),
+)
+READABLE = (*_SYSTEM, *(f"/etc/{name}" for name in _ETC))
+_DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom"))
+_PROC = tuple(f"/proc/{name}" for name in ("cpuinfo", "meminfo", "filesystems", "version", "stat"))
+
+
+def main() -> NoReturn:
+    spec: dict[str, Any] = json.loads(sys.argv[1])
+    command = sys.argv[2:]
+    environ = spec["env"] | {k: v for k, v in os.environ.items() if k in spec["keep"]}
+    try:
+        kernel.die_with(spec["parent"], signal.SIGKILL)
+        if spec["kind"] == "bwrap":
+            _bubblewrap(spec, command, environ)
+        if spec["kind"] == "landlock":
+            _landlock(spec, command, environ)
+        _limit(spec["limits"])
+        os.execvpe(command[0], command, environ | {"TMPDIR": f"{spec['home']}/tmp"})
+    except OSError as error:
+        os.write(2, f"The sandbox cannot be built: {error}\n".encode())
+        os._exit(REFUSED)
+
+
+def _bubblewrap(spec: dict[str, Any], command: list[str], environ: dict[str, str]) -> NoReturn:
+    home, network, uid = spec["home"], spec["network"], spec["uid"]
+    _first_to_die()
+    _limit(spec["limits"])
+    source = home
+    if uid is not None:
+        # The directory may lie where only root gets to: it is brought to where all do.
+        kernel.private_mount(home, _MOUNT_POINT)
+        source = _MOUNT_POINT
+        kernel.become(uid)
+        kernel.die_with(spec["parent"], signal.SIGKILL)
+    kernel.no_new_privileges()
+    scoped = network is not False and kernel.landlock_abi() >= 6
+    if network is not False:
+        ports = () if network is True else network
+        scope = kernel.ABSTRACT if scoped else 0
+        if scope or ports:
+            kernel.restrict(tcp=bool(ports), ports=ports, scope=scope)
+    filters, wanted = os.pipe()
+    unix = scoped or network is False
+    os.write(wanted, seccomp.program("bwrap", network, os.uname().machine, unix=unix))
+    os.close(wanted)
+    os.set_inheritable(filters, True)
+    walls = [
+        *("bwrap", "--die-with-parent", "--new-session", "--unshare-user", "--unshare-pid"),
+        *("--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "sandbox"),
+        *(() if network is not False else ("--unshare-net",)),
+        *("--proc", "/proc", "--dev", "/dev", "--size", str(64 << 20), "--tmpfs", "/dev/shm"),
+        *("--remount-ro", "/dev", "--seccomp", str(filters)),
+    ]
+    for path in READABLE:
+        if os.path.islink(path) and path in _SYSTEM:
+            walls += ("--symlink", os.readlink(path), path)
+        else:
+            walls += ("--ro-bind-try", path, path)
+    for path in spec["readable"]:
+        walls += ("--ro-bind-try", path, path)
+    for path in spec["writable"]:
+        walls += ("--bind", path, path)
+    walls += ("--bind", f"{source}/tmp", "/tmp", "--bind", f"{source}/work", spec["work"])
+    # Of the sandbox's own processes alone, so it is set where no others count.
+    most = spec["limits"]["processes"]
+    bound = f'(ulimit -u {most}) 2>/dev/null && ulimit -u {most} || ulimit -p {most}; exec "$@"'
+    walls += ("--remount-ro", "/", "--chdir", spec["work"], "--", "/bin/sh", "-c", bound, "sh")
+    os.execvpe(walls[0], [*walls, *command], environ | {"TMPDIR": "/tmp"})
+
+
+def _landlock(spec: dict[str, Any], command: list[str], environ: dict[str, str]) -> NoReturn:
+    """This process waits; one below it, out of reach of the sandbox, ends all that is in there as
+    soon as the command has ended, or this process has, however that came.
+    """
+    if kernel.landlock_abi() < 6:
+        raise OSError("Landlock with ABI 6 is needed (Linux 6.12)")
+    outer = os.getpid()
+    watcher = os.fork()
+    if watcher == 0:
+        try:
+            _watch(outer, spec, command, environ)
+        except OSError as error:
+            os.write(2, f"The sandbox cannot be built: {error}\n".encode())
+        finally:
+            os._exit(REFUSED)
+    _, status = os.waitpid(watcher, 0)
+    os._exit(_exit_code(status))
+
+
+def _watch(outer: int, spec: dict[str, Any], command: list[str], environ: dict[str, str]) -> None:
+    woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    for number in (signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, lambda *_: None)
+    signal.set_wakeup_fd(wake)
+    os.chdir(spec["work"])
+    if spec["uid"] is not None:
+        kernel.become(spec["uid"])
+    kernel.die_with(outer, signal.SIGTERM)
+    kernel.adopt_orphans()
+    kernel.no_new_privileges()
+    _limit(spec["limits"])
+    # From here on signals reach only what is in the sandbox, and none from there comes back.
+    kernel.restrict(scope=kernel.SIGNALS)
+    machine = os.uname().machine
+    program = seccomp.program("landlock", spec["network"], machine, unix=False)
+    listener = kernel.deny(program, seccomp.SECCOMP[machine])
+    writable = [spec["work"], f"{spec['home']}/tmp", *spec["writable"]]
+    child = _fork_counted(spec["limits"]["processes"])
+    if child == 0:
+        _become_command(spec, writable, command, environ)
+    code = REFUSED
+    try:
+        code = _serve(child, listener, woken, writable)
+    finally:
+        _end_all()
+        os._exit(code)
+
+
+def _become_command(
+    spec: dict[str, Any], writable: list[str], command: list[str], environ: dict[str, str]
+) -> NoReturn:
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+        kernel.die_with(os.getppid(), signal.SIGKILL)
+        _first_to_die()
+        os.setsid()
+        _set(resource.RLIMIT_NPROC, resource.getrlimit(resource.RLIMIT_NPROC)[0])
+        network = spec["network"]
+        kernel.restrict(
+            files=True,
+            readable=(*READABLE, *_PROC, *spec["readable"]),
+            writable=writable,
+            devices=_DEVICES,
+            tcp=network is not True,
+            ports=() if isinstance(network, bool) else network,
+            scope=kernel.ABSTRACT | kernel.SIGNALS,
+        )
+        os.execvpe(command[0], command, environ | {"TMPDIR": f"{spec['home']}/tmp"})
+    except OSError as error:
+        os.write(2, f"{command[0]}: {error.strerror}\n".encode())
+    finally:
+        os._exit(127)
+
+
+def _serve(child: int, listener: int, woken: int, writable: list[str]) -> int:
+    """The exit code of the command, when it or the wait for it is over."""
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    poll.register(woken, select.POLLIN)
+    while True:
+        for descriptor, _ in poll.poll():
+            if descriptor == listener:
+                chmods.answer(listener, writable)
+            elif signal.SIGTERM in os.read(woken, 4096):
+                return 128 + signal.SIGTERM
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                if ended[0] == child:
+                    return _exit_code(ended[1])
+
+
+def _end_all() -> None:
+    """All at once, and nothing can be begun meanwhile: the kernel lets no fork through."""
+    try:
+        while True:
+            os.kill(-1, signal.SIGKILL)
+            os.waitpid(-1, 0)
+    except (ProcessLookupError, ChildProcessError):
+        return
+
+
+def _fork_counted(processes: int) -> int:
+    """A fork that may have `processes` more than its user has now.
+
+    The kernel counts all of a user's, also those of other containers, which are not seen here.
+    """
+    limit = _running(os.getuid()) + processes
+    while True:
+        _set(resource.RLIMIT_NPROC, limit, for_good=False)
+        try:
+            return os.fork()
+        except BlockingIOError:
+            limit *= 2
+
+
+def _running(uid: int) -> int:
+    count = 0
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                if os.stat(f"/proc/{name}").st_uid == uid:
+                    count += len(os.listdir(f"/proc/{name}/task"))
+            except OSError:
+                continue  # it has ended
+    return count
+
+
+def _first_to_die() -> None:
+    """Where memory runs out."""
+    with open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
+
+
+def _limit(limits: dict[str, int]) -> None:
+    for kind, name in (
+        (resource.RLIMIT_DATA, "memory_bytes"),
+        (resource.RLIMIT_FSIZE, "file_bytes"),
+        (resource.RLIMIT_NOFILE, "open_files"),
+        (resource.RLIMIT_CPU, "cpu_s"),
+    ):
+        _set(kind, limits[name])
+    _set(resource.RLIMIT_CORE, 0)
+
+
+def _set(kind: int, value: int, *, for_good: bool = True) -> None:
+    _, hard = resource.getrlimit(kind)
+    most = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(kind, (most, most if for_good else hard))
+
+
+def _exit_code(status: int) -> int:
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
