@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any, Final
 
 from trunkline_shared.config.models import AgentConfig
-from trunkline_shared.errors import TrunklineError
 from trunkline_shared.events import (
     ActivityStart,
     Failed,
@@ -29,6 +28,7 @@ from trunkline_worker.backends.upstream_errors import of_status
 from trunkline_worker.imports import load_object
 from trunkline_worker.python_objects.base import Adapter, Ask, Piece
 from trunkline_worker.python_objects.detect import adapter_for
+from trunkline_worker.run_writer import RunBufferFull
 
 logger = logging.getLogger("trunkline.python")
 
@@ -99,7 +99,12 @@ class PythonBackend:
         log_event(logger, "agent does not end", level=logging.WARNING, run_id=run.run_id)
         driving.cancel()
         self._lingering.add(driving)
-        driving.add_done_callback(self._lingering.discard)
+        driving.add_done_callback(self._forget)
+
+    def _forget(self, driving: "asyncio.Task[Exception | None]") -> None:
+        self._lingering.discard(driving)
+        if not driving.cancelled():
+            driving.exception()  # seen, so that nobody is told that it was not
 
     def _failed(self, error: Exception, request: RunRequest, usage: Usage) -> Failed:
         log_event(
@@ -134,7 +139,7 @@ class _Run:
         self.tokens = 0
         self.usage: Usage | None = None
         self.end: Finished | Failed | None = None
-        self.broken: TrunklineError | None = None
+        self.broken: RunBufferFull | None = None
 
     async def take(self, piece: Piece) -> None:
         """Sets `over` at the end; what comes after that is not heard."""
@@ -142,11 +147,9 @@ class _Run:
             return
         try:
             await self._take(piece)
-        except TrunklineError as error:  # the run's log takes no more
+        except RunBufferFull as error:
             self.broken = error
-            self._over.set()
-            raise
-        if self.end is not None:
+        if self.end is not None or self.broken is not None:
             self._over.set()
 
     async def _take(self, piece: Piece) -> None:
