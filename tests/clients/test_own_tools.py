@@ -8,11 +8,9 @@ import httpx
 import openai
 import pytest
 
-from tests.clients.conftest import API_KEY, HAS_AGENT_LANE
+from tests.clients.conftest import API_KEY
 from tests.clients.test_caller_tools import FLAT, NESTED
 from tests.fakes.system import System
-
-pytestmark = pytest.mark.skipif(not HAS_AGENT_LANE, reason="no worker runs such agents")
 
 ASK = "Read your tasks"
 ANSWER = "The tool said: The list is empty."

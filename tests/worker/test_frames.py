@@ -3,6 +3,8 @@ from typing import Any
 import pytest
 
 from trunkline_shared.events import (
+    ActivityArgs,
+    ActivityOutput,
     Failed,
     Finished,
     ReasoningDelta,
@@ -101,6 +103,8 @@ def test_many_small_events_are_cut_into_frames_without_a_hole() -> None:
         ReasoningDelta("y" * 25_000),
         RefusalDelta("y" * 25_000),
         ToolArgsDelta(3, "y" * 25_000),
+        ActivityArgs(3, "y" * 25_000),
+        ActivityOutput(3, "y" * 25_000),
     ],
     ids=lambda event: type(event).__name__,
 )
@@ -124,6 +128,7 @@ def test_log_probabilities_are_told_once_however_a_delta_is_split() -> None:
         ReasoningDelta("x" * 9_000),
         RefusalDelta("x" * 9_000),
         ToolArgsDelta(0, "x" * 9_000),
+        ActivityOutput(0, "x" * 9_000),
     ],
     ids=lambda event: type(event).__name__,
 )

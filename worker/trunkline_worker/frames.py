@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from trunkline_shared.events import (
     Activity,
+    ActivityArgs,
+    ActivityOutput,
     Failed,
     Finished,
     ReasoningDelta,
@@ -192,7 +194,14 @@ def _single(event: RunEvent | Texts) -> Sequence[RunEvent]:
 def split_delta(event: RunEvent) -> list[RunEvent]:
     """The event itself, or its text in pieces that fit a frame."""
     match event:
-        case TextDelta() | ReasoningDelta() | RefusalDelta() | ToolArgsDelta():
+        case (
+            TextDelta()
+            | ReasoningDelta()
+            | RefusalDelta()
+            | ToolArgsDelta()
+            | ActivityArgs()
+            | ActivityOutput()
+        ):
             text = event.text
         case _:
             return [event]
@@ -213,5 +222,7 @@ def _weight(event: RunEvent) -> int:
         case TextDelta(text, rows):
             return len(text) + 32 + 200 * len(rows or ())
         case ReasoningDelta(text) | RefusalDelta(text) | ToolArgsDelta(_, text):
+            return len(text) + 32
+        case ActivityArgs(_, text) | ActivityOutput(_, text):
             return len(text) + 32
     return 200
