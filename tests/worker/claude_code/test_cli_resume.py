@@ -124,7 +124,7 @@ async def test_an_attempt_that_recorded_nothing_begins_anew(
     assert len(upstream.requests) == 1 and finished(again.events) == finished(told.events)
 
 
-ONCE = "[ -e begun ] || { touch begun; tail -f /dev/null & tail -f /dev/null; }"
+ONCE = "[ -e begun ] || { touch begun; timeout 5 tail -f /dev/null & timeout 5 tail -f /dev/null; }"
 WORKER = """
 import asyncio, sys
 from pathlib import Path

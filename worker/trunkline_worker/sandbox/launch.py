@@ -21,18 +21,10 @@ REFUSED = 125  # the walls could not be built: nothing was run
 _MOUNT_POINT = "/mnt"
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC = (
-    *(
-        "alternatives",
-        "bash.bashrc",
-        "ca-certificates",
-        "crypto-policies",
-        "fonts",
-        "group",
-        "host.conf",
-    ),
+    *("alternatives", "ca-certificates", "crypto-policies", "fonts", "group", "host.conf"),
     *("hosts", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "magic", "mime.types"),
     *("nsswitch.conf", "passwd", "pki", "profile", "profile.d", "protocols", "resolv.conf"),
-    *("services", "shells", "ssl", "terminfo", "timezone"),
+    *("services", "shells", "ssl", "terminfo", "timezone", "bash.bashrc"),
 )
 READABLE = (*_SYSTEM, *(f"/etc/{name}" for name in _ETC))
 _DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom"))
