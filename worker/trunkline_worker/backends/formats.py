@@ -9,7 +9,7 @@ from trunkline_shared.events import Failed, Finished, RefusalDelta, RunEvent, Te
 from trunkline_shared.run import RunRequest
 from trunkline_shared.transcript import Format
 from trunkline_worker.backends.base import RunContext
-from trunkline_worker.backends.schemas import SchemaCheck
+from trunkline_worker.backends.schemas import SchemaCheck, ready_to_check
 
 
 def asks_for_format(request: RunRequest) -> bool:
@@ -44,6 +44,7 @@ async def checked(
     """What `run` returns, but with a failure for its end where the whole text does not fit."""
     if request.format is None or not asks_for_format(request):
         return await run(context)
+    await ready_to_check()
     try:
         check = FormatCheck(request.format)
     except ValueError as error:

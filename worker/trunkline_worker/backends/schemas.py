@@ -1,17 +1,25 @@
 """JSON Schemas of others, followed without harm: nothing is fetched, no check takes for ever."""
 
+import asyncio
+import sys
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from typing import Any, Final
 
 _REFERENCES: Final = 10_000  # followed in all; a short schema can ask for billions
 _SHOWN: Final = 300  # characters of what is wrong
 
 
+async def ready_to_check() -> None:
+    """Imports beside the loop what is only for the few runs that need it: a tenth of a second."""
+    if "jsonschema" not in sys.modules:
+        await asyncio.to_thread(import_module, "jsonschema")
+
+
 class SchemaCheck:
-    """Raises ValueError for a schema that is none."""
+    """To be made after `ready_to_check`. Raises ValueError for a schema that is none."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
-        # For the few runs that need it; it takes a tenth of a second to import.
         from jsonschema import Draft202012Validator
         from jsonschema.exceptions import SchemaError
         from jsonschema.validators import extend, validator_for
@@ -22,6 +30,8 @@ class SchemaCheck:
             base.check_schema(schema)
         except SchemaError as error:
             raise ValueError(f"{error.json_path}: {_cut(error.message)}") from None
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
         self._left = _REFERENCES
         known = base.VALIDATORS
         keywords = {name: self._counted(known[name]) for name in _FOLLOWING if name in known}
