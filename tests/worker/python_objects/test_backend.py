@@ -1,13 +1,22 @@
 """Agents that are Python objects, whatever their framework; here async generators."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from langgraph.graph import MessagesState, StateGraph
 
-from tests.worker.backends.driving import events_of, failed, finished, request, said, text_in
+from tests.worker.backends.driving import (
+    events_of,
+    failed,
+    finished,
+    no_gate,
+    request,
+    said,
+    text_in,
+)
 from tests.worker.python_objects.making import backend_of
 from trunkline_shared.config.models import AgentConfig, Limits
 from trunkline_shared.events import (
@@ -16,10 +25,12 @@ from trunkline_shared.events import (
     Failed,
     Finished,
     ReasoningDelta,
+    RunEvent,
     TextDelta,
     Usage,
 )
 from trunkline_shared.run import RunRequest
+from trunkline_worker.backends.base import RunContext
 from trunkline_worker.python_objects.backend import PythonBackend
 
 
@@ -106,6 +117,34 @@ async def test_a_limit_ends_a_generator_and_what_it_holds_open() -> None:
     assert text_in(events) == "word word word "
     assert finished(events).detail == "limits.max_tokens reached"
     assert closed.is_set()
+
+
+async def test_nobody_waits_for_an_agent_that_does_not_end() -> None:
+    begun, release = asyncio.Event(), asyncio.Event()
+
+    async def agent(request: RunRequest) -> AsyncIterator[str]:
+        yield "begun"
+        while not release.is_set():
+            with suppress(asyncio.CancelledError):
+                await release.wait()
+        yield "never heard"
+
+    backend = await backend_of(agent)
+    events: list[RunEvent] = []
+
+    def emit(batch: Sequence[RunEvent]) -> None:
+        events.extend(batch)
+        begun.set()
+
+    run = asyncio.create_task(backend.run(request(), RunContext(no_gate, emit)), name="run")
+    await begun.wait()
+    run.cancel()
+    async with asyncio.timeout(2):
+        with pytest.raises(asyncio.CancelledError):
+            await run
+    release.set()
+    await backend.aclose()
+    assert events == [TextDelta("begun")]
 
 
 @pytest.mark.parametrize(

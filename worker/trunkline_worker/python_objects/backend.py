@@ -28,10 +28,12 @@ from trunkline_worker.backends.upstream_errors import of_status
 from trunkline_worker.imports import load_object
 from trunkline_worker.python_objects.base import Adapter, Ask, Piece
 from trunkline_worker.python_objects.detect import adapter_for
+from trunkline_worker.run_writer import RunBufferFull
 
 logger = logging.getLogger("trunkline.python")
 
 _BEGUN: Final = b"begun"
+_CLOSE_S: Final = 0.8
 
 
 class PythonBackend:
@@ -46,6 +48,7 @@ class PythonBackend:
         self._agent = agent
         self._settings = settings
         self._adapter: Adapter | None = None
+        self._lingering: set[asyncio.Task[Exception | None]] = set()
 
     async def open(self) -> None:
         """Imports the object. Raises ValueError where it is not there, or no agent."""
@@ -64,22 +67,44 @@ class PythonBackend:
         options: dict[str, Any] = {**self._settings, **request.options}
         if limit.tokens is not None:
             options["max_output_tokens"] = limit.tokens
-        run = _Run(context, limit, limits.max_tool_calls)
         ask = Ask(request, self._agent, options, limits)
-        error: Exception | None = None
-        async with aclosing(self._adapter.stream(ask)) as pieces:
-            while run.end is None:
-                piece, error = await _next(pieces)
-                if piece is None:
-                    break
-                await run.take(piece)
+        run = _Run(context, limit, limits.max_tool_calls, ask.over)
+        driving = asyncio.create_task(_drive(self._adapter, ask, run), name=request.run_id)
+        driving.add_done_callback(lambda _: ask.over.set())
+        try:
+            await ask.over.wait()
+        except asyncio.CancelledError:
+            ask.over.set()
+            driving.cancel()
+            raise
+        finally:
+            await self._until_gone(driving, request)
+        if run.broken is not None:
+            raise run.broken
         usage = run.usage or Usage(input_tokens(request, self._agent), run.tokens)
-        if error is not None:
+        if driving.done() and (error := driving.result()) is not None:
             return [self._failed(error, request, usage)]
         return [replace(run.end or Finished("stop"), usage=usage)]
 
     async def aclose(self) -> None:
         """The object is the operator's to close."""
+        for driving in self._lingering:
+            driving.cancel()
+
+    async def _until_gone(self, driving: "asyncio.Task[Exception | None]", run: RunRequest) -> None:
+        """Some frameworks lose a cancellation; nobody waits longer than a moment for them."""
+        await asyncio.wait({driving}, timeout=_CLOSE_S)
+        if driving.done():
+            return
+        log_event(logger, "agent does not end", level=logging.WARNING, run_id=run.run_id)
+        driving.cancel()
+        self._lingering.add(driving)
+        driving.add_done_callback(self._forget)
+
+    def _forget(self, driving: "asyncio.Task[Exception | None]") -> None:
+        self._lingering.discard(driving)
+        if not driving.cancelled():
+            driving.exception()  # seen, so that nobody is told that it was not
 
     def _failed(self, error: Exception, request: RunRequest, usage: Usage) -> Failed:
         log_event(
@@ -98,17 +123,36 @@ class PythonBackend:
 class _Run:
     """Passes pieces on until a limit ends it. `end` holds no usage."""
 
-    def __init__(self, context: RunContext, limit: OutputLimit, max_tool_calls: int | None) -> None:
+    def __init__(
+        self,
+        context: RunContext,
+        limit: OutputLimit,
+        max_tool_calls: int | None,
+        over: asyncio.Event,
+    ) -> None:
         self._context = context
         self._limit = limit
         self._max_tool_calls = max_tool_calls
+        self._over = over
         self._shown = False
         self._calls = 0
         self.tokens = 0
         self.usage: Usage | None = None
         self.end: Finished | Failed | None = None
+        self.broken: RunBufferFull | None = None
 
     async def take(self, piece: Piece) -> None:
+        """Sets `over` at the end; what comes after that is not heard."""
+        if self._over.is_set():
+            return
+        try:
+            await self._take(piece)
+        except RunBufferFull as error:
+            self.broken = error
+        if self.end is not None or self.broken is not None:
+            self._over.set()
+
+    async def _take(self, piece: Piece) -> None:
         match piece:
             case Usage():
                 self.usage = piece
@@ -138,6 +182,18 @@ class _Run:
         else:
             self._shown = True
             await self._context.record(_BEGUN, [event])
+
+
+async def _drive(adapter: Adapter, ask: Ask, run: _Run) -> Exception | None:
+    """All of it in one task, as the frameworks need it; what the operator's code raised."""
+    error: Exception | None = None
+    async with aclosing(adapter.stream(ask)) as pieces:
+        while not ask.over.is_set():
+            piece, error = await _next(pieces)
+            if piece is None:
+                break
+            await run.take(piece)
+    return error
 
 
 async def _next(pieces: AsyncGenerator[Piece, None]) -> tuple[Piece | None, Exception | None]:

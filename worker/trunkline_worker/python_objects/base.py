@@ -1,5 +1,6 @@
 """What runs a Python object: an adapter for each framework, and what it is told."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
@@ -22,13 +23,15 @@ Piece: TypeAlias = RunEvent | Usage
 @dataclass(frozen=True, slots=True)
 class Ask:
     """One run. `options` are the caller's over the agent's own settings; `max_output_tokens` among
-    them is what all limits allow. The agent's `system_prompt` stands before the transcript.
+    them is what all limits allow. The agent's `system_prompt` stands before the transcript. `over`
+    is set when nobody listens any more, before the stream is closed.
     """
 
     request: RunRequest
     agent: AgentConfig
     options: Mapping[str, Any]
     limits: Limits
+    over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Adapter(Protocol):

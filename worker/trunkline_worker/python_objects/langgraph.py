@@ -1,11 +1,13 @@
 """Compiled graphs of LangGraph, whose state has `messages`. Imported where there is one."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Final, cast
 
+from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphRecursionError
@@ -57,7 +59,10 @@ class LangGraph:
 
     async def _asked(self, ask: Ask) -> tuple[RunnableConfig, Sequence[Any]]:
         """How the graph is run, and the messages that it has not seen yet."""
-        config: RunnableConfig = {"configurable": dict(ask.options)}
+        config: RunnableConfig = {
+            "configurable": dict(ask.options),
+            "callbacks": [_Ending(ask.over)],
+        }
         if ask.limits.max_requests is not None:  # a request and its tools are two steps
             config["recursion_limit"] = 2 * ask.limits.max_requests
         request, agent = ask.request, ask.agent
@@ -74,6 +79,18 @@ class LangGraph:
         forget = getattr(getattr(self._graph, "checkpointer", None), "adelete_thread", None)
         if forget is not None and not ask.request.conversation:
             await forget(_thread(ask))
+
+
+class _Ending(AsyncCallbackHandler):
+    """Cancels what goes on after the end: Python 3.11's `wait_for`, in which LangChain waits for
+    each token, loses a cancellation that comes together with one."""
+
+    def __init__(self, over: asyncio.Event) -> None:
+        self._over = over
+
+    async def on_llm_new_token(self, *_: Any, **__: Any) -> None:
+        if self._over.is_set():
+            raise asyncio.CancelledError
 
 
 class _Heard:
