@@ -252,9 +252,9 @@ class Output:
     def _close_all(self, cut: Sequence[_Growing | None]) -> Iterator[Change]:
         for number, activity in self._activities.items():
             self._cut_activities[number] = activity.item("incomplete")
-        cut = [*cut, *self._activities.values()]
         for item in self._open_items():
-            yield from self._close(item, "incomplete" if item in cut else "completed")
+            is_cut = item in cut or item.empty.kind == "activity"
+            yield from self._close(item, "incomplete" if is_cut else "completed")
         self._calls.clear()
         self._activities.clear()
 

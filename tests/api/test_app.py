@@ -192,7 +192,7 @@ async def test_without_the_setting_there_is_no_cors() -> None:
 
 PREFLIGHT = {
     "access-control-request-method": "POST",
-    "access-control-request-headers": "authorization,x-stainless-os",
+    "access-control-request-headers": "authorization,x-stainless-os,x-trunkline-events",
 }
 
 
@@ -208,7 +208,8 @@ async def test_named_origins_may_call_and_others_may_not() -> None:
     path = "/v1/chat/completions"
     asked = await ask(app, "OPTIONS", path, headers=good | PREFLIGHT)
     assert asked.status_code == 200
-    assert "x-stainless-os" in asked.headers["access-control-allow-headers"]
+    allowed = asked.headers["access-control-allow-headers"]
+    assert "x-stainless-os" in allowed and "x-trunkline-events" in allowed
     refused = await ask(app, "OPTIONS", path, headers=bad | PREFLIGHT)
     assert refused.status_code == 400
     assert error(refused)["code"] == "cors_not_allowed"

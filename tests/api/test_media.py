@@ -99,5 +99,8 @@ def test_sounds_are_base64(data: str, ok: bool) -> None:
     assert responses(part) == (None if ok else f"input[0].{where}")
 
 
-def test_a_long_image_is_looked_at_quickly() -> None:
-    assert responses({"type": "input_image", "image_url": IMAGES[2][:-1] + "A" * 5_000_001}) is None
+def test_of_a_long_image_the_ends_are_looked_at() -> None:
+    head, data = "data:image/png;base64,", "A" * 5_000_000
+    assert responses({"type": "input_image", "image_url": head + data + "=="}) is None
+    for wrong in (f"{head}-{data}", f"{head}{data}-", f"{head}{data}==="):
+        assert responses({"type": "input_image", "image_url": wrong}) is not None

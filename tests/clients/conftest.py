@@ -1,6 +1,7 @@
 """One system for all client tests: an API process, a worker and the fake upstream."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import openai
@@ -32,12 +33,19 @@ UPSTREAM_MODELS = (
     *("hang", "unfinished-3", "no-done-3", "error-chunk", "error-first"),
 )
 
+HAS_AGENT_LANE = find_spec("trunkline_worker.agent_lane.loop") is not None
+ABLE = ["able", "able-tasks"] if HAS_AGENT_LANE else ["able"]
+"""An agent of each lane: what is asked of them is the same."""
+
 
 @pytest.fixture(scope="session")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     agents: dict[str, Any] = {model: upstream_agent(model) for model in UPSTREAM_MODELS}
     agents["team/writer:v1"] = upstream_agent("words-3", description="An id with / and :")
     agents["prompted"] = upstream_agent("echo-request", system_prompt="Be brief.")
+    if HAS_AGENT_LANE:
+        agents["able-tasks"] = upstream_agent("able", toolsets=[{"type": "tasks"}])
+        agents["both-tools"] = upstream_agent("tools-parallel", toolsets=[{"type": "tasks"}])
     agents["repeater"] = {"model": "echo", "echo": {"words_per_second": 0}}
     settings = {
         "silence_timeout_s": 3,

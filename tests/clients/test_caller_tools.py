@@ -7,11 +7,10 @@ from uuid import uuid4
 import openai
 import pytest
 
+from tests.clients.conftest import ABLE
 from tests.clients.test_openai_python import HELLO
 from tests.fakes.system import System
 
-# A model of each lane; what is asked of them is the same.
-AGENTS = ["able"]
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {"city": {"type": "string"}},
@@ -34,7 +33,7 @@ NESTED = [
 ]
 
 
-@pytest.fixture(params=AGENTS)
+@pytest.fixture(params=ABLE)
 def agent(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

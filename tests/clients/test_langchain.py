@@ -160,3 +160,30 @@ def test_a_stream_that_breaks_raises(system: System) -> None:
 
 def test_its_retries_see_an_upstream_through_a_rate_limit(system: System) -> None:
     assert chat(system, "busy-2", max_retries=2).invoke("Hello").content == words(3)
+
+
+PNG = "iVBORw0KGgo="
+IMAGE = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
+
+
+@pytest.mark.parametrize("responses_api", [False, True], ids=["chat", "responses"])
+def test_images_and_files_are_sent_by_users_and_by_tools(
+    system: System, responses_api: bool
+) -> None:
+    image = {"type": "image", "base64": PNG, "mime_type": "image/png"}
+    pdf = {"type": "file", "base64": "JVBERi0=", "mime_type": "application/pdf", "filename": "a"}
+    messages: list[BaseMessage] = [
+        HumanMessage([{"type": "text", "text": "What are they?"}, image, IMAGE, pdf]),
+        AIMessage("", tool_calls=[{"name": "look_up", "args": {"city": "Rome"}, "id": "c1"}]),
+        ToolMessage([image], tool_call_id="c1"),
+    ]
+    model = chat(system, "echo-request", use_responses_api=responses_api)
+    model.bind_tools([look_up]).invoke(messages)
+    [request] = system.upstream.requests()
+    user, called, result = request["body"]["messages"]
+    shown = [part["type"] for part in user["content"]]
+    assert shown == ["text", "image_url", "image_url", "file"]
+    assert user["content"][1]["image_url"]["url"] == IMAGE["image_url"]["url"]
+    assert user["content"][3]["file"]["file_data"] == "data:application/pdf;base64,JVBERi0="
+    assert called["tool_calls"][0]["id"] == result["tool_call_id"] == "c1"
+    assert result["content"][0]["image_url"]["url"] == IMAGE["image_url"]["url"]

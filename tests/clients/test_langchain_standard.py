@@ -8,11 +8,8 @@ import pytest
 from langchain_openai import ChatOpenAI
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 
-from tests.clients.conftest import API_KEY
+from tests.clients.conftest import ABLE, API_KEY
 from tests.fakes.system import System
-
-# A model of each lane; what is asked of them is the same.
-AGENTS = ["able"]
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning")
@@ -26,7 +23,7 @@ class Standard(ChatModelIntegrationTests):
     _where: dict[str, Any]
     more: ClassVar[dict[str, Any]] = {}
 
-    @pytest.fixture(autouse=True, params=AGENTS)
+    @pytest.fixture(autouse=True, params=ABLE)
     async def _server(self, request: pytest.FixtureRequest, system: System) -> AsyncIterator[None]:
         self._where = {"model": request.param, "base_url": system.base_url(), "api_key": API_KEY}
         # Its own client outlives the event loop of a test.

@@ -10,11 +10,9 @@ import pydantic
 import pytest
 from openai.types.responses import ResponseTextDeltaEvent
 
-from tests.clients.conftest import API_KEY
+from tests.clients.conftest import ABLE, API_KEY
 from tests.fakes.system import System
 
-# A model of each lane; what is asked of them is the same.
-AGENTS = ["able"]
 APIS = {"chat": agents.OpenAIChatCompletionsModel, "responses": agents.OpenAIResponsesModel}
 
 
@@ -40,7 +38,7 @@ def untraced() -> None:
     agents.set_tracing_disabled(True)
 
 
-@pytest.fixture(params=AGENTS)
+@pytest.fixture(params=ABLE)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -229,3 +229,11 @@ def test_the_schema_reaches_the_upstream_as_it_was_sent(client: openai.OpenAI) -
     named = {"name": "thing", "description": "A thing", "schema": schema, "strict": True}
     wanted: Any = {"type": "json_schema", "json_schema": named}
     assert echoed(client, messages=HELLO, response_format=wanted)["response_format"] == wanted
+
+
+def test_a_refusal_is_no_answer_to_be_parsed(client: openai.OpenAI) -> None:
+    reply = client.chat.completions.parse(model="refusal", messages=HELLO, response_format=Plan)
+    message = reply.choices[0].message
+    assert (message.refusal, message.parsed) == ("I will not.", None)
+    answer = client.responses.parse(model="refusal", input="Plan it", text_format=Plan)
+    assert answer.output_parsed is None and answer.status == "completed"
