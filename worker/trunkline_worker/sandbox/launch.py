@@ -24,7 +24,7 @@ _ETC = (
     *("alternatives", "ca-certificates", "crypto-policies", "fonts", "group", "host.conf"),
     *("hosts", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "magic", "mime.types"),
     *("nsswitch.conf", "passwd", "pki", "profile", "profile.d", "protocols", "resolv.conf"),
-    *("services", "shells", "ssl", "terminfo", "timezone"),
+    *("services", "shells", "ssl", "terminfo", "timezone", "bash.bashrc"),
 )
 READABLE = (*_SYSTEM, *(f"/etc/{name}" for name in _ETC))
 _DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom"))
@@ -76,7 +76,7 @@ def _bubblewrap(spec: dict[str, Any]) -> list[str]:
             walls += ("--symlink", os.readlink(path), path)
         else:
             walls += ("--ro-bind-try", path, path)
-    walls += ("--bind", f"{source}/tmp", "/tmp")  # first: what follows may lie in it
+    walls += ("--bind", f"{source}/tmp", "/tmp")  # first: the others may lie there
     for path in spec["readable"]:
         walls += ("--ro-bind-try", path, path)
     for path in spec["writable"]:
