@@ -180,6 +180,22 @@ async def test_a_command_can_be_ended_while_its_walls_are_built(walled: Bed, mar
     await until(lambda: not alive(mark))
 
 
+async def test_whoever_watches_over_a_command_is_out_of_its_reach(walled: Bed) -> None:
+    script = """
+import ctypes, os, resource, signal
+from contextlib import suppress
+libc, parent = ctypes.CDLL(None), os.getppid()
+for number in (signal.SIGTERM, signal.SIGSTOP, signal.SIGKILL):
+    with suppress(OSError): os.kill(parent, number)
+    with suppress(OSError): os.kill(0 if number == signal.SIGTERM else parent, signal.SIGCONT)
+libc.ptrace(0x4206, parent, None, None)
+with suppress(OSError): resource.prlimit(parent, resource.RLIMIT_CPU, (0, 0))
+print("still here")
+raise SystemExit(5)
+"""
+    assert await walled.run(script) == (5, "still here\n")
+
+
 async def test_the_exit_code_of_a_command_is_its_own(walled: Bed) -> None:
     assert (await walled.run("raise SystemExit(7)"))[0] == 7
     assert (await walled.run("import os; os.kill(os.getpid(), 9)"))[0] == 128 + 9
