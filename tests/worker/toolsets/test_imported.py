@@ -133,7 +133,6 @@ async def test_nothing_that_a_function_raises_ends_more_than_the_call(name: str)
 @pytest.mark.parametrize(
     ("path", "complaint"),
     [
-        ("nowhere", "not of the form package.module:name"),
         ("no.such.module:f", "no.such.module cannot be imported: ModuleNotFoundError: No module"),
         (f"{HERE}:nothing", f"there is no nothing in {HERE}"),
         (f"{HERE}:not_a_function", "is not a function"),
