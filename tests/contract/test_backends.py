@@ -1,17 +1,21 @@
 """What every backend promises, tested for each of them. A new backend joins `BACKENDS`."""
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.fakes.anthropic import FakeAnthropic
 from tests.fakes.upstream import FakeUpstream
 from tests.worker.backends import driving
 from tests.worker.backends.driving import batches_of, events_of, no_gate, request, text_in
+from tests.worker.claude_code import bed
 from trunkline_shared.config.models import AgentConfig, EchoSettings, Limits
-from trunkline_shared.events import Attempt, Created, Failed, Finished, RunEvent, decode, encode
+from trunkline_shared.events import Attempt, Created, Failed, Finished, RunEvent, Step, decode, encode
 from trunkline_worker.backends.base import Backend, RunContext
 from trunkline_worker.backends.echo import EchoBackend
 from trunkline_worker.run_writer import RunBufferFull
@@ -34,7 +38,18 @@ async def chat(*, paced: bool = False, **fields: Any) -> AsyncIterator[Backend]:
         await upstream.until(lambda: not upstream.open)  # nothing is left behind
 
 
-BACKENDS = [echo, chat]
+@asynccontextmanager
+async def claude_code(*, paced: bool = False, **fields: Any) -> AsyncIterator[Backend]:
+    pytest.importorskip("claude_agent_sdk")
+    model = f"slow-{LONG}x100" if paced else "words-40"
+    async with FakeAnthropic() as upstream:
+        with tempfile.TemporaryDirectory() as root:
+            async with bed.worker(upstream, model, Path(root), toolsets=(), **fields) as backend:
+                yield backend
+        await upstream.until(lambda: not upstream.open)
+
+
+BACKENDS = [echo, chat, pytest.param(claude_code, marks=pytest.mark.claude)]
 Making = Callable[..., AbstractAsyncContextManager[Backend]]
 each_backend = pytest.mark.parametrize("making", BACKENDS)
 
@@ -120,6 +135,6 @@ async def test_the_agents_token_limit_holds(making: Making) -> None:
     async with making(limits=Limits(max_tokens=7)) as backend:
         events = await events_of(backend, request(options={"max_output_tokens": 30}))
     end = driving.finished(events)
-    assert len(events) == 8
+    assert len([event for event in events if not isinstance(event, Step)]) == 8
     assert (end.reason, end.detail) == ("length", "limits.max_tokens reached")
     assert end.usage.output_tokens == 7

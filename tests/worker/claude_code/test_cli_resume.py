@@ -167,6 +167,7 @@ async def test_a_worker_that_is_killed_leaves_no_process_and_its_run_goes_on(
         *(sys.executable, "-c", WORKER, upstream.base_url, str(root), "scripted"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
+        limit=1 << 24,
     )
     assert killed.stdin and killed.stdout
     killed.stdin.write(encode_job(run))
@@ -177,7 +178,7 @@ async def test_a_worker_that_is_killed_leaves_no_process_and_its_run_goes_on(
             told.journal.append(bytes.fromhex((await killed.stdout.readline()).decode()))
     assert living(root)
     killed.send_signal(signal.SIGKILL)
-    await killed.wait()
+    await killed.communicate()
     await until_dead(root)
     async with worker(upstream, "scripted", root) as backend:
         await tell(backend, run, told, attempt=2)
