@@ -15,7 +15,16 @@ from tests.worker.backends import driving
 from tests.worker.backends.driving import batches_of, events_of, no_gate, request, text_in
 from tests.worker.claude_code import bed
 from trunkline_shared.config.models import AgentConfig, EchoSettings, Limits
-from trunkline_shared.events import Attempt, Created, Failed, Finished, RunEvent, Step, decode, encode
+from trunkline_shared.events import (
+    Attempt,
+    Created,
+    Failed,
+    Finished,
+    RunEvent,
+    Step,
+    decode,
+    encode,
+)
 from trunkline_worker.backends.base import Backend, RunContext
 from trunkline_worker.backends.echo import EchoBackend
 from trunkline_worker.run_writer import RunBufferFull
