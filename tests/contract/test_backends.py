@@ -10,20 +10,14 @@ from typing import Any
 import pytest
 
 from tests.fakes.anthropic import FakeAnthropic
-<<<<<<< HEAD
 from tests.fakes.responses import FakeResponses
-=======
->>>>>>> wt-claude
 from tests.fakes.upstream import FakeUpstream
 from tests.worker.agent_lane import agents
 from tests.worker.backends import driving
 from tests.worker.backends.driving import batches_of, events_of, no_gate, request, text_in
 from tests.worker.claude_code import bed
 from trunkline_shared.config.models import AgentConfig, EchoSettings, Limits
-<<<<<<< HEAD
 from trunkline_shared.config.providers import Wire
-from trunkline_shared.events import Attempt, Created, Failed, Finished, RunEvent, decode, encode
-=======
 from trunkline_shared.events import (
     Attempt,
     Created,
@@ -34,7 +28,6 @@ from trunkline_shared.events import (
     decode,
     encode,
 )
->>>>>>> wt-claude
 from trunkline_worker.backends.base import Backend, RunContext
 from trunkline_worker.backends.echo import EchoBackend
 from trunkline_worker.run_writer import RunBufferFull
@@ -58,7 +51,6 @@ async def chat(*, paced: bool = False, **fields: Any) -> AsyncIterator[Backend]:
 
 
 @asynccontextmanager
-<<<<<<< HEAD
 async def lane(
     fake: FakeUpstream,
     *,
@@ -105,9 +97,7 @@ def python(kind: str) -> "Making":
     return make
 
 
-FRAMEWORKS = ("generator", "pydantic_ai", "langgraph", "openai_agents")
-BACKENDS = [echo, chat, tooled, responses, anthropic, *map(python, FRAMEWORKS)]
-=======
+@asynccontextmanager
 async def claude_code(*, paced: bool = False, **fields: Any) -> AsyncIterator[Backend]:
     pytest.importorskip("claude_agent_sdk")
     model = f"slow-{LONG}x100" if paced else "words-40"
@@ -118,8 +108,11 @@ async def claude_code(*, paced: bool = False, **fields: Any) -> AsyncIterator[Ba
         await upstream.until(lambda: not upstream.open)
 
 
-BACKENDS = [echo, chat, pytest.param(claude_code, marks=pytest.mark.claude)]
->>>>>>> wt-claude
+FRAMEWORKS = ("generator", "pydantic_ai", "langgraph", "openai_agents")
+BACKENDS = [
+    *(echo, chat, tooled, responses, anthropic, *map(python, FRAMEWORKS)),
+    pytest.param(claude_code, marks=pytest.mark.claude),
+]
 Making = Callable[..., AbstractAsyncContextManager[Backend]]
 each_backend = pytest.mark.parametrize("making", BACKENDS)
 
