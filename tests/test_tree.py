@@ -62,10 +62,11 @@ def test_every_file_is_named_for_the_thing_in_it() -> None:
     ("what", "pattern", "homes"),
     [
         # `testing` hands the whole of it to a child, and so reads it for settings as that will.
+        # `launch` is a program of its own, which passes on the few variables that a command gets.
         (
             "environment",
             r"\bos\.(environ|getenv)\b",
-            r"trunkline/(__main__|testing)|settings|python_api",
+            r"trunkline/(__main__|testing)|settings|python_api|sandbox/launch",
         ),
         ("Redis keys", r"[\"'{](arq:|\{?prefix\}?:)", r"shared/trunkline_shared/keys"),
         ("scripts", r"\.(eval|evalsha|register_script)\(", r"shared/trunkline_shared/"),

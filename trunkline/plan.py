@@ -56,13 +56,15 @@ def make_plan(
     path = config_path or BUILTIN_AGENTS
     config = load_config(path, environ)
     pools = worker.pool if is_given("pool", options, environ) else config.pools
-    children = {**environ, **as_environ({**options, "pool": pools})}
+    data_path = settings.data_path(environ)
+    ours = {"pool": pools, "workspaces": worker.workspaces or str(data_path / "workspaces")}
+    children = {**environ, **as_environ({**options, **ours})}
     return Plan(
         config=config,
         settings=settings,
         api=api,
         pools=pools,
-        data_path=settings.data_path(environ),
+        data_path=data_path,
         search_path=environ.get("PATH", ""),
         stop_timeout_s=max(worker.drain_s, api.grace_s) + CLOSING_S,
         api_environ=_without(children, _provider_keys(config)),

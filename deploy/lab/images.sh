@@ -31,12 +31,15 @@ python_image() {
         --exclude='lib/python3.12/config-*' --exclude='lib/python3.12/site-packages/_*' bin lib |
         tar -C "$root/usr/local" -xf -
     ln -sf python3.12 "$root/usr/local/bin/python"
+    # So that its library is found without a variable, which a child need not have.
+    echo /usr/local/lib >"$root/etc/ld.so.conf"
+    ldconfig -r "$root"
     "$home/bin/python3.12" -m pip download -qq --only-binary :all: --require-hashes --no-deps --dest "$root/wheels" \
         -r "$requirements/build.lock" -r "$requirements/api.lock" -r "$requirements/worker.lock"
     cat >"$out/python/Dockerfile" <<'END'
 FROM scratch
 COPY root/ /
-ENV PATH=/usr/local/bin:/bin LD_LIBRARY_PATH=/usr/local/lib PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels
+ENV PATH=/usr/local/bin:/bin PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels
 END
     docker build -q -t python:3.12-slim "$out/python"
 }

@@ -28,6 +28,13 @@ def test_workers_serve_every_pool_of_the_file_unless_told_otherwise(config: Path
     assert make_plan(config, {}, {"TRUNKLINE_POOL": "coding"}).pools == ("coding",)
 
 
+def test_workspaces_lie_in_the_data_directory_unless_told_otherwise(config: Path) -> None:
+    plan = make_plan(config, {"data_dir": "/data"}, {})
+    assert plan.worker_environ["TRUNKLINE_WORKSPACES"] == "/data/workspaces"
+    plan = make_plan(config, {"data_dir": "/data"}, {"TRUNKLINE_WORKSPACES": "/elsewhere"})
+    assert plan.worker_environ["TRUNKLINE_WORKSPACES"] == "/elsewhere"
+
+
 def test_the_api_outlives_the_drain_of_the_workers(config: Path) -> None:
     plan = make_plan(config, {"drain_s": "5"}, {})
     assert plan.api.grace_s == 7

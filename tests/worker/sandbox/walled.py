@@ -9,10 +9,11 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from trunkline_worker.sandbox import walls
 from trunkline_worker.sandbox.process import Process
@@ -73,9 +74,9 @@ class Bed:
             for each in (path, *path.rglob("*")):
                 os.chown(each, self.mode.uid, self.mode.uid)
 
-    def wrap(self, *argv: str, limits: Limits | None = None, **more: object) -> Command:
+    def wrap(self, *argv: str, limits: Limits | None = None, **more: Any) -> Command:
         sandbox = Sandbox(self.mode.kind)
-        command = sandbox.wrap(argv, self.workspace, limits=limits, **more)  # type: ignore[arg-type]  # passed on
+        command = sandbox.wrap(argv, self.workspace, limits=limits, **more)
         return command if self.mode.root else self.as_user(command)
 
     def as_user(self, command: Command) -> Command:
@@ -96,7 +97,7 @@ class Bed:
         return [] if os.geteuid() else ["setpriv", *ids]
 
     async def run(
-        self, script: str, *arguments: str, timeout_s: float = 30, **more: object
+        self, script: str, *arguments: str, timeout_s: float = 30, **more: Any
     ) -> tuple[int, str]:
         """A Python program in the sandbox: its exit code, and what it said."""
         process = await self.start(script, *arguments, **more)
@@ -108,9 +109,22 @@ class Bed:
         assert process.exit_code is not None
         return process.exit_code, process.output.take()
 
-    async def start(self, script: str, *arguments: str, **more: object) -> Process:
-        command = self.wrap(PYTHON, "-c", script, *arguments, **more)  # type: ignore[arg-type]  # passed on
-        return await Process.start(command, cap=1 << 16)
+    async def start(
+        self, script: str, *arguments: str, say: Callable[[str], None] = print, **more: Any
+    ) -> Process:
+        command = self.wrap(PYTHON, "-c", script, *arguments, **more)
+        return await Process.start(command, cap=1 << 16, say=say)
+
+
+def alive(mark: str) -> int:
+    """How many processes have it in their command line."""
+    count = 0
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            words = path.read_bytes().split(b"\0")
+            # Whoever started it has the same words behind the walls it was to build.
+            count += mark.encode() in words and words[0] == PYTHON.encode() and words[1] == b"-c"
+    return count
 
 
 @contextmanager

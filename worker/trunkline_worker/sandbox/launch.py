@@ -10,10 +10,13 @@ import resource
 import select
 import signal
 import sys
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from trunkline_worker.sandbox import chmods, kernel, seccomp
 
+_ABI = 6  # signals and abstract sockets are scoped
 REFUSED = 125  # the walls could not be built: nothing was run
 _MOUNT_POINT = "/mnt"
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
@@ -31,33 +34,26 @@ _PROC = tuple(f"/proc/{name}" for name in ("cpuinfo", "meminfo", "filesystems", 
 def main() -> NoReturn:
     spec: dict[str, Any] = json.loads(sys.argv[1])
     command = sys.argv[2:]
-    environ = spec["env"] | {k: v for k, v in os.environ.items() if k in spec["keep"]}
+    environ = spec["env"] | {"TMPDIR": f"{spec['home']}/tmp"}
+    environ |= {k: v for k, v in os.environ.items() if k in spec["keep"]}
     try:
         kernel.die_with(spec["parent"], signal.SIGKILL)
-        if spec["kind"] == "bwrap":
-            _bubblewrap(spec, command, environ)
-        if spec["kind"] == "landlock":
-            _landlock(spec, command, environ)
-        _limit(spec["limits"])
-        os.execvpe(command[0], command, environ | {"TMPDIR": f"{spec['home']}/tmp"})
+        _watched(spec, command, environ)
     except OSError as error:
-        os.write(2, f"The sandbox cannot be built: {error}\n".encode())
-        os._exit(REFUSED)
+        _refuse(error)
 
 
-def _bubblewrap(spec: dict[str, Any], command: list[str], environ: dict[str, str]) -> NoReturn:
+def _bubblewrap(spec: dict[str, Any]) -> list[str]:
+    """What stands before the command."""
     home, network, uid = spec["home"], spec["network"], spec["uid"]
-    _first_to_die()
-    _limit(spec["limits"])
     source = home
     if uid is not None:
         # The directory may lie where only root gets to: it is brought to where all do.
         kernel.private_mount(home, _MOUNT_POINT)
         source = _MOUNT_POINT
         kernel.become(uid)
-        kernel.die_with(spec["parent"], signal.SIGKILL)
     kernel.no_new_privileges()
-    scoped = network is not False and kernel.landlock_abi() >= 6
+    scoped = network is not False and kernel.landlock_abi() >= _ABI
     if network is not False:
         ports = () if network is True else network
         scope = kernel.ABSTRACT if scoped else 0
@@ -90,22 +86,22 @@ def _bubblewrap(spec: dict[str, Any], command: list[str], environ: dict[str, str
     most = spec["limits"]["processes"]
     bound = f'(ulimit -u {most}) 2>/dev/null && ulimit -u {most} || ulimit -p {most}; exec "$@"'
     walls += ("--remount-ro", "/", "--chdir", spec["work"], "--", "/bin/sh", "-c", bound, "sh")
-    os.execvpe(walls[0], [*walls, *command], environ | {"TMPDIR": "/tmp"})
+    return walls
 
 
-def _landlock(spec: dict[str, Any], command: list[str], environ: dict[str, str]) -> NoReturn:
+def _watched(spec: dict[str, Any], command: list[str], environ: dict[str, str]) -> NoReturn:
     """This process waits; one below it, out of reach of the sandbox, ends all that is in there as
     soon as the command has ended, or this process has, however that came.
     """
-    if kernel.landlock_abi() < 6:
-        raise OSError("Landlock with ABI 6 is needed (Linux 6.12)")
+    if spec["kind"] == "landlock" and kernel.landlock_abi() < _ABI:
+        raise OSError(f"Landlock with ABI {_ABI} is needed (Linux 6.12)")
     outer = os.getpid()
     watcher = os.fork()
     if watcher == 0:
         try:
             _watch(outer, spec, command, environ)
         except OSError as error:
-            os.write(2, f"The sandbox cannot be built: {error}\n".encode())
+            _refuse(error)
         finally:
             os._exit(REFUSED)
     _, status = os.waitpid(watcher, 0)
@@ -113,32 +109,40 @@ def _landlock(spec: dict[str, Any], command: list[str], environ: dict[str, str])
 
 
 def _watch(outer: int, spec: dict[str, Any], command: list[str], environ: dict[str, str]) -> None:
+    os.setsid()  # who ends a whole process group means those that this one is to end
     woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     for number in (signal.SIGTERM, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
     signal.set_wakeup_fd(wake)
     os.chdir(spec["work"])
-    if spec["uid"] is not None:
+    walled = spec["kind"] == "landlock"
+    if walled and spec["uid"] is not None:
         kernel.become(spec["uid"])
     kernel.die_with(outer, signal.SIGTERM)
     kernel.adopt_orphans()
-    kernel.no_new_privileges()
     _limit(spec["limits"])
-    # From here on signals reach only what is in the sandbox, and none from there comes back.
-    kernel.restrict(scope=kernel.SIGNALS)
-    machine = os.uname().machine
-    program = seccomp.program("landlock", spec["network"], machine, unix=False)
-    listener = kernel.deny(program, seccomp.SECCOMP[machine])
     writable = [spec["work"], f"{spec['home']}/tmp", *spec["writable"]]
-    child = _fork_counted(spec["limits"]["processes"])
+    listener = _close_off(spec["network"]) if walled else None
+    # bubblewrap counts by itself, and only what is within.
+    alone = spec["kind"] == "bwrap"
+    child = os.fork() if alone else _fork_counted(spec["limits"]["processes"])
     if child == 0:
         _become_command(spec, writable, command, environ)
     code = REFUSED
     try:
         code = _serve(child, listener, woken, writable)
     finally:
-        _end_all()
+        _end_all(_everyone if walled else _children)
         os._exit(code)
+
+
+def _close_off(network: seccomp.Network) -> int:
+    """From here on signals reach only what is in the sandbox, and none from there comes back."""
+    kernel.no_new_privileges()
+    kernel.restrict(scope=kernel.SIGNALS)
+    machine = os.uname().machine
+    program = seccomp.program("landlock", network, machine, unix=False)
+    return kernel.deny(program, seccomp.SECCOMP[machine])
 
 
 def _become_command(
@@ -151,28 +155,46 @@ def _become_command(
         kernel.die_with(os.getppid(), signal.SIGKILL)
         _first_to_die()
         os.setsid()
-        _set(resource.RLIMIT_NPROC, resource.getrlimit(resource.RLIMIT_NPROC)[0])
-        network = spec["network"]
-        kernel.restrict(
-            files=True,
-            readable=(*READABLE, *_PROC, *spec["readable"]),
-            writable=writable,
-            devices=_DEVICES,
-            tcp=network is not True,
-            ports=() if isinstance(network, bool) else network,
-            scope=kernel.ABSTRACT | kernel.SIGNALS,
-        )
-        os.execvpe(command[0], command, environ | {"TMPDIR": f"{spec['home']}/tmp"})
+        match spec["kind"]:
+            case "bwrap":
+                command = [*_bubblewrap(spec), *command]
+                environ["TMPDIR"] = "/tmp"
+            case "landlock":
+                _fence(spec, writable)
+        if spec["kind"] != "bwrap":
+            _set(resource.RLIMIT_NPROC, resource.getrlimit(resource.RLIMIT_NPROC)[0])
+    except OSError as error:
+        _refuse(error)
+    try:
+        os.execvpe(command[0], command, environ)
     except OSError as error:
         os.write(2, f"{command[0]}: {error.strerror}\n".encode())
-    finally:
-        os._exit(127)
+    os._exit(127)
 
 
-def _serve(child: int, listener: int, woken: int, writable: list[str]) -> int:
+def _fence(spec: dict[str, Any], writable: list[str]) -> None:
+    network = spec["network"]
+    kernel.restrict(
+        files=True,
+        readable=(*READABLE, *_PROC, *spec["readable"]),
+        writable=writable,
+        devices=_DEVICES,
+        tcp=network is not True,
+        ports=() if isinstance(network, bool) else network,
+        scope=kernel.ABSTRACT | kernel.SIGNALS,
+    )
+
+
+def _refuse(error: OSError) -> NoReturn:
+    os.write(2, f"The sandbox cannot be built: {error}\n".encode())
+    os._exit(REFUSED)
+
+
+def _serve(child: int, listener: int | None, woken: int, writable: list[str]) -> int:
     """The exit code of the command, when it or the wait for it is over."""
     poll = select.poll()
-    poll.register(listener, select.POLLIN)
+    if listener is not None:
+        poll.register(listener, select.POLLIN)
     poll.register(woken, select.POLLIN)
     while True:
         for descriptor, _ in poll.poll():
@@ -185,14 +207,29 @@ def _serve(child: int, listener: int, woken: int, writable: list[str]) -> int:
                     return _exit_code(ended[1])
 
 
-def _end_all() -> None:
-    """All at once, and nothing can be begun meanwhile: the kernel lets no fork through."""
+def _end_all(members: Callable[[], Iterable[int]]) -> None:
     try:
         while True:
-            os.kill(-1, signal.SIGKILL)
+            for pid in members():
+                os.kill(pid, signal.SIGKILL)
             os.waitpid(-1, 0)
     except (ProcessLookupError, ChildProcessError):
         return
+
+
+def _everyone() -> Iterable[int]:
+    """All that may be signalled from here, which is the sandbox: at once, and the kernel lets no
+    fork through meanwhile."""
+    return (-1,)
+
+
+def _children() -> Iterable[int]:
+    """Whose own become ours when they have gone."""
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
+                if int(file.read().rpartition(b")")[2].split()[1]) == os.getpid():
+                    yield int(name)
 
 
 def _fork_counted(processes: int) -> int:

@@ -2,8 +2,6 @@
 
 import asyncio
 import codecs
-import os
-import signal
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -43,11 +41,8 @@ class Output:
 class Process:
     """Begun by `start`. Whoever holds it awaits `end`, which leaves nothing of it running."""
 
-    def __init__(
-        self, process: asyncio.subprocess.Process, command: Command, output: Output
-    ) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, output: Output) -> None:
         self._process = process
-        self._walled = command.walled
         self.output = output
         self.stopped: str | None = None
         """Why it was ended by us, before it ended by itself."""
@@ -68,7 +63,7 @@ class Process:
             start_new_session=True,
             limit=_CHUNK,
         )
-        begun = cls(process, command, Output(cap))
+        begun = cls(process, Output(cap))
         begun._pump = asyncio.create_task(begun._read(say, cap), name=f"output:{process.pid}")
         return begun
 
@@ -87,10 +82,7 @@ class Process:
             if self._pump.done():
                 self._pump.result()
             await self._process.wait()
-            # Without walls something that it left running may hold its output open.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(None if self._walled else _LAST_WORDS_S):
-                    await asyncio.shield(self._pump)
+            await asyncio.shield(self._pump)
         finally:
             waiting.cancel()
 
@@ -104,8 +96,7 @@ class Process:
         """Ends it, if it still runs, and returns when nothing of it is left."""
         assert self._pump is not None
         try:
-            if self._process.returncode is None or not self._walled:
-                self._kill()
+            self._kill()
             await self._process.wait()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LAST_WORDS_S):
@@ -114,11 +105,9 @@ class Process:
             self._pump.cancel()
 
     def _kill(self) -> None:
-        with suppress(ProcessLookupError):
-            if self._walled:
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
                 self._process.kill()
-            else:
-                os.killpg(self._process.pid, signal.SIGKILL)
 
     async def _read(self, say: Callable[[str], None], cap: int) -> None:
         assert self._process.stdout is not None

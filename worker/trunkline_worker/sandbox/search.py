@@ -8,9 +8,11 @@ import fnmatch
 import os
 import re
 import resource
+import signal
 import stat
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 
 from trunkline_worker.sandbox import kernel
 from trunkline_worker.sandbox.beneath import Beneath
@@ -27,19 +29,24 @@ BAD_PATTERN = 3
 
 def main() -> None:
     root, path, glob, pattern, parent = sys.argv[1:6]
-    kernel.die_with(int(parent), 9)
+    kernel.die_with(int(parent), signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S))
-    sys.stdout = open(1, "w", encoding="utf-8", errors="replace", closefd=False)
-    try:
-        wanted = re.compile(pattern) if pattern else None
-    except (re.error, RecursionError, OverflowError) as error:
-        print(f"pattern: {error}")
-        sys.exit(BAD_PATTERN)
+    # Names need not be any text.
+    with open(1, "w", encoding="utf-8", errors="replace") as out, redirect_stdout(out):
+        try:
+            wanted = re.compile(pattern) if pattern else None
+        except (re.error, RecursionError, OverflowError) as error:
+            print(f"pattern: {error}")
+            sys.exit(BAD_PATTERN)
+        _search(Beneath(root), path.strip("/") or ".", glob, wanted)
+
+
+def _search(beneath: Beneath, path: str, glob: str, wanted: re.Pattern[str] | None) -> None:
     found = 0
-    for name in _files(Beneath(root), path.strip("/") or "."):
+    for name in _files(beneath, path):
         if not _matches(name, glob):
             continue
-        for line in _lines(Beneath(root), name, wanted) if wanted else (name,):
+        for line in _lines(beneath, name, wanted) if wanted else (name,):
             if found == _MATCHES:
                 print(f"[only the first {_MATCHES} are shown]")
                 return

@@ -97,8 +97,10 @@ def program(
 ) -> bytes:
     """As `struct sock_filter[]`. `unix` allows sockets of that family.
 
-    With `landlock` a chmod by name is left to whoever holds the filter's listener.
+    With `landlock` a chmod by name is left to whoever holds the filter's listener. Raises OSError.
     """
+    if machine not in MACHINES:
+        raise OSError(f"the system calls of {machine} are not known")
     audit, calls = MACHINES[machine]
     code = [_load(4), _jump(_JEQ, audit, 1, 0), _give(_ENOSYS), _load(0)]
     if machine == "x86_64":  # the x32 calls are the same ones under other numbers

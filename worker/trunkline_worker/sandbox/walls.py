@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 import trunkline_worker
+from trunkline_shared.errors import StartError
 from trunkline_worker.backends.base import Unavailable
 from trunkline_worker.sandbox.seccomp import Network
 from trunkline_worker.sandbox.workspace import Workspace, Workspaces
@@ -17,7 +18,7 @@ from trunkline_worker.sandbox.workspace import Workspace, Workspaces
 Kind = Literal["bwrap", "landlock", "none"]
 
 _LAUNCH: Final = (
-    "import sys; sys.path.insert(0, {where!r}); "
+    "import sys; sys.path.append({where!r}); "
     "from trunkline_worker.sandbox.launch import main; main()"
 )
 _PROBE: Final = 'cd "$PWD" && : >"$TMPDIR/probe" && : >"$HOME/probe" && exec true'
@@ -49,14 +50,13 @@ class Limits:
 class Command:
     """What to start, in a session of its own, with nothing of the worker's environment.
 
-    What is appended to `argv` is an argument of the command. If `walled`, killing the process with
-    SIGKILL ends it and all that it began; else killing its process group ends most of it.
+    What is appended to `argv` is an argument of the command. Killing the process, also with
+    SIGKILL, ends the command and all that it began.
     """
 
     argv: list[str]
     env: dict[str, str] = field(repr=False)
     cwd: str
-    walled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Sandbox:
         where = str(Path(next(iter(trunkline_worker.__path__))).parent)
         start = [sys.executable, "-ISc", _LAUNCH.format(where=where), json.dumps(spec)]
         search = {"PATH": os.defpath + ":/usr/sbin:/usr/local/bin"}
-        return Command([*start, *argv], search | given, str(workspace.path), self.kind != "none")
+        return Command([*start, *argv], search | given, str(workspace.path))
 
 
 class Sandboxes:
@@ -146,7 +146,7 @@ class Sandboxes:
                 finally:
                     if process.returncode is None:
                         process.kill()
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, StartError) as error:
             return str(error) or f"no answer in {_PROBE_S:g} s"
         if process.returncode == 0:
             return ""

@@ -79,8 +79,10 @@ class Workspaces:
         """
         kept = bool(request.conversation)
         # Callers choose ids: their digest is a name that leads nowhere else.
-        owned = f"{request.principal}\0{request.conversation or request.run_id}"
-        name = f"{'c' if kept else 'r'}-{hashlib.sha256(owned.encode()).hexdigest()[:32]}"
+        whose = request.principal
+        owned = f"{len(whose)} {whose} {request.conversation or request.run_id}"
+        digest = hashlib.sha256(owned.encode(errors="surrogatepass")).hexdigest()[:32]
+        name = f"{'c' if kept else 'r'}-{digest}"
         async with self._opened(name, keep=kept) as workspace:
             yield workspace
 

@@ -21,7 +21,7 @@ _WRITE_BYTES: Final = 4 << 20
 _ENTRIES: Final = 500
 _SEARCH_S: Final = 20.0
 _SEARCH: Final = (
-    "import sys; sys.path.insert(0, {where!r}); "
+    "import sys; sys.path.append({where!r}); "
     "from trunkline_worker.sandbox.search import main; main()"
 )
 _PATH: Final = {"type": "string", "description": "In the workspace."}
