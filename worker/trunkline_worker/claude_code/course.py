@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from trunkline_shared.events import Failed, Finished, FinishReason, RunEvent, TextDelta, Usage
+from trunkline_shared.events import Failed, Finished, FinishReason, RunEvent, Step, TextDelta, Usage
 from trunkline_worker.backends.base import RunContext
 from trunkline_worker.backends.limits import OutputLimit
 from trunkline_worker.backends.redact import redacted
@@ -210,11 +210,13 @@ class Course:
 
     async def _succeed(self, answer: Any) -> None:
         finished = Finished("stop", self._usage(), self._model)
-        last: list[RunEvent] = []
+        last: list[RunEvent] = [
+            Step()
+        ]  # what was said is recorded with the end, and not said again
         if self._in_format:
             text = orjson.dumps(answer).decode()
             self._progress.text += text
-            last.append(TextDelta(text))
+            last.insert(0, TextDelta(text))
         await self._context.record(self._progress.finish(finished), last)
         self._end([finished])
 
