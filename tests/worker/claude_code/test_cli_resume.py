@@ -97,7 +97,7 @@ async def test_what_was_done_is_not_done_again(upstream: FakeAnthropic, root: Pa
     assert before and look.outputs == ["a\nb\nc"]
     told.check_activities()
     assert [end.error for end in told.of(ActivityEnd)] == [None, None, None]
-    assert finished(told.events).usage.output_tokens > 6 and len(told.of(Step)) == 4
+    assert finished(told.events).usage.output_tokens > 6 and len(told.of(Step)) == 5
 
 
 async def test_of_a_call_that_was_open_the_model_hears_that_nobody_knows(
