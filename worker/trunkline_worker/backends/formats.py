@@ -1,5 +1,6 @@
 """Whether an answer has the format that its caller asked for."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
@@ -46,7 +47,7 @@ async def checked(
         return await run(context)
     await ready_to_check()
     try:
-        check = FormatCheck(request.format)
+        check = await asyncio.to_thread(FormatCheck, request.format)
     except ValueError as error:
         return [unusable(error)]
     said: list[RunEvent] = []
