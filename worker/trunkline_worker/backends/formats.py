@@ -74,10 +74,10 @@ def _end(check: FormatCheck, said: Sequence[RunEvent], end: RunEvent) -> RunEven
 
 
 def misfit(problem: str) -> Failed:
-    message = f"The model's answer does not fit the response_format: {problem}."
+    message = f"The model's answer does not fit the format: {problem}."
     return Failed("invalid_output", message)
 
 
 def unusable(error: ValueError) -> Failed:
-    message = f"response_format: its schema cannot be used: {error}."
+    message = f"The schema of the format cannot be used: {error}."
     return Failed("invalid_request", message, param="response_format")
