@@ -50,6 +50,15 @@ def test_a_chain_runs_if_one_of_its_models_does_and_says_what_the_others_lack() 
     )
 
 
+def test_a_setting_that_no_model_there_takes_keeps_the_agent_from_running() -> None:
+    keys = {"ANTHROPIC_API_KEY": "k", "OPENAI_API_KEY": "k"}
+    lack = "settings.seed: models of anthropic do not take it"
+    assert state(keys, model="anthropic:x", settings={"seed": 1}) == Readiness(False, (lack,))
+    assert not state(keys, model="openai:x, anthropic:y", settings={"seed": 1}).runnable
+    assert state(keys, model="openai:x", settings={"seed": 1}).runnable
+    assert not state(keys, model="openai:x", api="responses", settings={"seed": 1}).runnable
+
+
 def test_types_that_do_not_exist_yet_keep_an_agent_from_running() -> None:
     assert state(type="acp") == Readiness(False, ("type acp cannot run in this version",))
 

@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from trunkline_shared.config.capabilities import BY_WIRE
 from trunkline_shared.config.installed import importable, installed
 from trunkline_shared.config.interpolate import interpolate_tree
-from trunkline_shared.config.models import AgentConfig
+from trunkline_shared.config.models import AgentConfig, ModelSettings
 from trunkline_shared.config.toolsets import Import, resolve_toolsets
-from trunkline_shared.config.upstreams import resolve_chain, resolve_settings
+from trunkline_shared.config.upstreams import Chain, resolve_chain, resolve_settings
 
 _OF_CLAUDE_CODE = ("file_access", "execution", "tasks", "mcp")
 SandboxLack: TypeAlias = Callable[[AgentConfig], str | None]
@@ -33,12 +34,25 @@ def readiness(
     if agent.type not in ("chat", "claude_code"):
         return Readiness(not obstacles, tuple(obstacles))
     try:
-        resolve_settings(agent, environ)
+        settings = resolve_settings(agent, environ)
         interpolate_tree(agent.claude_code and agent.claude_code.env, environ)
         chain = resolve_chain(agent, environ)
     except ValueError as error:
         return Readiness(False, (*obstacles, str(error)))
+    if agent.type == "chat":
+        obstacles += _refused_settings(settings, chain)
     return Readiness(bool(chain.upstreams) and not obstacles, (*obstacles, *chain.missing))
+
+
+def _refused_settings(settings: ModelSettings, chain: Chain) -> list[str]:
+    given = settings.model_dump(exclude_none=True)
+    providers = {each.provider.name: each.wire for each in chain.upstreams}
+    return [
+        f"settings.{name}: models of {provider} do not take it"
+        for provider, wire in providers.items()
+        for name in given
+        if name in BY_WIRE[wire].refused
+    ]
 
 
 def profile_readiness(

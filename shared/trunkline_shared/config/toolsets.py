@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import (
     AliasChoices,
@@ -18,9 +18,7 @@ from pydantic import (
 
 from trunkline_shared.config.complaint import wrong_value
 from trunkline_shared.config.interpolate import holds_variable, interpolate_tree
-
-if TYPE_CHECKING:
-    from trunkline_shared.config.models import AgentConfig
+from trunkline_shared.config.models import AgentConfig, check_url
 
 Effect: TypeAlias = Literal["pure", "idempotent", "at_most_once"]
 """What may be done again where a worker died in the middle: anything, anything with the same
@@ -102,6 +100,13 @@ class Mcp(_Toolset):
     timeout_s: _Seconds = Field(default=60.0, validation_alias=AliasChoices("timeout_s", "timeout"))
     """Of one call."""
 
+    @field_validator("url")
+    @classmethod
+    def _http(cls, value: str | None) -> str | None:
+        if value and not holds_variable(value):
+            check_url(value)
+        return value
+
     @model_validator(mode="after")
     def _one_way(self) -> "Mcp":
         if bool(self.command) == bool(self.url):
@@ -176,7 +181,7 @@ def keys_of(kind: str) -> list[str]:
     ]
 
 
-def resolve_toolsets(agent: "AgentConfig", environ: Mapping[str, str]) -> list[ToolsetConfig]:
+def resolve_toolsets(agent: AgentConfig, environ: Mapping[str, str]) -> list[ToolsetConfig]:
     """An agent's toolsets as `environ` has them, in their order. Raises ValueError, one line, where
     a variable is missing or a value is wrong."""
     return [_resolved(i, values, environ) for i, values in enumerate(agent.toolsets)]
