@@ -80,6 +80,12 @@ async def test_the_loop_goes_on_while_a_large_schema_is_looked_at(upstream: Fake
     assert longest < 0.3
 
 
+def test_what_is_wrong_with_a_long_value_is_said() -> None:
+    check = FormatCheck({"type": "json_schema", "schema": {"maxItems": 9}})
+    problem = check.problem(str([*range(1000)]))
+    assert problem is not None and problem.endswith(" is too long") and len(problem) < 400
+
+
 def test_references_are_followed_as_each_dialect_has_them() -> None:
     for schema in (
         {"$defs": {"a": {"$anchor": "k"}}, "properties": {"x": {"$ref": "#k"}}},

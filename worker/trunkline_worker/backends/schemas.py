@@ -116,4 +116,6 @@ def _without_patterns(check: Any) -> Any:
 
 
 def _cut(message: str) -> str:
-    return message if len(message) <= _SHOWN else f"{message[:_SHOWN]}…"
+    """Without its middle: what is wrong with a long value stands behind it."""
+    half = _SHOWN // 2
+    return message if len(message) <= _SHOWN else f"{message[:half]}…{message[-half:]}"
