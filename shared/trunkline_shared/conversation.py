@@ -80,6 +80,25 @@ def what_is_new(before: Sequence[Item], transcript: Sequence[Item]) -> list[Item
     ]
 
 
+def loose_end(items: Sequence[Item]) -> str | None:
+    """What is wrong with the results of the caller's tools; None: each call has one, and nothing
+    else has."""
+    unanswered: dict[str, str] = {}  # names by ids
+    for item in items:
+        if item["type"] == "message" and item["role"] == "user" and unanswered:
+            break
+        if item["type"] not in ("tool_call", "tool_result") or "toolset" in item:
+            continue
+        if item["type"] == "tool_call":
+            unanswered[item["id"]] = item["name"]
+        elif unanswered.pop(item["id"], None) is None:
+            return f"The conversation has no call that {item['id']} could be the result of."
+    if not unanswered:
+        return None
+    calls = ", ".join(f"{each} of {name}" for each, name in [*unanswered.items()][:5])
+    return f"The conversation waits for the result of {calls}: send it first, or with the others."
+
+
 def is_assistants(item: Item) -> bool:
     """Whether the agent said or did it."""
     match item["type"]:
