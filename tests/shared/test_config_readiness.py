@@ -59,6 +59,19 @@ def test_a_setting_that_no_model_there_takes_keeps_the_agent_from_running() -> N
     assert not state(keys, model="openai:x", api="responses", settings={"seed": 1}).runnable
 
 
+def test_an_mcp_server_that_is_no_program_here_is_missed_and_keeps_nobody_from_running(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "here").touch(mode=0o755)
+    for command in ("here --flag", "./any", str(tmp_path / "any")):
+        tools = [{"type": "mcp", "command": command}]
+        assert state({"PATH": str(tmp_path)}, model="ollama:x", toolsets=tools) == Readiness(True)
+    tools = [{"type": "mcp", "command": "gone"}, {"type": "mcp", "command": "gone --twice"}]
+    assert state({"PATH": str(tmp_path)}, model="ollama:x", toolsets=tools) == Readiness(
+        True, ("there is no program 'gone' here, an MCP server",)
+    )
+
+
 def test_types_that_do_not_exist_yet_keep_an_agent_from_running() -> None:
     assert state(type="acp") == Readiness(False, ("type acp cannot run in this version",))
 

@@ -105,6 +105,11 @@ def test_variables_are_looked_up_in_workers_only() -> None:
             "agents.yml:5: agents.a.toolsets.0: an mcp toolset needs either a command or a url",
         ),
         (
+            ['toolsets: [{type: mcp, command: "run \'this"}]'],
+            "agents.yml:5: agents.a.toolsets.0: the command cannot be read as a shell would: "
+            "No closing quotation",
+        ),
+        (
             ["toolsets: [{type: mcp, url: 'ftp://host'}]"],
             "agents.yml:5: agents.a.toolsets.0.url: a URL begins with http:// or https://",
         ),
@@ -179,7 +184,7 @@ def test_what_is_wrong_is_said_with_its_line(lines: list[str], error: str) -> No
 )  # fmt: skip
 def test_agentpools_ways_to_say_it_are_ours(line: str, found: list[Any]) -> None:
     assert toolsets(line) == found
-    assert readiness(agent(line), {}).missing == ()
+    assert readiness(agent(line), {}).runnable
 
 
 def test_servers_of_the_file_are_for_every_agent_that_calls_tools() -> None:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from shutil import which
 from typing import TypeAlias
 
 from trunkline_shared.config.capabilities import BY_WIRE
 from trunkline_shared.config.installed import importable, installed
 from trunkline_shared.config.interpolate import interpolate_tree
 from trunkline_shared.config.models import AgentConfig, ModelSettings
-from trunkline_shared.config.toolsets import Import, resolve_toolsets
+from trunkline_shared.config.toolsets import Import, Mcp, resolve_toolsets
 from trunkline_shared.config.upstreams import Chain, resolve_chain, resolve_settings
 
 _OF_CLAUDE_CODE = ("file_access", "execution", "tasks", "mcp")
@@ -19,7 +20,7 @@ SandboxLack: TypeAlias = Callable[[AgentConfig], str | None]
 @dataclass(frozen=True, slots=True)
 class Readiness:
     """`missing` are sentences for the operator. An agent that can run may still miss something:
-    what a part of its fallback chain would need."""
+    what a part of its fallback chain would need, or some of its tools."""
 
     runnable: bool
     missing: tuple[str, ...] = ()
@@ -41,7 +42,20 @@ def readiness(
         return Readiness(False, (*obstacles, str(error)))
     if agent.type == "chat":
         obstacles += _refused_settings(settings, chain)
-    return Readiness(bool(chain.upstreams) and not obstacles, (*obstacles, *chain.missing))
+    runnable = bool(chain.upstreams) and not obstacles
+    programs = [] if obstacles else _absent_programs(agent, environ)
+    return Readiness(runnable, (*obstacles, *chain.missing, *programs))
+
+
+def _absent_programs(agent: AgentConfig, environ: Mapping[str, str]) -> list[str]:
+    """Of MCP servers, which may come later: those that a worker would look for in its PATH."""
+    servers = [each for each in resolve_toolsets(agent, environ) if isinstance(each, Mcp)]
+    programs = [each.words[0] for each in servers if each.words]
+    return [
+        f"there is no program {name!r} here, an MCP server"
+        for name in dict.fromkeys(programs)
+        if "/" not in name and not which(name, path=environ.get("PATH"))
+    ]
 
 
 def _refused_settings(settings: ModelSettings, chain: Chain) -> list[str]:

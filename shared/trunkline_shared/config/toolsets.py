@@ -1,6 +1,7 @@
 """The toolsets that run here, as values. What each key means is its field's docstring."""
 
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
@@ -100,6 +101,12 @@ class Mcp(_Toolset):
     timeout_s: _Seconds = Field(default=60.0, validation_alias=AliasChoices("timeout_s", "timeout"))
     """Of one call."""
 
+    @property
+    def words(self) -> list[str]:
+        """The command with its arguments; none for a URL."""
+        command = self.command or ""
+        return [command, *self.args] if self.args else shlex.split(command)
+
     @field_validator("url")
     @classmethod
     def _http(cls, value: str | None) -> str | None:
@@ -111,6 +118,10 @@ class Mcp(_Toolset):
     def _one_way(self) -> "Mcp":
         if bool(self.command) == bool(self.url):
             raise ValueError("an mcp toolset needs either a command or a url")
+        try:
+            self.words  # noqa: B018  # for what it raises
+        except ValueError as error:
+            raise ValueError(f"the command cannot be read as a shell would: {error}") from None
         if self.transport and (self.transport == "stdio") != bool(self.command):
             raise ValueError(
                 f"transport {self.transport} needs a {'url' if self.command else 'command'}"
