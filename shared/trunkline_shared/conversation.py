@@ -80,23 +80,38 @@ def what_is_new(before: Sequence[Item], transcript: Sequence[Item]) -> list[Item
     ]
 
 
-def loose_end(items: Sequence[Item]) -> str | None:
-    """What is wrong with the results of the caller's tools; None: each call has one, and nothing
-    else has."""
+def loose_end(before: Sequence[Item], new: Sequence[Item]) -> str | None:
+    """What is wrong with `new` as the results of the caller's calls that `before` ends with; None:
+    each call has one, and nothing else has. What is older is as it is.
+    """
     unanswered: dict[str, str] = {}  # names by ids
-    for item in items:
-        if item["type"] == "message" and item["role"] == "user" and unanswered:
+    for item in before:
+        if _is_users(item):
+            unanswered.clear()
+        else:
+            _answer(unanswered, item)
+    for item in new:
+        if _is_users(item) and unanswered:
             break
-        if item["type"] not in ("tool_call", "tool_result") or "toolset" in item:
-            continue
-        if item["type"] == "tool_call":
-            unanswered[item["id"]] = item["name"]
-        elif unanswered.pop(item["id"], None) is None:
-            return f"The conversation has no call that {item['id']} could be the result of."
+        if not _answer(unanswered, item):
+            return f"The conversation has no call that {item.get('id')} could be the result of."
     if not unanswered:
         return None
     calls = ", ".join(f"{each} of {name}" for each, name in [*unanswered.items()][:5])
     return f"The conversation waits for the result of {calls}: send it first, or with the others."
+
+
+def _answer(unanswered: dict[str, str], item: Item) -> bool:
+    """False for a result of no call."""
+    if item["type"] == "tool_call" and "toolset" not in item:
+        unanswered[item["id"]] = item["name"]
+    elif item["type"] == "tool_result" and "toolset" not in item:
+        return unanswered.pop(item["id"], None) is not None
+    return True
+
+
+def _is_users(item: Item) -> bool:
+    return item["type"] == "message" and item["role"] == "user"
 
 
 def is_assistants(item: Item) -> bool:

@@ -87,19 +87,22 @@ def own(item: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("items", "problem"),
+    ("before", "new", "problem"),
     [
-        ([], None),
-        ([QUESTION, calls("a"), calls("b"), result("b"), result("a"), QUESTION], None),
-        ([QUESTION, calls("a"), result("a"), calls("a"), result("a")], None),
-        ([QUESTION, calls("a"), own(calls("o")), own(result("o")), result("a")], None),
-        ([QUESTION, calls("a"), RULES, result("a")], None),
-        ([QUESTION, calls("a"), calls("b"), result("a")], "waits for the result of b of f"),
-        ([QUESTION, calls("a"), QUESTION, result("a")], "waits for the result of a of f"),
-        ([QUESTION, calls("a"), result("a"), result("a")], "has no call that a could be"),
-        ([QUESTION, result("x")], "has no call that x could be"),
+        ([], [QUESTION], None),
+        ([QUESTION, calls("a"), calls("b")], [result("b"), result("a"), QUESTION], None),
+        ([QUESTION, own(calls("o")), own(result("o")), calls("a")], [RULES, result("a")], None),
+        ([], [QUESTION, calls("a"), result("a")], None),
+        ([QUESTION, calls("a"), calls("b")], [result("a")], "waits for the result of b of f"),
+        ([QUESTION, calls("a")], [QUESTION, result("a")], "waits for the result of a of f"),
+        ([QUESTION, calls("a")], [result("a"), result("a")], "has no call that a could be"),
+        ([QUESTION, ANSWER], [result("x")], "has no call that x could be"),
+        ([QUESTION, calls("a"), QUESTION, ANSWER, result("x")], [QUESTION], None),
+        ([QUESTION, calls("a"), QUESTION, ANSWER], [result("a")], "has no call that a could be"),
     ],
 )
-def test_calls_and_results_go_together(items: list[Any], problem: str | None) -> None:
-    found = loose_end(items)
+def test_calls_and_results_go_together(
+    before: list[Any], new: list[Any], problem: str | None
+) -> None:
+    found = loose_end(before, new)
     assert found is None if problem is None else found is not None and problem in found

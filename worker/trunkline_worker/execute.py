@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
-from trunkline_shared.conversation import loose_end
 from trunkline_shared.events import Failed, Finished, RunEvent, Step, Terminal
 from trunkline_shared.logs import log_event
 from trunkline_shared.run import RunRequest, created_ms, decode_job
@@ -173,8 +172,8 @@ class Execution:
             self._remembered = await self._memory.begin(self.claimed, request)
             if self._remembered is not None:
                 request = self._remembered.request
-            if request.conversation and (problem := loose_end(request.transcript)) is not None:
-                return self._end(Failed("invalid_request", problem, param="messages"))
+                if (problem := self._remembered.loose_end) is not None:
+                    return self._end(Failed("invalid_request", problem, param="messages"))
             return await self._relay(backend, _instructed(request))
         finally:
             timer.cancel()
