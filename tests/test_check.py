@@ -21,7 +21,7 @@ TABLE = """\
 agent   type    model                         toolsets                pool     slots  lacks
 hello   echo    echo                          -                       default  1      -
 gpt     chat    openai:gpt-4o                 -                       default  1      OPENAI_API_KEY is not set
-both    chat    openai:gpt-4o, ollama:llama3  -                       coding   1      runs without part of its fallback chain: OPENAI_API_KEY is not set
+both    chat    openai:gpt-4o, ollama:llama3  -                       coding   1      runs in part: OPENAI_API_KEY is not set
 tooled  chat    ollama:llama3                 file_access, execution  default  1      -
 graph   python  no_such.graphs:graph          -                       default  3      there is no Python package 'no_such' here
 

@@ -62,7 +62,7 @@ def _states(config: Config, environ: Mapping[str, str]) -> list[tuple[AgentConfi
 def _row(agent: AgentConfig, state: Readiness, environ: Mapping[str, str]) -> tuple[str, ...]:
     lacks = "; ".join(state.missing) or "-"
     if state.runnable and state.missing:
-        lacks = f"runs without part of its fallback chain: {lacks}"
+        lacks = f"runs in part: {lacks}"
     return (
         agent.name,
         agent.type,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from trunkline_api.client import Client
-from trunkline_api.errors import Send, from_failure
+from trunkline_api.errors import ApiError, Send
 from trunkline_api.exchange import Exchange
 from trunkline_api.hub import ReaderClosed
 from trunkline_api.relay import Batch, Relay, RunLost, client_left, failure_of
@@ -32,6 +32,9 @@ class Renderer(Protocol):
 
     def shows_output(self, event: RunEvent) -> bool:
         """Whether `render` shows something for this event, the end of the run included."""
+
+    def refusal(self, failed: Failed) -> ApiError:
+        """The reply for a run that failed before anything was shown."""
 
 
 class Stream:
@@ -88,7 +91,7 @@ class Stream:
             events = (event for batch in early for event in batch.events)
             shown = next(filter(self._renderer.shows_output, events), None)
             if isinstance(shown, Failed):
-                raise from_failure(shown)
+                raise self._renderer.refusal(shown)
             if shown is not None or loop.time() >= headers_at:
                 data = self._rendered(early) or self._renderer.render(())
                 await self._write(data or self._renderer.heartbeat, last=relay.ended)

@@ -80,6 +80,40 @@ def what_is_new(before: Sequence[Item], transcript: Sequence[Item]) -> list[Item
     ]
 
 
+def loose_end(before: Sequence[Item], new: Sequence[Item]) -> str | None:
+    """What is wrong with `new` as the results of the caller's calls that `before` ends with; None:
+    each call has one, and nothing else has. What is older is as it is.
+    """
+    unanswered: dict[str, str] = {}  # names by ids
+    for item in before:
+        if _is_users(item):
+            unanswered.clear()
+        else:
+            _answer(unanswered, item)
+    for item in new:
+        if _is_users(item) and unanswered:
+            break
+        if not _answer(unanswered, item):
+            return f"The conversation has no call that {item.get('id')} could be the result of."
+    if not unanswered:
+        return None
+    calls = ", ".join(f"{each} of {name}" for each, name in [*unanswered.items()][:5])
+    return f"The conversation waits for the result of {calls}: send it first, or with the others."
+
+
+def _answer(unanswered: dict[str, str], item: Item) -> bool:
+    """False for a result of no call."""
+    if item["type"] == "tool_call" and "toolset" not in item:
+        unanswered[item["id"]] = item["name"]
+    elif item["type"] == "tool_result" and "toolset" not in item:
+        return unanswered.pop(item["id"], None) is not None
+    return True
+
+
+def _is_users(item: Item) -> bool:
+    return item["type"] == "message" and item["role"] == "user"
+
+
 def is_assistants(item: Item) -> bool:
     """Whether the agent said or did it."""
     match item["type"]:

@@ -104,6 +104,25 @@ async def test_a_failure_before_the_first_output_is_a_status(stream: bool) -> No
     assert (reply.status, reply.error["code"]) == (502, "upstream_error")
 
 
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ("response_format", "text.format"),
+        ("messages", "input"),
+        ("max_completion_tokens", "max_output_tokens"),
+        ("temperature", "temperature"),
+        (None, None),
+    ],
+)
+async def test_a_failure_names_the_member_as_this_api_does(
+    stream: bool, said: str | None, named: str | None
+) -> None:
+    failed = Failed("invalid_request", "Not so.", param=said)
+    reply = await Asked([Attempt(1)], [failed]).ask(stream=stream)
+    assert (reply.status, reply.error["param"]) == (400, named)
+
+
 async def test_a_failure_after_output_is_response_failed_and_nothing_else() -> None:
     reply = await Asked(TEXTS[1], [Failed("worker_lost", "gone")]).ask()
     assert reply.status == 200 and reply.is_whole

@@ -20,6 +20,25 @@ def load(directory: Path, text: str, **environ: str) -> Config:
     return load_config(Path("agents.yml"), environ)
 
 
+@pytest.mark.parametrize(
+    ("values", "ignored"),
+    [
+        ({"model": "echo", "settings": {"seed": 1}, "api": "chat"}, ["api", "settings"]),
+        ({"model": "openai:x", "echo": {"words": 3}, "api": "responses"}, ["echo"]),
+        ({"type": "claude_code", "model": "x", "structured_output": "tool"}, ["structured_output"]),
+        (
+            {"type": "python", "object": "a:b", "model": "openai:x", "limits": {"max_tokens": 3}},
+            ["model"],
+        ),
+    ],
+)
+def test_keys_that_a_type_has_no_use_for_are_named(
+    values: dict[str, object], ignored: list[str]
+) -> None:
+    config = load_config({"agents": {"a": values}}, {})
+    assert [each.key for each in config.ignored] == [f"agents.a.{key}" for key in ignored]
+
+
 def test_the_example_loads_and_its_default_agent_needs_nothing() -> None:
     config = load_config(EXAMPLE, {})
     assert list(config.agents) == ["assistant"]

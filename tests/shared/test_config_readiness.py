@@ -50,6 +50,28 @@ def test_a_chain_runs_if_one_of_its_models_does_and_says_what_the_others_lack() 
     )
 
 
+def test_a_setting_that_no_model_there_takes_keeps_the_agent_from_running() -> None:
+    keys = {"ANTHROPIC_API_KEY": "k", "OPENAI_API_KEY": "k"}
+    lack = "settings.seed: models of anthropic do not take it"
+    assert state(keys, model="anthropic:x", settings={"seed": 1}) == Readiness(False, (lack,))
+    assert not state(keys, model="openai:x, anthropic:y", settings={"seed": 1}).runnable
+    assert state(keys, model="openai:x", settings={"seed": 1}).runnable
+    assert not state(keys, model="openai:x", api="responses", settings={"seed": 1}).runnable
+
+
+def test_an_mcp_server_that_is_no_program_here_is_missed_and_keeps_nobody_from_running(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "here").touch(mode=0o755)
+    for command in ("here --flag", "./any", str(tmp_path / "any")):
+        tools = [{"type": "mcp", "command": command}]
+        assert state({"PATH": str(tmp_path)}, model="ollama:x", toolsets=tools) == Readiness(True)
+    tools = [{"type": "mcp", "command": "gone"}, {"type": "mcp", "command": "gone --twice"}]
+    assert state({"PATH": str(tmp_path)}, model="ollama:x", toolsets=tools) == Readiness(
+        True, ("there is no program 'gone' here, an MCP server",)
+    )
+
+
 def test_types_that_do_not_exist_yet_keep_an_agent_from_running() -> None:
     assert state(type="acp") == Readiness(False, ("type acp cannot run in this version",))
 

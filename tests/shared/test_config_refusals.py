@@ -82,6 +82,11 @@ def agent_refusal(directory: Path, body: str) -> str:
         ("type: chta", "3: agents.a.type: ", "expected 'chat', 'echo', "),
         ("type: chat", "2: agents.a.model: ", "is missing"),
         ("type: python", "2: agents.a.object: ", "type python needs one"),
+        (
+            "type: python\nobject: graphs.graph",
+            "4: agents.a.object: ",
+            "an object is package.module:name, got 'graphs.graph'",
+        ),
         ("model: echo\nobject: a:b", "4: agents.a.object: ", "only type python has one"),
         (
             "model: gpt-4o",

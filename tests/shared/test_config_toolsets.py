@@ -105,6 +105,15 @@ def test_variables_are_looked_up_in_workers_only() -> None:
             "agents.yml:5: agents.a.toolsets.0: an mcp toolset needs either a command or a url",
         ),
         (
+            ['toolsets: [{type: mcp, command: "run \'this"}]'],
+            "agents.yml:5: agents.a.toolsets.0: the command cannot be read as a shell would: "
+            "No closing quotation",
+        ),
+        (
+            ["toolsets: [{type: mcp, url: 'ftp://host'}]"],
+            "agents.yml:5: agents.a.toolsets.0.url: a URL begins with http:// or https://",
+        ),
+        (
             ["toolsets: [{type: import}]"],
             "agents.yml:5: agents.a.toolsets.0.import_path: is missing",
         ),
@@ -175,7 +184,7 @@ def test_what_is_wrong_is_said_with_its_line(lines: list[str], error: str) -> No
 )  # fmt: skip
 def test_agentpools_ways_to_say_it_are_ours(line: str, found: list[Any]) -> None:
     assert toolsets(line) == found
-    assert readiness(agent(line), {}).missing == ()
+    assert readiness(agent(line), {}).runnable
 
 
 def test_servers_of_the_file_are_for_every_agent_that_calls_tools() -> None:
@@ -203,6 +212,26 @@ def test_what_does_not_run_here_keeps_its_agent_from_running() -> None:
         "tool web_search cannot run in this version",
         "toolset cron cannot run in this version",
     )
+
+
+def test_what_only_the_other_kind_of_server_has_is_named_as_ignored() -> None:
+    values = {
+        "model": "openai:x",
+        "toolsets": [
+            {"type": "mcp", "url": "http://x", "args": ["a"], "env": {"A": "b"}, "cwd": None},
+            {"type": "mcp", "command": "run", "args": ["a"], "headers": {"A": "b"}},
+        ],
+    }
+    config = load_config({"agents": {"a": values}}, {})
+    assert [(each.key, each.reason) for each in config.ignored] == [
+        ("agents.a.toolsets.0.args", "a URL starts no command"),
+        ("agents.a.toolsets.0.env", "a URL starts no command"),
+        ("agents.a.toolsets.1.headers", "a command is sent no headers"),
+    ]
+    assert resolve_toolsets(config.agents["a"], {}) == [
+        Mcp(url="http://x"),
+        Mcp(command="run", args=("a",)),
+    ]
 
 
 def test_a_program_may_name_agents_that_it_adds_later() -> None:

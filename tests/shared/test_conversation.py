@@ -7,6 +7,7 @@ from trunkline_shared.conversation import (
     decode_turn,
     encode_turn,
     history,
+    loose_end,
     what_is_new,
 )
 from trunkline_shared.events import Usage
@@ -79,3 +80,29 @@ def test_what_the_agent_did_itself_is_not_new_when_it_comes_back() -> None:
     call = {**calls("a"), "toolset": "files"}
     back = {**result("a"), "toolset": "files"}
     assert what_is_new([says("user", "a")], [call, back, says("user", "b")]) == [says("user", "b")]
+
+
+def own(item: Any) -> Any:
+    return {**item, "toolset": "tasks"}
+
+
+@pytest.mark.parametrize(
+    ("before", "new", "problem"),
+    [
+        ([], [QUESTION], None),
+        ([QUESTION, calls("a"), calls("b")], [result("b"), result("a"), QUESTION], None),
+        ([QUESTION, own(calls("o")), own(result("o")), calls("a")], [RULES, result("a")], None),
+        ([], [QUESTION, calls("a"), result("a")], None),
+        ([QUESTION, calls("a"), calls("b")], [result("a")], "waits for the result of b of f"),
+        ([QUESTION, calls("a")], [QUESTION, result("a")], "waits for the result of a of f"),
+        ([QUESTION, calls("a")], [result("a"), result("a")], "has no call that a could be"),
+        ([QUESTION, ANSWER], [result("x")], "has no call that x could be"),
+        ([QUESTION, calls("a"), QUESTION, ANSWER, result("x")], [QUESTION], None),
+        ([QUESTION, calls("a"), QUESTION, ANSWER], [result("a")], "has no call that a could be"),
+    ],
+)
+def test_calls_and_results_go_together(
+    before: list[Any], new: list[Any], problem: str | None
+) -> None:
+    found = loose_end(before, new)
+    assert found is None if problem is None else found is not None and problem in found

@@ -133,6 +133,19 @@ async def test_a_conversation_sealed_with_another_key_fails_its_run_and_says_why
     assert isinstance(failed, Failed) and "TRUNKLINE_SECRET_KEY" in failed.message
 
 
+async def test_a_turn_that_leaves_calls_of_its_history_open_asks_no_model() -> None:
+    call = {"type": "tool_call", "id": "c1", "name": "f", "arguments": "{}", "kind": "function"}
+    before: Any = Turn("r0", items=[says("user", "Hi")], said=[call])
+    asked = job(says("user", "More"), conversation="c")
+    run, writer = execution(claimed(job=asked), pipe_with(before), VAULT)
+    backend = ScriptedBackend(END)
+    await run.run(backend)
+    assert not backend.requests
+    failed = writer.events[-1]
+    assert isinstance(failed, Failed) and "the result of c1 of f" in failed.message
+    assert (failed.code, failed.param) == ("invalid_request", "messages")
+
+
 class WatchedVault(Vault):
     """Notes whether it opens things on the thread of the loop."""
 

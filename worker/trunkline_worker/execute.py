@@ -172,6 +172,8 @@ class Execution:
             self._remembered = await self._memory.begin(self.claimed, request)
             if self._remembered is not None:
                 request = self._remembered.request
+                if (problem := self._remembered.loose_end) is not None:
+                    return self._end(Failed("invalid_request", problem, param="messages"))
             return await self._relay(backend, _instructed(request))
         finally:
             timer.cancel()

@@ -7,7 +7,14 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from trunkline_shared import fold
-from trunkline_shared.conversation import Turn, decode_turn, encode_turn, history, what_is_new
+from trunkline_shared.conversation import (
+    Turn,
+    decode_turn,
+    encode_turn,
+    history,
+    loose_end,
+    what_is_new,
+)
 from trunkline_shared.errors import RedisUnavailable
 from trunkline_shared.events import Failed, Finished, RunEvent
 from trunkline_shared.fold import Fold, Folded
@@ -81,7 +88,9 @@ class Memory:
 
 
 class Remembered:
-    """One run that is remembered. `request` is to be executed: it continues the conversation."""
+    """One run that is remembered. `request` is to be executed: it continues the conversation.
+    `loose_end` is what of the caller's calls it leaves open, and why it is not to be.
+    """
 
     def __init__(
         self,
@@ -100,8 +109,10 @@ class Remembered:
         self._seq = run.last_seq + 1
         self._asked = request
         self._new = request.transcript
+        self.loose_end: str | None = None
         if request.conversation:
             self._new = what_is_new(before, request.transcript)
+            self.loose_end = loose_end(before, self._new)
         self.request = replace(request, transcript=[*before, *self._new])
 
     def add(self, events: Sequence[RunEvent]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final, assert_never
 
 import orjson
 
-from trunkline_api.errors import envelope, from_failure
+from trunkline_api.errors import ApiError, envelope, from_failure
 from trunkline_api.render.activity import ACTIVITY, ActivityPieces
 from trunkline_api.render.completion import about, completion_id, usage_value
 from trunkline_shared.events import (
@@ -94,6 +94,10 @@ class ChatRenderer:
     def shows_output(self, event: RunEvent) -> bool:
         """Whether `render` writes something for this event, the end of the run included."""
         return not isinstance(event, self._silent)
+
+    def refusal(self, failed: Failed) -> ApiError:
+        """The reply for a run that failed before anything was shown."""
+        return from_failure(failed)
 
     def _render_texts(self, literals: bytes, pieces: list[bytes]) -> None:
         if not self._in_text:

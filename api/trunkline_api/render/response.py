@@ -1,11 +1,11 @@
 """A run as a response object of the Responses API: the same values in every reply about it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias, assert_never
 
-from trunkline_api.errors import from_failure
+from trunkline_api.errors import ApiError, from_failure
 from trunkline_shared.events import Failed, Finished, Terminal, Usage
 from trunkline_shared.fold import Folded
 from trunkline_shared.output_items import OutputItem, OutputPart, PartKind
@@ -31,6 +31,18 @@ _ERROR_CODES: Final = MappingProxyType(
         "upstream_rate_limited": "rate_limit_exceeded",
         "queue_full": "rate_limit_exceeded",
         "concurrency_limit": "rate_limit_exceeded",
+    }
+)
+# What workers, and providers that speak chat completions, call a member of a request.
+_PARAMS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "response_format": "text.format",
+        "messages": "input",
+        "logprobs": "top_logprobs",
+        "max_tokens": "max_output_tokens",
+        "max_completion_tokens": "max_output_tokens",
+        "reasoning_effort": "reasoning.effort",
+        "verbosity": "text.verbosity",
     }
 )
 
@@ -112,8 +124,13 @@ def _response(
     }
 
 
+def error_of(failed: Failed) -> ApiError:
+    """As `from_failure`, with the names that members have in the Responses API."""
+    return from_failure(replace(failed, param=_PARAMS.get(failed.param or "", failed.param)))
+
+
 def _error(failed: Failed) -> dict[str, Any]:
-    error = from_failure(failed)
+    error = error_of(failed)
     code = _ERROR_CODES.get(failed.code, "server_error")
     return {"code": code, "message": error.message, "type": error.type, "param": error.param}
 

@@ -10,10 +10,11 @@ from typing import Any, Final, assert_never
 
 import orjson
 
-from trunkline_api.errors import from_failure
+from trunkline_api.errors import ApiError
 from trunkline_api.render.response import (
     About,
     empty_part,
+    error_of,
     finished,
     item_id,
     item_value,
@@ -97,6 +98,11 @@ class ResponsesRenderer:
     def shows_output(event: RunEvent) -> bool:
         """Whether `render` shows output for this event, or the end of the run."""
         return not isinstance(event, _SILENT)
+
+    @staticmethod
+    def refusal(failed: Failed) -> ApiError:
+        """The reply for a run that failed before anything was shown."""
+        return error_of(failed)
 
     def _render(self, event: RunEvent) -> Iterable[bytes]:
         if not self._is_running and not isinstance(event, Created):
@@ -213,5 +219,5 @@ def render_response(about: About, folded: Folded) -> bytes:
     Raises ValueError when it has not ended.
     """
     if isinstance(folded.terminal, Failed):
-        raise from_failure(folded.terminal)
+        raise error_of(folded.terminal)
     return orjson.dumps(finished(about, folded))

@@ -34,6 +34,18 @@ RESOLVED_IN_WORKERS = (
 )
 """Keys of an agent whose variables the API process neither needs nor sees."""
 
+_OF_MODELS = ("api", "structured_output")
+_OF_SERVERS = ("base_url", "api_key")
+_NO_USE: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "chat": (("echo",), "its model is not echo"),
+    "echo": ((*_OF_MODELS, *_OF_SERVERS, "settings", "sandbox"), "it asks no model"),
+    "claude_code": ((*_OF_MODELS, "echo"), "only type chat has a use for it"),
+    "python": (
+        ("model", *_OF_MODELS, *_OF_SERVERS, "sandbox", "echo"),
+        "the object brings its model along",
+    ),
+}
+"""By types, our own keys that change nothing there, and why."""
 _KEYS_OF_FILE = ("agents", "profiles", "mcp_servers")
 _KEYS: dict[str, type[BaseModel]] = {
     "claude_code": ClaudeCode,
@@ -122,6 +134,9 @@ def _agent(
         agent = AgentConfig.model_validate({**values, "name": name, "lacks": findings.lacks})
     except ValidationError as error:
         raise _first(source, where, error.errors(include_url=False)) from None
+    keys, reason = _NO_USE.get(agent.type, ((), ""))
+    for key in (key for key in keys if key in values):
+        findings.ignore((*where, key), reason)
     return agent, findings.ignored
 
 

@@ -201,6 +201,8 @@ class AgentConfig(Frozen):
             raise ValueError("type python needs one, for example mypackage.graphs:graph")
         if value and kind != "python":
             raise ValueError("only type python has one")
+        if value and not re.fullmatch(r"[\w.]+:[\w.]+", value):
+            raise ValueError(f"an object is package.module:name, got {value!r}")
         return value
 
 

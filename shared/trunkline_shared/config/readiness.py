@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from shutil import which
 from typing import TypeAlias
 
+from trunkline_shared.config.capabilities import BY_WIRE
 from trunkline_shared.config.installed import importable, installed
 from trunkline_shared.config.interpolate import interpolate_tree
-from trunkline_shared.config.models import AgentConfig
-from trunkline_shared.config.toolsets import Import, resolve_toolsets
-from trunkline_shared.config.upstreams import resolve_chain, resolve_settings
+from trunkline_shared.config.models import AgentConfig, ModelSettings
+from trunkline_shared.config.toolsets import Import, Mcp, resolve_toolsets
+from trunkline_shared.config.upstreams import Chain, resolve_chain, resolve_settings
 
 _OF_CLAUDE_CODE = ("file_access", "execution", "tasks", "mcp")
 SandboxLack: TypeAlias = Callable[[AgentConfig], str | None]
@@ -18,7 +20,7 @@ SandboxLack: TypeAlias = Callable[[AgentConfig], str | None]
 @dataclass(frozen=True, slots=True)
 class Readiness:
     """`missing` are sentences for the operator. An agent that can run may still miss something:
-    what a part of its fallback chain would need."""
+    what a part of its fallback chain would need, or some of its tools."""
 
     runnable: bool
     missing: tuple[str, ...] = ()
@@ -33,12 +35,38 @@ def readiness(
     if agent.type not in ("chat", "claude_code"):
         return Readiness(not obstacles, tuple(obstacles))
     try:
-        resolve_settings(agent, environ)
+        settings = resolve_settings(agent, environ)
         interpolate_tree(agent.claude_code and agent.claude_code.env, environ)
         chain = resolve_chain(agent, environ)
     except ValueError as error:
         return Readiness(False, (*obstacles, str(error)))
-    return Readiness(bool(chain.upstreams) and not obstacles, (*obstacles, *chain.missing))
+    if agent.type == "chat":
+        obstacles += _refused_settings(settings, chain)
+    runnable = bool(chain.upstreams) and not obstacles
+    programs = [] if obstacles else _absent_programs(agent, environ)
+    return Readiness(runnable, (*obstacles, *chain.missing, *programs))
+
+
+def _absent_programs(agent: AgentConfig, environ: Mapping[str, str]) -> list[str]:
+    """Of MCP servers, which may come later: those that a worker would look for in its PATH."""
+    servers = [each for each in resolve_toolsets(agent, environ) if isinstance(each, Mcp)]
+    programs = [each.words[0] for each in servers if each.words]
+    return [
+        f"there is no program {name!r} here, an MCP server"
+        for name in dict.fromkeys(programs)
+        if "/" not in name and not which(name, path=environ.get("PATH"))
+    ]
+
+
+def _refused_settings(settings: ModelSettings, chain: Chain) -> list[str]:
+    given = settings.model_dump(exclude_none=True)
+    providers = {each.provider.name: each.wire for each in chain.upstreams}
+    return [
+        f"settings.{name}: models of {provider} do not take it"
+        for provider, wire in providers.items()
+        for name in given
+        if name in BY_WIRE[wire].refused
+    ]
 
 
 def profile_readiness(

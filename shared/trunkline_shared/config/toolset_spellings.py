@@ -66,6 +66,9 @@ _CANNOT: Mapping[str, str] = MappingProxyType(
         "auth": "give a token in headers",
     }
 )
+_OF_COMMANDS = ("args", "env", "cwd")
+_NO_COMMAND = "a URL starts no command"
+_NO_URL = "a command is sent no headers"
 _MEAN_NOTHING: tuple[Any, ...] = (
     None,
     False,
@@ -189,6 +192,10 @@ def _in_our_keys(
             raise findings.source.error((*origin, key), unknown_key(key, own), named=origin)
         elif value not in _MEAN_NOTHING:
             findings.lack(f"{kind}.{key}", _CANNOT[key])
+    other, reason = (_OF_COMMANDS, _NO_COMMAND) if values.get("url") else (("headers",), _NO_URL)
+    for key in other if values["type"] == "mcp" else ():
+        if values.pop(key, None):
+            findings.ignore((*origin, key), reason)
     return values
 
 

@@ -1,8 +1,9 @@
 """The toolsets that run here, as values. What each key means is its field's docstring."""
 
 import re
+import shlex
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import (
     AliasChoices,
@@ -18,9 +19,7 @@ from pydantic import (
 
 from trunkline_shared.config.complaint import wrong_value
 from trunkline_shared.config.interpolate import holds_variable, interpolate_tree
-
-if TYPE_CHECKING:
-    from trunkline_shared.config.models import AgentConfig
+from trunkline_shared.config.models import AgentConfig, check_url
 
 Effect: TypeAlias = Literal["pure", "idempotent", "at_most_once"]
 """What may be done again where a worker died in the middle: anything, anything with the same
@@ -102,10 +101,27 @@ class Mcp(_Toolset):
     timeout_s: _Seconds = Field(default=60.0, validation_alias=AliasChoices("timeout_s", "timeout"))
     """Of one call."""
 
+    @property
+    def words(self) -> list[str]:
+        """The command with its arguments; none for a URL."""
+        command = self.command or ""
+        return [command, *self.args] if self.args else shlex.split(command)
+
+    @field_validator("url")
+    @classmethod
+    def _http(cls, value: str | None) -> str | None:
+        if value and not holds_variable(value):
+            check_url(value)
+        return value
+
     @model_validator(mode="after")
     def _one_way(self) -> "Mcp":
         if bool(self.command) == bool(self.url):
             raise ValueError("an mcp toolset needs either a command or a url")
+        try:
+            self.words  # noqa: B018  # for what it raises
+        except ValueError as error:
+            raise ValueError(f"the command cannot be read as a shell would: {error}") from None
         if self.transport and (self.transport == "stdio") != bool(self.command):
             raise ValueError(
                 f"transport {self.transport} needs a {'url' if self.command else 'command'}"
@@ -176,7 +192,7 @@ def keys_of(kind: str) -> list[str]:
     ]
 
 
-def resolve_toolsets(agent: "AgentConfig", environ: Mapping[str, str]) -> list[ToolsetConfig]:
+def resolve_toolsets(agent: AgentConfig, environ: Mapping[str, str]) -> list[ToolsetConfig]:
     """An agent's toolsets as `environ` has them, in their order. Raises ValueError, one line, where
     a variable is missing or a value is wrong."""
     return [_resolved(i, values, environ) for i, values in enumerate(agent.toolsets)]

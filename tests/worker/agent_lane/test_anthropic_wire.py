@@ -261,6 +261,23 @@ async def test_a_thinking_budget_leaves_room_for_the_answer(anthropic: FakeAnthr
     assert "thinking" not in narrow
 
 
+async def test_every_effort_but_none_is_thinking(anthropic: FakeAnthropic) -> None:
+    for effort in ("none", "minimal", "max"):
+        options = {"reasoning_effort": effort, "max_output_tokens": 100_000}
+        await stepped(anthropic, "claude-haiku-4-5", options=options)
+    without, least, most = (seen.body.get("thinking") for seen in anthropic.requests)
+    assert without is None
+    assert least["budget_tokens"] < most["budget_tokens"]
+
+
+async def test_a_format_that_need_not_be_strict_is_asked_for_all_the_same(
+    anthropic: FakeAnthropic,
+) -> None:
+    form = {"type": "json_schema", "name": "any", "schema": {"type": "object"}, "strict": False}
+    await stepped(anthropic, "claude-haiku-4-5", format=form)
+    assert anthropic.requests[0].body["output_config"]["format"]["type"] == "json_schema"
+
+
 async def test_a_cut_at_the_limit_is_a_length(anthropic: FakeAnthropic) -> None:
     run = await stepped(anthropic, "length")
     assert run.model.last is not None and run.model.last.reason == "length"

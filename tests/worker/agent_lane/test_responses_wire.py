@@ -172,6 +172,23 @@ async def test_formats_are_asked_for_natively(responses: FakeResponses) -> None:
     assert other == {"type": "json_object"}
 
 
+OPEN = {"type": "object", "properties": {"labels": {"type": "object"}}, "required": ["labels"]}
+
+
+@pytest.mark.parametrize("strict", [{}, {"strict": False}])
+async def test_a_schema_that_need_not_be_strict_stays_as_open_as_it_is(
+    responses: FakeResponses, strict: dict[str, Any]
+) -> None:
+    tool: Any = {"type": "function", "name": "label", "spec": OPEN, **strict}
+    form: Any = {"type": "json_schema", "name": "labels", "schema": OPEN, **strict}
+    await stepped(responses, "words-1", tools=[tool], format=form)
+    body = responses.requests[0].body
+    for said in (body["tools"][0]["parameters"], body["text"]["format"]["schema"]):
+        assert "additionalProperties" not in said
+        assert "additionalProperties" not in said["properties"]["labels"]
+    assert (body["tools"][0]["strict"], body["text"]["format"]["strict"]) == (False, False)
+
+
 async def test_options_are_said_in_the_providers_words(responses: FakeResponses) -> None:
     options = {
         "temperature": 0.5,

@@ -1,5 +1,6 @@
 """Answers in a format that upstreams promise to keep, and do not always."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -48,6 +49,55 @@ async def test_a_schema_that_is_none_is_refused(upstream: FakeUpstream) -> None:
     end = failed(await answer(upstream, "json", {"type": "json_schema", "schema": {"type": 1}}))
     assert (end.code, end.param) == ("invalid_request", "response_format")
     assert not upstream.requests
+
+
+@pytest.mark.parametrize(
+    ("schema", "problem"),
+    [
+        ({"properties": {"a": {"$ref": "#/$defs/b"}}}, "refers to #/$defs/b, which is not in it"),
+        ({"anyOf": [{"$ref": "http://127.0.0.1:9/s"}]}, "refers to http://127.0.0.1:9/s"),
+        ({"$ref": "#/allOf/x", "allOf": [{}]}, "refers to #/allOf/x"),
+        ({"properties": {f"p{n}": {} for n in range(10_000)}}, "more than 100000 bytes"),
+    ],
+)
+async def test_one_that_cannot_be_followed_is_refused_before_a_model_is_asked(
+    upstream: FakeUpstream, schema: Any, problem: str
+) -> None:
+    end = failed(await answer(upstream, "json", {"type": "json_schema", "schema": schema}))
+    assert (end.code, end.param) == ("invalid_request", "response_format")
+    assert problem in end.message
+    assert not upstream.requests
+
+
+async def test_the_loop_goes_on_while_a_large_schema_is_looked_at(upstream: FakeUpstream) -> None:
+    schema = {"type": "object", "properties": {f"p{n}": {"type": "integer"} for n in range(1000)}}
+    answering = asyncio.create_task(answer(upstream, "json", {**NUMBER, "schema": schema}))
+    longest, last = 0.0, time.monotonic()
+    while not answering.done():
+        await asyncio.sleep(0.01)
+        longest, last = max(longest, time.monotonic() - last), time.monotonic()
+    assert finished(await answering).reason == "stop"
+    assert longest < 0.3
+
+
+def test_what_is_wrong_with_a_long_value_is_said() -> None:
+    check = FormatCheck({"type": "json_schema", "schema": {"maxItems": 9}})
+    problem = check.problem(str([*range(1000)]))
+    assert problem is not None and problem.endswith(" is too long") and len(problem) < 400
+
+
+def test_references_are_followed_as_each_dialect_has_them() -> None:
+    for schema in (
+        {"$defs": {"a": {"$anchor": "k"}}, "properties": {"x": {"$ref": "#k"}}},
+        {"$id": "http://host/s", "properties": {"x": {"$ref": "s"}}},
+        {
+            "$schema": "http://json-schema.org/draft-07/schema#",
+            "definitions": {"a": {}},
+            "properties": {"x": {"$ref": "#/definitions/a"}, "$ref": {"type": "string"}},
+        },
+        {"$schema": "http://unknown/", "properties": {"a": {"const": {"$ref": "#/b"}}}},
+    ):
+        FormatCheck({"type": "json_schema", "schema": schema})
 
 
 async def test_text_is_never_looked_at(upstream: FakeUpstream) -> None:

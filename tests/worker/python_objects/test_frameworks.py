@@ -111,6 +111,22 @@ async def test_an_agent_is_told_all_that_was_said(
 
 
 @each_framework
+@pytest.mark.parametrize("arguments", ["", "{", "7", '{"a": 1}'])
+@pytest.mark.parametrize("kind", ["function", "custom"])
+async def test_an_agent_is_told_of_calls_however_they_were_written(
+    framework: Making, upstream: FakeUpstream, kind: Any, arguments: str
+) -> None:
+    items: list[Item] = [
+        said("q"),
+        {"type": "tool_call", "id": "c1", "name": "f", "arguments": arguments, "kind": kind},
+        {"type": "tool_result", "id": "c1", "content": [{"type": "text", "text": "r"}]},
+        said("go"),
+    ]
+    async with framework(upstream, "words-2") as backend:
+        assert text_in(await events_of(backend, request(transcript=items))) == words(2)
+
+
+@each_framework
 async def test_images_reach_the_model(framework: Making, upstream: FakeUpstream) -> None:
     url = "data:image/png;base64,QUJD"
     item: Item = {

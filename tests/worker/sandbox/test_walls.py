@@ -39,6 +39,13 @@ async def test_landlock_is_found_where_an_ordinary_user_gets_to_the_workspaces(
     assert (await sandboxes.find("landlock")).kind == "landlock"
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root's commands run as another user")
+async def test_where_that_user_does_not_get_it_says_what_helps(tmp_path: Path) -> None:
+    os.chmod(tmp_path, 0o700)
+    with pytest.raises(NoSandbox, match="put TRUNKLINE_WORKSPACES where every user may go"):
+        await Sandboxes(Workspaces(tmp_path / "w")).find("landlock")
+
+
 async def test_what_stands_in_the_way_is_said_and_nothing_is_run_without_walls(
     tmp_path: Path,
 ) -> None:

@@ -42,7 +42,7 @@ _RESPONSES: Final = {
     "prompt_cache_options": "openai_prompt_cache_options",
     "parallel_tool_calls": "parallel_tool_calls",
 }
-_EFFORTS: Final = frozenset({"minimal", "low", "medium", "high", "xhigh"})
+_EFFORTS: Final = frozenset({"minimal", "low", "medium", "high", "xhigh", "max"})
 _HEADERS: Final = {"User-Agent": "trunkline"}
 _LEAST_THOUGHT: Final = 1024  # tokens; providers take no smaller budget
 _SAMPLING: Final = ("temperature", "top_p")
@@ -81,10 +81,19 @@ def settings_of(
 def with_request(
     parameters: ModelRequestParameters, request: RunRequest, spec: ModelSpec, profile: ModelProfile
 ) -> ModelRequestParameters:
-    """The agent's parameters with the tools of the step, and the format that its request has."""
+    """The agent's parameters with the tools of the step, and the format that its request has.
+
+    A schema that nobody asked to be strict goes as it is: pydantic-ai would find out by itself, and
+    close what is open in it on the way.
+    """
     names = {tool["name"] for tool in request.tools}
     kept = [tool for tool in parameters.function_tools if tool.name in names]
-    changes: Json = {"function_tools": kept}
+    changes: Json = {
+        "function_tools": [replace(tool, strict=bool(tool.strict)) for tool in kept],
+        "output_tools": [
+            replace(tool, strict=bool(tool.strict)) for tool in parameters.output_tools
+        ],
+    }
     wanted = request.format if parameters.output_mode == "text" else None
     if wanted is not None and wanted["type"] == "json_object" and spec.wire != "responses":
         raise Unfit("This model has no answers in JSON without a schema.", "response_format")
@@ -93,8 +102,16 @@ def with_request(
             raise Unfit("This model has no answers in a JSON schema.", "response_format")
         changes["output_mode"] = "native"
         changes["output_object"] = OutputObjectDefinition(
-            wanted.get("schema", {}), wanted.get("name"), wanted.get("description")
+            wanted.get("schema", {}),
+            wanted.get("name"),
+            wanted.get("description"),
+            wanted.get("strict"),
         )
+    answer: OutputObjectDefinition | None = changes.get("output_object", parameters.output_object)
+    if answer is not None:
+        # Only OpenAI has answers in a schema that are not held to it strictly.
+        strict = bool(answer.strict) if spec.wire == "responses" else answer.strict or None
+        changes["output_object"] = replace(answer, strict=strict)
     return replace(parameters, **changes)
 
 

@@ -1,5 +1,6 @@
 """Whether an answer has the format that its caller asked for."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
@@ -46,7 +47,7 @@ async def checked(
         return await run(context)
     await ready_to_check()
     try:
-        check = FormatCheck(request.format)
+        check = await asyncio.to_thread(FormatCheck, request.format)
     except ValueError as error:
         return [unusable(error)]
     said: list[RunEvent] = []
@@ -73,10 +74,10 @@ def _end(check: FormatCheck, said: Sequence[RunEvent], end: RunEvent) -> RunEven
 
 
 def misfit(problem: str) -> Failed:
-    message = f"The model's answer does not fit the response_format: {problem}."
+    message = f"The model's answer does not fit the format: {problem}."
     return Failed("invalid_output", message)
 
 
 def unusable(error: ValueError) -> Failed:
-    message = f"response_format: its schema cannot be used: {error}."
+    message = f"The schema of the format cannot be used: {error}."
     return Failed("invalid_request", message, param="response_format")

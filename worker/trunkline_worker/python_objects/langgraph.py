@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Final, cast
 
+import orjson
 from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
 from langchain_core.runnables import RunnableConfig
@@ -72,6 +73,7 @@ class LangGraph:
             if state.values.get("messages"):
                 request = replace(request, transcript=_new(request.transcript))
                 agent = agent.model_copy(update={"system_prompt": ()})
+        request = replace(request, transcript=[*map(_callable, request.transcript)])
         return config, chat_messages(request, agent, _LIKE_OPENAI)
 
     async def _forget(self, ask: Ask) -> None:
@@ -157,6 +159,19 @@ def _thread(ask: Ask) -> str:
         return request.run_id
     owner = hashlib.sha256(request.principal.encode()).hexdigest()[:16]
     return f"{owner}:{ask.agent.name}:{request.conversation}"
+
+
+def _callable(item: Item) -> Item:
+    """LangChain knows calls of functions alone, with an object in JSON."""
+    if item["type"] != "tool_call":
+        return item
+    try:
+        fits = isinstance(orjson.loads(item["arguments"] or "{}"), dict)
+    except orjson.JSONDecodeError:
+        fits = False
+    given = item["arguments"] or "{}"
+    arguments = given if fits else orjson.dumps({"input": given}).decode()
+    return {**item, "kind": "function", "arguments": arguments}
 
 
 def _new(items: Sequence[Item]) -> list[Item]:

@@ -52,7 +52,9 @@ class Process:
     async def start(
         cls, command: Command, *, cap: int, say: Callable[[str], None] = lambda _: None
     ) -> "Process":
-        """Raises OSError. `say` hears what it says as it comes, `cap` bytes at most."""
+        """Raises OSError. `say` hears what it says as it comes, as far as that is the beginning
+        that `cap` leaves of it: what then is taken goes on from there.
+        """
         process = await asyncio.create_subprocess_exec(
             *command.argv,
             env=command.env,
@@ -64,7 +66,7 @@ class Process:
             limit=_CHUNK,
         )
         begun = cls(process, Output(cap))
-        begun._pump = asyncio.create_task(begun._read(say, cap), name=f"output:{process.pid}")
+        begun._pump = asyncio.create_task(begun._read(say, cap // 2), name=f"output:{process.pid}")
         return begun
 
     @property
@@ -109,13 +111,13 @@ class Process:
             with suppress(ProcessLookupError):
                 self._process.kill()
 
-    async def _read(self, say: Callable[[str], None], cap: int) -> None:
+    async def _read(self, say: Callable[[str], None], most: int) -> None:
         assert self._process.stdout is not None
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         total = 0
         while chunk := await self._process.stdout.read(_CHUNK):
             self.output.add(chunk)
-            if total < cap and (text := decoder.decode(chunk[: cap - total])):
+            if total < most and (text := decoder.decode(chunk[: most - total])):
                 say(text)
             total += len(chunk)
             if total > _FLOOD_BYTES:

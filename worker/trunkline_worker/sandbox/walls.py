@@ -21,7 +21,13 @@ _LAUNCH: Final = (
     "import sys; sys.path.append({where!r}); "
     "from trunkline_worker.sandbox.launch import main; main()"
 )
-_PROBE: Final = 'cd "$PWD" && : >"$TMPDIR/probe" && : >"$HOME/probe" && exec true'
+_PROBE: Final = """
+cd "$PWD" 2>/dev/null || {
+    echo "commands cannot get to $PWD: put TRUNKLINE_WORKSPACES where every user may go" >&2
+    exit 1
+}
+: >"$TMPDIR/probe" && : >"$HOME/probe" && exec true
+"""
 _PROBE_S: Final = 30.0
 _BASE: Final = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

@@ -15,7 +15,7 @@ from trunkline_worker.sandbox.workspace import Workspace
 from trunkline_worker.toolsets.arguments import number, parameters, text
 from trunkline_worker.toolsets.base import Invocation, ToolError, ToolSpec
 
-_OUTPUT_BYTES: Final = 48 << 10
+_OUTPUT_BYTES: Final = 28 << 10  # less than what a model reads of one call
 _LONGEST_WAIT_S: Final = 30.0
 _BACKGROUND: Final = 8  # at once, per run
 _LOOK_S: Final = 1.0  # how often the disk is looked at, or a tenth of the time

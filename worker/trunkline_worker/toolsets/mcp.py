@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -49,13 +48,13 @@ class McpToolset:
 
     @property
     def name(self) -> str:
-        return self._config.name or _name(self._command(), self._config.url)
+        return self._config.name or _name(self._config.words, self._config.url)
 
     async def open(self) -> None:
         """Connects, so that the first run need not wait; a slow server is not waited for."""
         import mcp  # noqa: F401  # takes seconds, which the first run should not pay
 
-        if self._config.command and not self._command():
+        if self._config.command and not self._config.words:
             raise ValueError("toolset mcp: the command is empty")
         with suppress(ToolError):
             await self.tools()
@@ -132,10 +131,6 @@ class McpToolset:
             raise ToolError(text_of_result(result) or "The tool failed.")
         return result
 
-    def _command(self) -> list[str]:
-        command = self._config.command or ""
-        return [command, *self._config.args] if self._config.args else shlex.split(command)
-
     def _transport(self) -> "AbstractAsyncContextManager[TransportStreams]":
         config = self._config
         if config.url:
@@ -145,7 +140,7 @@ class McpToolset:
         from trunkline_worker.toolsets.mcp_stdio import stdio_transport
 
         env = {key: self._environ[key] for key in _HANDED_ON if key in self._environ}
-        return stdio_transport(self.name, self._command(), env | config.env, config.cwd)
+        return stdio_transport(self.name, config.words, env | config.env, config.cwd)
 
 
 async def _all_tools(client: "Client") -> "list[Tool]":
