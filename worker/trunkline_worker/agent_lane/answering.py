@@ -31,7 +31,7 @@ class Answering:
     tool: str | None = None
 
     @classmethod
-    def of(
+    async def of(
         cls,
         request: RunRequest,
         given: Literal["auto", "native", "tool", "prompted"],
@@ -52,7 +52,8 @@ class Answering:
         )
         if mode == "tool" and not fits_a_tool:
             mode = "prompted"  # what a tool is called with is an object
-        return cls(mode, wanted, FormatCheck(wanted), _free(taken) if mode == "tool" else None)
+        check = await FormatCheck.of(wanted)
+        return cls(mode, wanted, check, _free(taken) if mode == "tool" else None)
 
     def parameters(self, tools: list[ToolDefinition]) -> ModelRequestParameters:
         wanted = self.wanted

@@ -47,7 +47,8 @@ class AgentBackend:
         profile = self._chain.profile
         taken = {*names, *tools.names}
         try:
-            answering = Answering.of(request, self._agent.structured_output, profile, taken)
+            given = self._agent.structured_output
+            answering = await Answering.of(request, given, profile, taken)
         except ValueError as error:
             return [unusable(error)]
         try:

@@ -138,7 +138,7 @@ class Calls:
         if tool is None:
             return Outcome("", self._tools.unknown(name), taken=False)
         try:
-            arguments = self._tools.arguments(name, call.arguments)
+            arguments = await asyncio.to_thread(self._tools.arguments, name, call.arguments)
         except ToolError as error:
             return Outcome("", str(error), taken=False)
         if self._journal.begun(call.place) and tool.spec.effect == "at_most_once":

@@ -106,7 +106,7 @@ class Loop:
         if (limit := self._account.calls(len(own))) is not None:
             return [self._finished("length", limit)]
         told = await self._call(step, response, own, recorded=recorded) if own else []
-        verdict = self._verdict(response, calls)
+        verdict = await self._verdict(response, calls)
         if isinstance(verdict, list):
             return verdict
         if verdict is not None:
@@ -139,7 +139,7 @@ class Loop:
         self._bad_steps = 0 if taken else self._bad_steps + 1
         return list(parts)
 
-    def _verdict(
+    async def _verdict(
         self, response: ModelResponse, calls: Sequence[ToolCallPart]
     ) -> list[RunEvent] | ModelRequestPart | None:
         """What ends the run, or what the model is told beside what its calls gave."""
@@ -149,7 +149,7 @@ class Loop:
             return [self._finished("tool_calls")]
         if calls and self._answering.call(response) is None:
             return None
-        problem = self._problem(response)
+        problem = await self._problem(response)
         if problem is None:
             return self._said(response, self._finished("stop"))
         if isinstance(problem, Failed):
@@ -181,13 +181,13 @@ class Loop:
         text = self._answering.text(response)
         return [TextDelta(text), end] if text else [end]
 
-    def _problem(self, response: ModelResponse) -> Failed | ModelRequestPart | None:
+    async def _problem(self, response: ModelResponse) -> Failed | ModelRequestPart | None:
         """What is wrong with an answer: an end, or what to tell the model, once."""
         check = self._answering.check
         if check is None or self._ear.refused:
             return None
         try:
-            problem = check.problem(self._answering.text(response))
+            problem = await check.problem(self._answering.text(response))
         except ValueError as error:
             return unusable(error)
         if problem is None:

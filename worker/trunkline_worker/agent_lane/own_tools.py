@@ -69,8 +69,8 @@ class OwnTools:
         ]
 
     def arguments(self, name: str, text: str) -> dict[str, Any]:
-        """Of a call, as the tool's schema wants them. Raises ToolError that says what does not
-        fit."""
+        """Of a call, as the tool's schema wants them; for a thread, as schemas may be slow. Raises
+        ToolError that says what does not fit."""
         try:
             arguments = orjson.loads(text or "{}")
         except orjson.JSONDecodeError as error:
