@@ -17,7 +17,7 @@ def test_long_texts_are_looked_at_in_no_time(text: str) -> None:
 @pytest.mark.parametrize(
     ("said", "shown"),
     [
-        ("Incorrect API key: sk-ab1****cd2. Go on.", "Incorrect API key: [hidden] Go on."),
+        ("Incorrect API key: sk-ab1****cd2. Go on.", "Incorrect API key: [hidden]. Go on."),
         ("key=ab****cd and **Note**: 2 ** 3", "[hidden] and **Note**: 2 ** 3"),
         ("x" * 900 + " sk-" + "1" * 300, "x" * 900 + " [hidden]"),
     ],

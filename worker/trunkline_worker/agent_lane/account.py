@@ -8,7 +8,7 @@ from trunkline_worker.backends.base import Budget
 
 
 class Account:
-    """`used` is the run's usage so far."""
+    """`used` is the run's usage so far, with all costs that are known."""
 
     def __init__(self, limits: Limits, used: Callable[[], Usage]) -> None:
         self._limits = limits

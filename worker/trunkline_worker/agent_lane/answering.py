@@ -80,17 +80,22 @@ class Answering:
             output_object=OutputObjectDefinition(schema, name, description, wanted.get("strict")),
         )
 
-    def text(self, response: ModelResponse) -> str:
-        """The answer in a response."""
+    def text(self, response: ModelResponse, *, whole: bool = True) -> str:
+        """The answer in a response; of one that is not `whole`, all that was said."""
         if (call := self.call(response)) is not None:
             return arguments_of(call)
         text = "".join(part.content for part in response.parts if isinstance(part, TextPart))
-        return text if self.mode in ("text", "native") else _json_in(text)
+        told = whole and self.mode not in ("text", "native")
+        return _json_in(text) if told else text
 
     def call(self, response: ModelResponse) -> ToolCallPart | None:
         """The call that gives the answer."""
+        return next(iter(self.calls(response)), None)
+
+    def calls(self, response: ModelResponse) -> list[ToolCallPart]:
+        """Some models call it more than once."""
         calls = (part for part in response.parts if isinstance(part, ToolCallPart))
-        return next((part for part in calls if part.tool_name == self.tool), None)
+        return [part for part in calls if part.tool_name == self.tool]
 
 
 def arguments_of(call: ToolCallPart) -> str:

@@ -194,7 +194,7 @@ class _Output:
         self._ended = False
 
     def say(self, text: str) -> None:
-        text = text[: MAX_OUTPUT - len(self._said)]
+        text = _writable(text[: MAX_OUTPUT - len(self._said)])
         if text and not self._ended:
             self._said += text
             self._context.emit([ActivityOutput(self._index, text)])
@@ -204,13 +204,21 @@ class _Output:
         self._ended = True
         output, said = outcome.output, self._said
         rest = output.removeprefix(said if output.startswith(said) else said.rstrip())
+        if said.endswith(output):  # after words that are no part of the result
+            rest = ""
         events: list[RunEvent] = [ActivityOutput(self._index, rest)] if rest else []
         return [*events, ActivityEnd(self._index, outcome.error)]
 
 
 def _capped(text: str) -> str:
     cut = len(text) - MAX_OUTPUT
-    return text if cut <= 0 else f"{text[:MAX_OUTPUT]}\n[{cut} more characters were cut]"
+    text = text if cut <= 0 else f"{text[:MAX_OUTPUT]}\n[{cut} more characters were cut]"
+    return _writable(text)
+
+
+def _writable(text: str) -> str:
+    """Names of files need not be text: half a surrogate pair can be told to nobody."""
+    return text.encode(errors="replace").decode()
 
 
 def _sum(used: list[Usage]) -> Usage | None:

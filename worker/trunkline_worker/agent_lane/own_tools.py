@@ -22,10 +22,14 @@ class OwnTool:
 
 
 class OwnTools:
-    """Where two toolsets have a tool of one name, the later one's bears its toolset's name too."""
+    """Where two toolsets have a tool of one name, the later one's bears its toolset's name too.
 
-    def __init__(self, tools: dict[str, OwnTool]) -> None:
+    False where the agent is to have none; where it has none now, their names are yet its own.
+    """
+
+    def __init__(self, tools: dict[str, OwnTool], *, wanted: bool) -> None:
         self._tools = tools
+        self._wanted = wanted
         self._checks: dict[str, SchemaCheck | None] = {}
 
     @classmethod
@@ -43,14 +47,14 @@ class OwnTools:
                 if name in tools:
                     name = tool_name(f"{toolset.name}_{name}")
                 tools.setdefault(name, OwnTool(toolset, spec))
-        return cls(tools)
+        return cls(tools, wanted=bool(toolsets))
 
     @property
     def names(self) -> set[str]:
         return {*self._tools}
 
     def __bool__(self) -> bool:
-        return bool(self._tools)
+        return self._wanted
 
     def __contains__(self, name: object) -> bool:
         return name in self._tools
