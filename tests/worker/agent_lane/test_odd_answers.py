@@ -1,6 +1,7 @@
 """Models and tools that do what they should not, and runs that find less than they began with."""
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,25 @@ async def test_half_of_a_surrogate_pair_ends_no_run(upstream: FakeUpstream, tmp_
         await run.attempt(backend)
     assert [e.text for e in of(ActivityOutput, run.log)] == ["a?b", "\n[done]"]
     assert text_in(run.log) == "a?b\n[done]"
+
+
+async def test_a_full_disk_is_a_failed_call(upstream: FakeUpstream, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    async with planner(upstream, tmp_path / "file", bench()) as backend:
+        events = await events_of(backend, request(plan({"calls": [("look", {})]}, {"say": "k"})))
+    (end,) = of(ActivityEnd, events)
+    assert end.error == "The tool has no directory to work in now."
+    assert (text_in(events), finished(events).reason) == ("k", "stop")
+
+
+@pytest.mark.parametrize("arguments", ['{"at": ', '{"at": NaN}', "[1]"])
+async def test_arguments_that_are_no_object_go_back_as_one(
+    upstream: FakeUpstream, tmp_path: Path, arguments: str
+) -> None:
+    async with planner(upstream, tmp_path, bench()) as backend:
+        await events_of(backend, request(plan({"calls": [("look", arguments)]}, {"say": "k"})))
+    _, said, _ = upstream.requests[1].body["messages"]
+    assert json.loads(said["tool_calls"][0]["function"]["arguments"]) == {"INVALID_JSON": arguments}
 
 
 async def test_words_before_the_result_are_shown_once(

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pydantic_ai.messages import ToolCallPart, ToolReturnPart
 
+from trunkline_shared.errors import StartError
 from trunkline_shared.events import (
     ActivityArgs,
     ActivityEnd,
@@ -61,6 +62,7 @@ class _Workspace:
         self.stack = AsyncExitStack()
 
     async def get(self) -> Workspace:
+        """Raises StartError."""
         async with self._lock:
             if self._opened is None:
                 opening = self._workspaces.open(self._request)
@@ -143,12 +145,21 @@ class Calls:
             return Outcome("", str(error), taken=False)
         if self._journal.begun(call.place) and tool.spec.effect == "at_most_once":
             return Outcome("", UNKNOWN_OUTCOME)
-        return await self._call(call, tool, arguments, output)
+        try:
+            workspace = await self._workspace.get()
+        except StartError as problem:
+            logger.error("run %s: %s", self._request.run_id, problem)
+            return Outcome("", "The tool has no directory to work in now.")
+        return await self._call(call, tool, arguments, workspace, output)
 
     async def _call(
-        self, call: OwnCall, tool: OwnTool, arguments: dict[str, object], output: "_Output"
+        self,
+        call: OwnCall,
+        tool: OwnTool,
+        arguments: dict[str, object],
+        workspace: Workspace,
+        output: "_Output",
     ) -> Outcome:
-        workspace = await self._workspace.get()
         await self._context.gate()
         if tool.spec.effect != "pure":
             await self._journal.beginning(call.place)

@@ -14,7 +14,7 @@ from trunkline_shared.events import FinishReason, RefusalDelta, RunEvent, Usage
 from trunkline_worker.agent_lane.faults import Unfit, of_model_error
 from trunkline_worker.agent_lane.history import custom_call, refused
 from trunkline_worker.agent_lane.listening import Listener
-from trunkline_worker.agent_lane.options import settings_of, tool_choice, with_request
+from trunkline_worker.agent_lane.options import settings_of, with_choice, with_request
 from trunkline_worker.agent_lane.outbound import Accepted, outbound
 from trunkline_worker.agent_lane.step import Step
 from trunkline_worker.backends.limits import OutputLimit
@@ -93,7 +93,7 @@ class ForeignCall:
         profile = self._wire.profile
         parameters = with_request(self._step.parameters, request, spec, profile)
         settings = settings_of(request, spec, profile, self._limit.sent or self._limit.tokens)
-        settings |= tool_choice(request, parameters)
+        settings = with_choice(settings, request, parameters, spec, profile)
         messages = outbound(self._step.messages, ACCEPTED[spec.wire], self._wire.thinker)
         messages = repair_messages(model.prepare_messages(messages, parameters))
         async with model.request_stream(messages, settings, parameters) as stream:
