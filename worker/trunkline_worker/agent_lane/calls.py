@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from pydantic_ai.messages import ToolCallPart, ToolReturnPart
@@ -89,6 +91,7 @@ class Calls:
         self._journal = journal
         self._account = account
         self._spent = spent
+        self._sharers: dict[int, int] = {}  # how many calls of a toolset, by id(), are made at once
         self._workspace = _Workspace(workspaces, request, context)
 
     async def __aenter__(self) -> "Calls":
@@ -112,6 +115,8 @@ class Calls:
 
     async def make(self, calls: Sequence[OwnCall]) -> tuple[list[ToolReturnPart], bool]:
         """What they gave back, all made at once; and whether any was a call that its tool takes."""
+        known = [tool for call in calls if (tool := self._tools.get(call.part.tool_name))]
+        self._sharers = Counter(id(tool.toolset) for tool in known)
         outcomes = await _together([self._make(call) for call in calls])
         parts = [
             ToolReturnPart(
@@ -176,7 +181,7 @@ class Calls:
             workspace,
             output.say,
             spent,
-            self._account.left,
+            partial(self._account.left, self._sharers[id(tool.toolset)]),
         )
         said, error = "", None
         try:

@@ -1,5 +1,6 @@
 """The agent's own tools in one run, by the names that models call them."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,14 @@ class OwnTool:
     spec: ToolSpec
 
 
+async def _specs(toolset: Toolset) -> Sequence[ToolSpec]:
+    try:
+        return await toolset.tools()
+    except ToolError as error:
+        logger.warning("the tools of %s are left out: %s", toolset.name, error)
+        return ()
+
+
 class OwnTools:
     """Where two toolsets have a tool of one name, the later one's bears its toolset's name too.
 
@@ -36,12 +45,8 @@ class OwnTools:
     async def find(cls, toolsets: Sequence[Toolset]) -> "OwnTools":
         """Toolsets that cannot say what they have now are left out."""
         tools: dict[str, OwnTool] = {}
-        for toolset in toolsets:
-            try:
-                specs = await toolset.tools()
-            except ToolError as error:
-                logger.warning("the tools of %s are left out: %s", toolset.name, error)
-                continue
+        found = await asyncio.gather(*map(_specs, toolsets))
+        for toolset, specs in zip(toolsets, found, strict=True):
             for spec in specs:
                 name = spec.name
                 if name in tools:
