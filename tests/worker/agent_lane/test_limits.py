@@ -80,7 +80,7 @@ async def test_calls_that_are_made_at_once_share_what_is_left(
         left.append(call.left())
         return "asked"
 
-    limits = Limits(max_total_tokens=1000, max_cost=1.0, max_requests=2)
+    limits = Limits(max_total_tokens=1000, max_cost=1.0, max_requests=1)
     await ended(upstream, tmp_path, limits, Bench({"look": ask}))
     assert [(each.cost, (each.tokens or 0) < 500) for each in left] == [(0.5, True)] * 2
 

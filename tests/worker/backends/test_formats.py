@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from tests.fakes.upstream import FakeUpstream
+from tests.fakes.upstream_plan import plan
 from tests.worker.backends import driving
 from tests.worker.backends.driving import events_of, failed, finished, request, text_in
+from trunkline_shared.events import ToolCallStart
 from trunkline_shared.transcript import Format
 
 NUMBER: Format = {
@@ -41,6 +43,15 @@ async def test_refusals_and_cut_answers_are_what_they_are(
     upstream: FakeUpstream, model: str, reason: str
 ) -> None:
     assert finished(await answer(upstream, model, NUMBER)).reason == reason
+
+
+async def test_calls_need_no_text_whatever_the_reason(upstream: FakeUpstream) -> None:
+    async with driving.chat(driving.spec(upstream, "plan")) as backend:
+        prompt = plan({"calls": [("pay", {})], "finish": "stop"})
+        tools: Any = [{"type": "function", "name": "pay"}]
+        events = await events_of(backend, request(prompt, format=NUMBER, tools=tools))
+    assert finished(events).reason == "stop"
+    assert [event.name for event in events if isinstance(event, ToolCallStart)] == ["pay"]
 
 
 async def test_a_schema_that_is_none_is_refused(upstream: FakeUpstream) -> None:

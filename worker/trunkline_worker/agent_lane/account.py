@@ -39,10 +39,9 @@ class Account:
     def left(self, sharers: int = 1) -> Budget:
         """For each of so many who spend at once. Of what has no known price, any."""
         used = self._used()
+        spent = used.input_tokens + used.output_tokens
         cost, tokens = self._limits.max_cost, self._limits.max_total_tokens
         return Budget(
             None if cost is None else (cost - (used.cost or 0.0)) / sharers,
-            None
-            if tokens is None
-            else (tokens - used.input_tokens - used.output_tokens) // sharers,
+            None if tokens is None else (tokens - spent) // sharers,
         )

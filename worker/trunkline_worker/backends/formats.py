@@ -6,7 +6,14 @@ from dataclasses import replace
 
 import orjson
 
-from trunkline_shared.events import Failed, Finished, RefusalDelta, RunEvent, TextDelta
+from trunkline_shared.events import (
+    Failed,
+    Finished,
+    RefusalDelta,
+    RunEvent,
+    TextDelta,
+    ToolCallStart,
+)
 from trunkline_shared.run import RunRequest
 from trunkline_shared.transcript import Format
 from trunkline_worker.backends.base import RunContext
@@ -70,8 +77,9 @@ async def checked(
 
 
 async def _end(check: FormatCheck, said: Sequence[RunEvent], end: RunEvent) -> RunEvent:
-    refused = any(isinstance(event, RefusalDelta) for event in said)
-    if refused or not isinstance(end, Finished) or end.reason != "stop":
+    # With a call there need be no text, also where the reason is `stop`: as when it was forced.
+    excused = any(isinstance(event, RefusalDelta | ToolCallStart) for event in said)
+    if excused or not isinstance(end, Finished) or end.reason != "stop":
         return end
     text = "".join(event.text for event in said if isinstance(event, TextDelta))
     try:
