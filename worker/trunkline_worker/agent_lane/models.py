@@ -1,7 +1,7 @@
 """The model that the agent loop asks: the agent's whole chain, and what it says while it says it.
 
-The *token tap*: `request` makes the streaming call itself and hands on what is heard, so that the
-agent is driven with `run()` or `iter()` and no token passes through the framework.
+The *token tap*: `request` makes the streaming call itself and hands on what is heard, so that no
+token passes through the framework.
 """
 
 from collections.abc import Callable, Sequence
