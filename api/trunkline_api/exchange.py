@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -13,6 +13,7 @@ from trunkline_shared.logs import log_event
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Any]]
+Header: TypeAlias = tuple[bytes, bytes]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _KEY: Final = "trunkline.exchange"
@@ -36,6 +37,14 @@ class Exchange:
     error_code: str | None = None  # of an error that came after the headers
     send_body: Send | None = None  # for what follows the headers, past this layer
 
+    def begin(self, status: int, headers: Sequence[Header]) -> list[Header]:
+        """The headers of the reply, with those that each has. To be called as they go out."""
+        self.status = status
+        ours = [(b"x-request-id", self.request_id.encode())]
+        if self.conversation:
+            ours += [(name, self.conversation.encode()) for name in HEADERS]
+        return [*headers, *ours]
+
 
 def exchange_of(scope: Scope) -> Exchange:
     """The exchange that `Exchanges` put into the scope."""
@@ -57,15 +66,11 @@ class Exchanges:
         exchange = Exchange(f"req_{os.urandom(16).hex()}")
         scope[_KEY] = exchange
         exchange.send_body = send
-        header = (b"x-request-id", exchange.request_id.encode())
 
         # No coroutine of its own: this stands between every chunk and its socket.
         def tagged(message: Any) -> Awaitable[None]:
             if message["type"] == "http.response.start":
-                exchange.status = message["status"]
-                headers = [*message.get("headers", ()), header]
-                if exchange.conversation:
-                    headers += [(name, exchange.conversation.encode()) for name in HEADERS]
+                headers = exchange.begin(message["status"], message.get("headers", ()))
                 message = {**message, "headers": headers}
             return send(message)
 

@@ -112,7 +112,11 @@ class Stream:
         """Headers leave with the first of it."""
         if not self._began:
             self._began = True
-            await self._send({"type": "http.response.start", "status": 200, "headers": SSE_HEADERS})
+            if self._client.takes_head:
+                self._client.begin(self._exchange.begin(200, SSE_HEADERS))
+            else:
+                head = {"type": "http.response.start", "status": 200, "headers": SSE_HEADERS}
+                await self._send(head)
         if data or last:
             send_body = self._exchange.send_body or self._send
             await send_body({"type": "http.response.body", "body": data, "more_body": not last})

@@ -3,9 +3,14 @@
 import asyncio
 from typing import Any
 
+import httpx
 import pytest
 
+from tests.api.fake_gateway import application
+from tests.api.uvicorn_server import Serving
 from trunkline_api.client import EXTENSION, AsgiClient, client_of
+from trunkline_api.errors import Send
+from trunkline_api.exchange import Receive, Scope, exchange_of
 
 
 class Messages:
@@ -48,3 +53,31 @@ async def test_a_client_that_was_forgotten_may_leave_and_holds_no_task() -> None
     await client.forget()
     assert asyncio.all_tasks() == {asyncio.current_task()}
     assert not left.is_set()
+
+
+class Heads:
+    """Begins its reply past ASGI if it may, every other time by `send`."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        client, exchange, self.asked = client_of(scope, receive), exchange_of(scope), self.asked + 1
+        exchange.request_id, exchange.conversation = "req_x", "conv"
+        headers = [(b"content-type", b"text/event-stream")]
+        if self.asked % 2 and client.takes_head:
+            client.begin(exchange.begin(200, headers))
+            assert not client.takes_head and client.takes_more is False  # as the head waits still
+        else:
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await (exchange.send_body or send)({"type": "http.response.body", "body": b"hi"})
+
+
+async def test_a_head_is_the_same_whichever_way_it_goes() -> None:
+    async with Serving(application(Heads())) as url, httpx.AsyncClient() as http:
+        past, sent = [await http.post(f"{url}/v1/chat/completions") for _ in range(2)]
+    assert past.content == sent.content == b"hi"
+    assert past.status_code == sent.status_code == 200
+    undated = [{**reply.headers, "date": ""} for reply in (past, sent)]
+    assert undated[0] == undated[1]
+    assert {"x-request-id", "x-conversation-id", "transfer-encoding"} <= past.headers.keys()

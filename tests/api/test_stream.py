@@ -38,6 +38,14 @@ class FakeClient:
         self.room.set()
 
     @property
+    def takes_head(self) -> bool:
+        return self.room.is_set()
+
+    def begin(self, headers: Any) -> None:
+        assert self.takes_head and not self.began
+        self.began = True
+
+    @property
     def takes_more(self) -> bool:
         return self.began and self.room.is_set()
 

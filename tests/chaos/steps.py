@@ -108,4 +108,10 @@ def _got(told: Told) -> str:
         return str(told.error["code"])
     by_text = {FIRST + SECOND.format("done"): "whole", FIRST + SECOND.format(UNKNOWN): UNKNOWN}
     ended = told.finish == "stop" and told.done
-    return by_text.get(told.text, f"wrong text {told.text!r}") if ended else "a quiet end"
+    text = spoken(told)
+    return by_text.get(text, f"wrong text {text!r}") if ended else "a quiet end"
+
+
+def spoken(told: Told) -> str:
+    """The text of all steps, without the blank line that chat has where the agent acted."""
+    return told.text.replace("\n\n", "")

@@ -26,6 +26,7 @@ class Told:
     done: bool = False
     run_id: str = ""
     took_s: float = 0.0
+    cut: int = 0  # items of a response that a lost worker left incomplete
 
     @property
     def text(self) -> str:
@@ -61,6 +62,34 @@ async def ask(
             await (_read_stream(reply, told) if _is_stream(reply) else _read_whole(reply, told))
         told.took_s = time.monotonic() - began
         return told
+
+
+async def ask_responses(
+    session: aiohttp.ClientSession, base_url: str, model: str, *, text: str
+) -> Told:
+    """One stream of the Responses API; `pieces` are the texts of its whole messages at the end."""
+    body = {"model": model, "stream": True, "store": False, "input": text}
+    async with session.post(f"{base_url}/responses", json=body, timeout=TIMEOUT) as reply:
+        told = Told(reply.status)
+        with suppress(aiohttp.ClientPayloadError):
+            async for line in reply.content:
+                if line.startswith(b"data: {"):
+                    _read_event(json.loads(line.removeprefix(b"data: ")), told)
+        return told
+
+
+def _read_event(event: dict[str, Any], told: Told) -> None:
+    if event["type"] == "response.created":
+        told.run_id = event["response"]["id"].removeprefix("resp_")
+    elif event["type"] == "response.failed":
+        told.error = event["response"]["error"]
+    elif event["type"] == "response.completed":
+        told.finish, told.done = "stop", True
+        for item in event["response"]["output"]:
+            if item["status"] == "incomplete":
+                told.cut += 1
+            elif item["type"] == "message":
+                told.pieces += [part["text"] for part in item["content"]]
 
 
 def _is_stream(reply: aiohttp.ClientResponse) -> bool:

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from tests.chaos import logs
-from tests.chaos.steps import CELLS, PROGRAM, observe, promised
+from tests.chaos.steps import CELLS, PROGRAM, observe, promised, spoken
 from tests.chaos.steps_worker import FIRST, SECOND, UNKNOWN
 from tests.chaos.talk import Told, ask, until
 from tests.fakes.system import System
@@ -104,7 +104,7 @@ def _assert_kept(client: redis.Redis, did: list[str], told: list[tuple[str, Told
 
 def _assert_one_kept(client: redis.Redis, did: Counter[str], effect: str, told: Told) -> None:
     ends = (SECOND.format(each) for each in ("done", UNKNOWN))
-    assert told.text in [FIRST * CALLS + end for end in ends]
+    assert spoken(told) in [FIRST * CALLS + end for end in ends]
     logs.assert_gapless(client, told.run_id)
     mine = {what: count for what, count in did.items() if what.startswith(told.run_id)}
     repeated = sum(count - 1 for count in mine.values())

@@ -1,8 +1,10 @@
 """What every backend promises, tested for each of them. A new backend joins `BACKENDS`."""
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +15,19 @@ from tests.fakes.upstream import FakeUpstream
 from tests.worker.agent_lane import agents
 from tests.worker.backends import driving
 from tests.worker.backends.driving import batches_of, events_of, no_gate, request, text_in
+from tests.worker.claude_code import bed
 from trunkline_shared.config.models import AgentConfig, EchoSettings, Limits
 from trunkline_shared.config.providers import Wire
-from trunkline_shared.events import Attempt, Created, Failed, Finished, RunEvent, decode, encode
+from trunkline_shared.events import (
+    Attempt,
+    Created,
+    Failed,
+    Finished,
+    RunEvent,
+    Step,
+    decode,
+    encode,
+)
 from trunkline_worker.backends.base import Backend, RunContext
 from trunkline_worker.backends.echo import EchoBackend
 from trunkline_worker.run_writer import RunBufferFull
@@ -85,8 +97,22 @@ def python(kind: str) -> "Making":
     return make
 
 
+@asynccontextmanager
+async def claude_code(*, paced: bool = False, **fields: Any) -> AsyncIterator[Backend]:
+    pytest.importorskip("claude_agent_sdk")
+    model = f"slow-{LONG}x100" if paced else "words-40"
+    async with FakeAnthropic() as upstream:
+        with tempfile.TemporaryDirectory() as root:
+            async with bed.worker(upstream, model, Path(root), toolsets=(), **fields) as backend:
+                yield backend
+        await upstream.until(lambda: not upstream.open)
+
+
 FRAMEWORKS = ("generator", "pydantic_ai", "langgraph", "openai_agents")
-BACKENDS = [echo, chat, tooled, responses, anthropic, *map(python, FRAMEWORKS)]
+BACKENDS = [
+    *(echo, chat, tooled, responses, anthropic, *map(python, FRAMEWORKS)),
+    pytest.param(claude_code, marks=pytest.mark.claude),
+]
 Making = Callable[..., AbstractAsyncContextManager[Backend]]
 each_backend = pytest.mark.parametrize("making", BACKENDS)
 
@@ -172,6 +198,6 @@ async def test_the_agents_token_limit_holds(making: Making) -> None:
     async with making(limits=Limits(max_tokens=7)) as backend:
         events = await events_of(backend, request(options={"max_output_tokens": 30}))
     end = driving.finished(events)
-    assert len(events) == 8
+    assert len([event for event in events if not isinstance(event, Step)]) == 8
     assert (end.reason, end.detail) == ("length", "limits.max_tokens reached")
     assert end.usage.output_tokens == 7

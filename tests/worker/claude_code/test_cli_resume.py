@@ -97,7 +97,7 @@ async def test_what_was_done_is_not_done_again(upstream: FakeAnthropic, root: Pa
     assert before and look.outputs == ["a\nb\nc"]
     told.check_activities()
     assert [end.error for end in told.of(ActivityEnd)] == [None, None, None]
-    assert finished(told.events).usage.output_tokens > 6 and len(told.of(Step)) == 4
+    assert finished(told.events).usage.output_tokens > 6 and len(told.of(Step)) == 5
 
 
 async def test_of_a_call_that_was_open_the_model_hears_that_nobody_knows(
@@ -124,7 +124,7 @@ async def test_an_attempt_that_recorded_nothing_begins_anew(
     assert len(upstream.requests) == 1 and finished(again.events) == finished(told.events)
 
 
-ONCE = "[ -e begun ] || { touch begun; timeout 5 tail -f /dev/null & timeout 5 tail -f /dev/null; }"
+ONCE = "[ -e begun ] || { touch begun; timeout 3 tail -f /dev/null & timeout 3 tail -f /dev/null; }"
 WORKER = """
 import asyncio, sys
 from pathlib import Path
@@ -141,7 +141,8 @@ class Spoken(Told):
 
 async def main():
     run = decode_job("a00000000000" + "0" * 16, sys.stdin.buffer.read())
-    async with worker(Upstream(), sys.argv[3], Path(sys.argv[2])) as backend:
+    where = Path(sys.argv[2])
+    async with worker(Upstream(), "scripted", where, sandbox=sys.argv[3]) as backend:
         await tell(backend, run, Spoken())
 
 asyncio.run(main())
@@ -160,13 +161,12 @@ async def until_dead(root: Path, patience_s: float = 5) -> None:
 async def test_a_worker_that_is_killed_leaves_no_process_and_its_run_goes_on(
     upstream: FakeAnthropic, root: Path, sandbox: str
 ) -> None:
-    run = calls(
-        bash("echo a | tee -a log"), bash("tail -f /dev/null & tail -f /dev/null"), conversation="c"
-    )
+    run = calls(bash("echo a | tee -a log"), bash(ONCE), conversation="c")
     killed = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", WORKER, upstream.base_url, str(root), "scripted"),
+        *(sys.executable, "-c", WORKER, upstream.base_url, str(root), sandbox),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
+        limit=1 << 24,
     )
     assert killed.stdin and killed.stdout
     killed.stdin.write(encode_job(run))
@@ -177,7 +177,7 @@ async def test_a_worker_that_is_killed_leaves_no_process_and_its_run_goes_on(
             told.journal.append(bytes.fromhex((await killed.stdout.readline()).decode()))
     assert living(root)
     killed.send_signal(signal.SIGKILL)
-    await killed.wait()
+    await killed.communicate()
     await until_dead(root)
     async with worker(upstream, "scripted", root) as backend:
         await tell(backend, run, told, attempt=2)

@@ -26,9 +26,10 @@ async def test_no_key_and_nothing_of_the_workers_environment_is_to_be_found(
     upstream: FakeAnthropic, root: Path, sandbox: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-in-the-worker")
-    search = "env; cat /proc/*/environ /proc/*/cmdline; grep -ra planted . /tmp $HOME"
-    found = await output_of(upstream, root, sandbox, f"({search}) | tr '\\0' '\\n'")
-    found = "\n".join(line for line in found.splitlines() if search not in line)
+    everything = "env; cat /proc/*/environ /proc/*/cmdline; grep -rah 'sk-[ap]' . /tmp"
+    wanted = "grep -a -e '^ANTHROPIC_API_KEY=' -e 'sk-[ap]' | cut -c1-80 | sort -u"
+    command = f"({everything}) 2>/dev/null | tr '\\0' '\\n' | {wanted}"
+    found = await output_of(upstream, root, sandbox, command)
     assert "ANTHROPIC_API_KEY=" in found
     assert KEY not in found and "sk-planted" not in found
 

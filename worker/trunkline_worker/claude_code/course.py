@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from trunkline_shared.events import Failed, Finished, FinishReason, RunEvent, TextDelta, Usage
+from trunkline_shared.events import Failed, Finished, FinishReason, RunEvent, Step, TextDelta, Usage
 from trunkline_worker.backends.base import RunContext
 from trunkline_worker.backends.limits import OutputLimit
 from trunkline_worker.backends.redact import redacted
@@ -75,6 +75,7 @@ class Course:
         self._heard: Listening | None = None
         self._awaited: dict[str, asyncio.Future[None]] = {}
         self._fault: Fault | None = None
+        self._over = False
         self._early: list[Any] = []
         self._complaints: deque[str] = deque(maxlen=5)
 
@@ -86,7 +87,10 @@ class Course:
             both: list[asyncio.Future[Any]] = [talk, self._ended]
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._over = True
             self._kill()
+            # What it said last is read to its end, so that the pipes are closed.
+            await asyncio.wait([talk], timeout=_LAST_WORDS_S / 4)
             talk.cancel()
             await asyncio.gather(talk, return_exceptions=True)
             await client.disconnect()
@@ -139,19 +143,24 @@ class Course:
             await client.connect()
             await client.query(_said(plan.prompt))
             async for message in client.receive_messages():
-                if isinstance(message, sdk.StreamEvent) and message.parent_tool_use_id is None:
-                    await self._hear(message.event)
-                elif isinstance(message, sdk.UserMessage) and isinstance(message.content, list):
-                    for block in message.content:
-                        if isinstance(block, sdk.ToolResultBlock):
-                            await self._end_call(block)
-                elif isinstance(message, sdk.ResultMessage):
-                    await self._conclude(message)
-                    return
+                if not self._over:
+                    await self._take(sdk, message)
             self._fail(Failed("server_error", "The agent's process ended without a result."))
         except sdk.ClaudeSDKError as error:
+            if self._over:  # it was killed
+                return
             logger.warning("a command line failed: %s; %s", error, " | ".join(self._complaints))
             self._fail(Failed("server_error", "The agent's process failed."))
+
+    async def _take(self, sdk: Any, message: Any) -> None:
+        if isinstance(message, sdk.StreamEvent) and message.parent_tool_use_id is None:
+            await self._hear(message.event)
+        elif isinstance(message, sdk.UserMessage) and isinstance(message.content, list):
+            for block in message.content:
+                if isinstance(block, sdk.ToolResultBlock):
+                    await self._end_call(block)
+        elif isinstance(message, sdk.ResultMessage):
+            await self._conclude(message)
 
     async def _hear(self, event: dict[str, Any]) -> None:
         if event.get("type") == "message_start" or self._heard is None:
@@ -201,11 +210,13 @@ class Course:
 
     async def _succeed(self, answer: Any) -> None:
         finished = Finished("stop", self._usage(), self._model)
-        last: list[RunEvent] = []
+        last: list[RunEvent] = [
+            Step()
+        ]  # what was said is recorded with the end, and not said again
         if self._in_format:
             text = orjson.dumps(answer).decode()
             self._progress.text += text
-            last.append(TextDelta(text))
+            last.insert(0, TextDelta(text))
         await self._context.record(self._progress.finish(finished), last)
         self._end([finished])
 

@@ -76,7 +76,7 @@ def _bubblewrap(spec: dict[str, Any]) -> list[str]:
             walls += ("--symlink", os.readlink(path), path)
         else:
             walls += ("--ro-bind-try", path, path)
-    walls += ("--bind", f"{source}/tmp", "/tmp")  # first: what follows may lie in it
+    walls += ("--bind", f"{source}/tmp", "/tmp")  # first: the others may lie there
     for path in spec["readable"]:
         walls += ("--ro-bind-try", path, path)
     for path in spec["writable"]:
