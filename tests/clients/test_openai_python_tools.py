@@ -225,7 +225,8 @@ def test_a_json_object_is_asked_for_and_given(client: openai.OpenAI) -> None:
 
 
 def test_the_schema_reaches_the_upstream_as_it_was_sent(client: openai.OpenAI) -> None:
-    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    # Of what the model says, which is its request.
+    schema = {"type": "object", "properties": {"model": {"type": "string"}}, "required": ["model"]}
     named = {"name": "thing", "description": "A thing", "schema": schema, "strict": True}
     wanted: Any = {"type": "json_schema", "json_schema": named}
     assert echoed(client, messages=HELLO, response_format=wanted)["response_format"] == wanted

@@ -1,6 +1,7 @@
 """What may go wrong at a provider with its own client, and what a caller sees of it."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from tests.fakes.anthropic import FakeAnthropic, words
 from tests.fakes.upstream import FakeUpstream
 from tests.worker.agent_lane.asking import Asked, asked, chain_of, text_of
-from tests.worker.agent_lane.test_anthropic_wire import KEY, spec
+from tests.worker.agent_lane.items import call, message, result
+from tests.worker.agent_lane.test_anthropic_wire import KEY, LOOK, spec
 from tests.worker.backends import driving
 from tests.worker.backends.driving import QUICK, no_gate, request
 from trunkline_shared.config.models import AgentConfig
@@ -195,3 +197,32 @@ async def test_an_address_that_leads_nowhere_is_not_the_last_that_is_tried(
     await chain.aclose()
     assert text_of(run.events) == words(2)
     assert anthropic.requests[0].headers["host"] == f"models.example:{anthropic.port}"
+
+
+@pytest.mark.parametrize("arguments", ['{"at": NaN}', '{"at": ', "[1]"])
+async def test_a_callers_call_with_wrong_arguments_is_told_all_the_same(
+    anthropic: FakeAnthropic, arguments: str
+) -> None:
+    said = {**call("c1"), "arguments": arguments}
+    transcript: Any = [message("user", "look"), said, result("c1", "seen")]
+    async with chain_of(spec(anthropic, "words-1")) as chain:
+        await asked(chain, request(transcript=transcript, tools=[LOOK])).step()
+    _, assistant, _ = anthropic.requests[0].body["messages"]
+    assert assistant["content"][0]["input"] == {"INVALID_JSON": arguments}
+
+
+async def test_who_asks_to_think_cannot_choose_a_tool_besides(anthropic: FakeAnthropic) -> None:
+    choice: Any = {"mode": "required"}
+    model = spec(anthropic, "claude-sonnet-4-20250514")
+    async with chain_of(model) as chain:
+        run = request(tools=[LOOK], tool_choice=choice, options={"reasoning_effort": "high"})
+        with pytest.raises(StepFailed) as error:
+            await asked(chain, run).step()
+    assert (error.value.failed.code, error.value.failed.param) == ("invalid_request", "tool_choice")
+    assert "reasoning_effort" in error.value.failed.message
+    thinks = replace(model, settings={"reasoning_effort": "high"})
+    async with chain_of(thinks) as chain:
+        await asked(chain, request(tools=[LOOK], tool_choice=choice)).step()
+    (sent,) = anthropic.requests
+    assert sent.body["tool_choice"] == {"type": "any"}
+    assert "thinking" not in sent.body or sent.body["thinking"]["type"] == "disabled"

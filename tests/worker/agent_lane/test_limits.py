@@ -68,7 +68,21 @@ async def test_what_a_tool_spends_counts(upstream: FakeUpstream, tmp_path: Path)
     assert end.detail == "limits.max_total_tokens reached"
     assert end.usage.input_tokens > 800
     tokens = left[0].tokens
-    assert tokens is not None and 900 < tokens < 1000
+    assert tokens is not None and 450 < tokens < 500  # half of it: two are asked at once
+
+
+async def test_calls_that_are_made_at_once_share_what_is_left(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    left: list[Budget] = []
+
+    async def ask(_: Mapping[str, Any], call: Invocation) -> str:
+        left.append(call.left())
+        return "asked"
+
+    limits = Limits(max_total_tokens=1000, max_cost=1.0, max_requests=1)
+    await ended(upstream, tmp_path, limits, Bench({"look": ask}))
+    assert [(each.cost, (each.tokens or 0) < 500) for each in left] == [(0.5, True)] * 2
 
 
 async def test_a_run_on_behalf_of_another_has_its_budget_and_its_workspace(

@@ -19,6 +19,7 @@ def spec(provider: str, name: str, prices_id: str | None = None) -> ModelSpec:
     [
         ({}, Usage()),
         ({"prompt_tokens": None, "completion_tokens": "7"}, Usage()),
+        ({"prompt_tokens": 1e300, "completion_tokens": 7}, Usage(0, 7)),
         (
             {
                 "prompt_tokens": 10,

@@ -184,3 +184,36 @@ async def test_an_object_that_is_not_there_is_found_before_the_first_run() -> No
     config = AgentConfig(name="test", type="python", object="no.such:agent")
     with pytest.raises(ValueError, match=r"no\.such cannot be imported"):
         await PythonBackend(config, {}).open()
+
+
+@pytest.mark.parametrize(
+    ("limits", "reached"),
+    [
+        (Limits(max_total_tokens=20), "max_total_tokens"),
+        (Limits(max_cost=0.2), "max_cost"),
+        (Limits(max_tool_calls=2), "max_tool_calls"),
+    ],
+)
+async def test_what_a_run_has_used_ends_it_when_it_would_go_on(
+    limits: Limits, reached: str
+) -> None:
+    async def agent(request: RunRequest) -> AsyncIterator[Any]:
+        for step in range(9):
+            yield ActivityStart(step, f"c{step}", "look", "mine")
+            yield ActivityEnd(step)
+            yield "on "
+            yield Usage(10 * (step + 1), 1, cost=0.1 * (step + 1))
+
+    events = await events_of(await backend_of(agent, limits=limits), request())
+    assert (text_in(events), finished(events).reason) == ("on on ", "length")
+    assert finished(events).detail == f"limits.{reached} reached"
+    assert finished(events).usage.input_tokens == 20
+
+
+async def test_an_agent_that_exits_ends_its_run_and_not_the_worker() -> None:
+    async def agent(request: RunRequest) -> AsyncIterator[Any]:
+        yield "so far"
+        raise SystemExit(3)
+
+    events = await events_of(await backend_of(agent), request())
+    assert (text_in(events), failed(events).code) == ("so far", "server_error")

@@ -258,3 +258,12 @@ async def test_a_run_that_was_shown_and_lost_is_not_begun_again(upstream: FakeUp
     assert isinstance(end, Failed)
     assert end.code == "worker_lost"
     assert len(upstream.requests) == 1
+
+
+@each_framework
+async def test_tokens_of_all_requests_end_at_their_limit(
+    framework: Making, upstream: FakeUpstream
+) -> None:
+    async with framework(upstream, "tools", limits=Limits(max_total_tokens=2)) as backend:
+        end = finished(await events_of(backend, request()))
+    assert (end.reason, end.detail) == ("length", "limits.max_total_tokens reached")

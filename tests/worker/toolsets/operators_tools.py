@@ -65,6 +65,10 @@ def stuck() -> str:
     return "at last"
 
 
+async def leaves() -> None:
+    raise SystemExit(1)
+
+
 def ends_the_process() -> None:
     raise SystemExit(3)
 

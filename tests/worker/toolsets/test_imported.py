@@ -124,7 +124,7 @@ async def test_functions_that_never_end_take_no_thread_from_others() -> None:
     operators_tools.release.set()
 
 
-@pytest.mark.parametrize("name", ["ends_the_process", "stops"])
+@pytest.mark.parametrize("name", ["ends_the_process", "leaves", "stops"])
 async def test_nothing_that_a_function_raises_ends_more_than_the_call(name: str) -> None:
     with pytest.raises(ToolError, match="The tool failed"):
         await called(name)

@@ -8,7 +8,7 @@ from trunkline_worker.backends.base import Budget
 
 
 class Account:
-    """`used` is the run's usage so far."""
+    """`used` is the run's usage so far, with all costs that are known."""
 
     def __init__(self, limits: Limits, used: Callable[[], Usage]) -> None:
         self._limits = limits
@@ -36,11 +36,12 @@ class Account:
         self._calls += count
         return None
 
-    def left(self) -> Budget:
-        """Of what has no known price, any."""
+    def left(self, sharers: int = 1) -> Budget:
+        """For each of so many who spend at once. Of what has no known price, any."""
         used = self._used()
+        spent = used.input_tokens + used.output_tokens
         cost, tokens = self._limits.max_cost, self._limits.max_total_tokens
         return Budget(
-            None if cost is None else cost - (used.cost or 0.0),
-            None if tokens is None else tokens - used.input_tokens - used.output_tokens,
+            None if cost is None else (cost - (used.cost or 0.0)) / sharers,
+            None if tokens is None else (tokens - spent) // sharers,
         )

@@ -31,7 +31,7 @@ class Answering:
     tool: str | None = None
 
     @classmethod
-    def of(
+    async def of(
         cls,
         request: RunRequest,
         given: Literal["auto", "native", "tool", "prompted"],
@@ -52,7 +52,8 @@ class Answering:
         )
         if mode == "tool" and not fits_a_tool:
             mode = "prompted"  # what a tool is called with is an object
-        return cls(mode, wanted, FormatCheck(wanted), _free(taken) if mode == "tool" else None)
+        check = await FormatCheck.of(wanted)
+        return cls(mode, wanted, check, _free(taken) if mode == "tool" else None)
 
     def parameters(self, tools: list[ToolDefinition]) -> ModelRequestParameters:
         wanted = self.wanted
@@ -79,17 +80,22 @@ class Answering:
             output_object=OutputObjectDefinition(schema, name, description, wanted.get("strict")),
         )
 
-    def text(self, response: ModelResponse) -> str:
-        """The answer in a response."""
+    def text(self, response: ModelResponse, *, whole: bool = True) -> str:
+        """The answer in a response; of one that is not `whole`, all that was said."""
         if (call := self.call(response)) is not None:
             return arguments_of(call)
         text = "".join(part.content for part in response.parts if isinstance(part, TextPart))
-        return text if self.mode in ("text", "native") else _json_in(text)
+        told = whole and self.mode not in ("text", "native")
+        return _json_in(text) if told else text
 
     def call(self, response: ModelResponse) -> ToolCallPart | None:
         """The call that gives the answer."""
+        return next(iter(self.calls(response)), None)
+
+    def calls(self, response: ModelResponse) -> list[ToolCallPart]:
+        """Some models call it more than once."""
         calls = (part for part in response.parts if isinstance(part, ToolCallPart))
-        return next((part for part in calls if part.tool_name == self.tool), None)
+        return [part for part in calls if part.tool_name == self.tool]
 
 
 def arguments_of(call: ToolCallPart) -> str:

@@ -1,6 +1,5 @@
 """Agents with tools, and all whose model speaks another way than the direct lane does."""
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
@@ -13,7 +12,7 @@ from trunkline_worker.agent_lane.journal import Journal
 from trunkline_worker.agent_lane.loop import Loop
 from trunkline_worker.agent_lane.own_tools import OwnTools
 from trunkline_worker.backends.base import RunContext
-from trunkline_worker.backends.formats import asks_for_format, unusable
+from trunkline_worker.backends.formats import unusable
 from trunkline_worker.sandbox.workspace import Workspaces
 from trunkline_worker.toolsets.base import Toolset, open_all
 
@@ -45,9 +44,11 @@ class AgentBackend:
         if (clash := next((name for name in names if name in tools), None)) is not None:
             message = f"tools: the agent has a tool {clash!r} of its own; give yours another name."
             return [Failed("invalid_request", message, param="tools")]
+        profile = self._chain.profile
         taken = {*names, *tools.names}
         try:
-            answering = await self._answering(request, taken)
+            given = self._agent.structured_output
+            answering = await Answering.of(request, given, profile, taken)
         except ValueError as error:
             return [unusable(error)]
         try:
@@ -60,13 +61,9 @@ class AgentBackend:
         )
         return await loop.run()
 
-    async def _answering(self, request: RunRequest, taken: set[str]) -> Answering:
-        given, profile = self._agent.structured_output, self._chain.profile
-        if not asks_for_format(request):
-            return Answering()
-        return await asyncio.to_thread(Answering.of, request, given, profile, taken)
-
     async def aclose(self) -> None:
         """Closes the toolsets that `open` opened, and what the models hold."""
-        await self._opened.aclose()
-        await self._chain.aclose()
+        try:
+            await self._opened.aclose()
+        finally:
+            await self._chain.aclose()

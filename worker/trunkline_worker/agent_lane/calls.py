@@ -2,13 +2,16 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from pydantic_ai.messages import ToolCallPart, ToolReturnPart
 
+from trunkline_shared.errors import StartError
 from trunkline_shared.events import (
     ActivityArgs,
     ActivityEnd,
@@ -61,6 +64,7 @@ class _Workspace:
         self.stack = AsyncExitStack()
 
     async def get(self) -> Workspace:
+        """Raises StartError."""
         async with self._lock:
             if self._opened is None:
                 opening = self._workspaces.open(self._request)
@@ -87,6 +91,7 @@ class Calls:
         self._journal = journal
         self._account = account
         self._spent = spent
+        self._sharers: dict[int, int] = {}  # how many calls of a toolset, by id(), are made at once
         self._workspace = _Workspace(workspaces, request, context)
 
     async def __aenter__(self) -> "Calls":
@@ -110,6 +115,8 @@ class Calls:
 
     async def make(self, calls: Sequence[OwnCall]) -> tuple[list[ToolReturnPart], bool]:
         """What they gave back, all made at once; and whether any was a call that its tool takes."""
+        known = [tool for call in calls if (tool := self._tools.get(call.part.tool_name))]
+        self._sharers = Counter(id(tool.toolset) for tool in known)
         outcomes = await _together([self._make(call) for call in calls])
         parts = [
             ToolReturnPart(
@@ -138,17 +145,26 @@ class Calls:
         if tool is None:
             return Outcome("", self._tools.unknown(name), taken=False)
         try:
-            arguments = self._tools.arguments(name, call.arguments)
+            arguments = await asyncio.to_thread(self._tools.arguments, name, call.arguments)
         except ToolError as error:
             return Outcome("", str(error), taken=False)
         if self._journal.begun(call.place) and tool.spec.effect == "at_most_once":
             return Outcome("", UNKNOWN_OUTCOME)
-        return await self._call(call, tool, arguments, output)
+        try:
+            workspace = await self._workspace.get()
+        except StartError as problem:
+            logger.error("run %s: %s", self._request.run_id, problem)
+            return Outcome("", "The tool has no directory to work in now.")
+        return await self._call(call, tool, arguments, workspace, output)
 
     async def _call(
-        self, call: OwnCall, tool: OwnTool, arguments: dict[str, object], output: "_Output"
+        self,
+        call: OwnCall,
+        tool: OwnTool,
+        arguments: dict[str, object],
+        workspace: Workspace,
+        output: "_Output",
     ) -> Outcome:
-        workspace = await self._workspace.get()
         await self._context.gate()
         if tool.spec.effect != "pure":
             await self._journal.beginning(call.place)
@@ -165,7 +181,7 @@ class Calls:
             workspace,
             output.say,
             spent,
-            self._account.left,
+            partial(self._account.left, self._sharers[id(tool.toolset)]),
         )
         said, error = "", None
         try:
@@ -194,7 +210,7 @@ class _Output:
         self._ended = False
 
     def say(self, text: str) -> None:
-        text = text[: MAX_OUTPUT - len(self._said)]
+        text = _writable(text[: MAX_OUTPUT - len(self._said)])
         if text and not self._ended:
             self._said += text
             self._context.emit([ActivityOutput(self._index, text)])
@@ -204,13 +220,21 @@ class _Output:
         self._ended = True
         output, said = outcome.output, self._said
         rest = output.removeprefix(said if output.startswith(said) else said.rstrip())
+        if said.endswith(output):  # after words that are no part of the result
+            rest = ""
         events: list[RunEvent] = [ActivityOutput(self._index, rest)] if rest else []
         return [*events, ActivityEnd(self._index, outcome.error)]
 
 
 def _capped(text: str) -> str:
     cut = len(text) - MAX_OUTPUT
-    return text if cut <= 0 else f"{text[:MAX_OUTPUT]}\n[{cut} more characters were cut]"
+    text = text if cut <= 0 else f"{text[:MAX_OUTPUT]}\n[{cut} more characters were cut]"
+    return _writable(text)
+
+
+def _writable(text: str) -> str:
+    """Names of files need not be text: half a surrogate pair can be told to nobody."""
+    return text.encode(errors="replace").decode()
 
 
 def _sum(used: list[Usage]) -> Usage | None:

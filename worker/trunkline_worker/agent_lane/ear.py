@@ -15,8 +15,8 @@ class Ear:
     """Passes on the text and the caller's calls, which are counted from 0, and drops the agent's
     own, which are shown when they are made.
 
-    `is_callers` tells them by name. With `held` no text is shown; with an `answer` only what the
-    tool of that name is called with, as text.
+    `is_callers` tells them by name. With `held` no text is shown, but what is shown later `kept`
+    where it `keeps`; with an `answer` only what the tool of that name is called with, as text.
     """
 
     def __init__(
@@ -25,11 +25,14 @@ class Ear:
         is_callers: Callable[[str], bool],
         *,
         held: bool,
+        keeps: bool,
         answer: str | None,
     ) -> None:
         self._emit = emit
         self._is_callers = is_callers
         self._held = held
+        self._keeps = keeps
+        self.kept: list[RunEvent] = []
         self._answer = answer
         self._answer_index: int | None = None
         self._indexes: dict[int, int] = {}
@@ -63,6 +66,8 @@ class Ear:
 
     def _text(self, event: TextDelta) -> RunEvent | None:
         if self._held:
+            if self._keeps:
+                self.kept.append(event)
             return None
         self.showed_text = True
         return event

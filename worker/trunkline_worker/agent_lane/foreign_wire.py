@@ -1,5 +1,6 @@
 """Providers with a wire of their own, through pydantic-ai's models."""
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -11,16 +12,21 @@ from pydantic_ai.profiles import ModelProfile
 
 from trunkline_shared.config.providers import Wire
 from trunkline_shared.events import FinishReason, RefusalDelta, RunEvent, Usage
-from trunkline_worker.agent_lane.faults import Unfit, of_model_error
+from trunkline_worker.agent_lane.faults import NO_ANSWER, Unfit, of_model_error
 from trunkline_worker.agent_lane.history import custom_call, refused
 from trunkline_worker.agent_lane.listening import Listener
-from trunkline_worker.agent_lane.options import settings_of, tool_choice, with_request
+from trunkline_worker.agent_lane.options import settings_of, with_choice, with_request
 from trunkline_worker.agent_lane.outbound import Accepted, outbound
 from trunkline_worker.agent_lane.step import Step
 from trunkline_worker.backends.limits import OutputLimit
 from trunkline_worker.backends.upstream_errors import CUT, Fault
 from trunkline_worker.models import ModelSpec
 
+logger = logging.getLogger("trunkline.upstream")
+
+# What reading an answer of another shape than expected raises: the clients look at no types.
+_WRONG_SHAPE: Final = (AssertionError, AttributeError, LookupError, TypeError, ValueError)
+_MOST_TOKENS: Final = 1 << 53
 _PDF_AND_TEXT: Final = ("application/pdf", "text/plain")
 ACCEPTED: Final[dict[Wire, Accepted]] = {
     "responses": Accepted(("image/", "application/", "text/"), links=True, files="openai"),
@@ -71,11 +77,11 @@ class ForeignCall:
             return None
         said = 0 if self.finish else self.output_tokens  # some count what was said at the end
         return Usage(
-            usage.input_tokens,
-            max(usage.output_tokens, said),
-            usage.cache_read_tokens,
-            usage.cache_write_tokens,
-            usage.output_reasoning_tokens,
+            _count(usage.input_tokens),
+            max(_count(usage.output_tokens), said),
+            _count(usage.cache_read_tokens),
+            _count(usage.cache_write_tokens),
+            _count(usage.output_reasoning_tokens),
         )
 
     async def run(self) -> list[RunEvent]:
@@ -83,7 +89,10 @@ class ForeignCall:
             return await self._ask()
         except (AgentRunError, UserError, NotImplementedError, Unfit) as error:
             self.fault = of_model_error(error, self._wire.secrets)
-            return []
+        except _WRONG_SHAPE as error:
+            logger.warning("an answer of %s cannot be read", self._wire.host, exc_info=error)
+            self.fault = NO_ANSWER
+        return []
 
     def response(self, events: Sequence[RunEvent]) -> ModelResponse:
         return self._response
@@ -93,7 +102,7 @@ class ForeignCall:
         profile = self._wire.profile
         parameters = with_request(self._step.parameters, request, spec, profile)
         settings = settings_of(request, spec, profile, self._limit.sent or self._limit.tokens)
-        settings |= tool_choice(request, parameters)
+        settings = with_choice(settings, request, parameters, spec, profile)
         messages = outbound(self._step.messages, ACCEPTED[spec.wire], self._wire.thinker)
         messages = repair_messages(model.prepare_messages(messages, parameters))
         async with model.request_stream(messages, settings, parameters) as stream:
@@ -115,8 +124,8 @@ class ForeignCall:
     def _ended(self) -> list[RunEvent]:
         response = self._response
         details: dict[str, Any] = response.provider_details or {}
-        self.model = response.model_name
-        self.service_tier = details.get("service_tier")
+        self.model = _text(response.model_name)
+        self.service_tier = _text(details.get("service_tier"))
         self.finish = _REASONS.get(response.finish_reason)
         if self._listener.over_limit:
             self.finish = "length"
@@ -135,6 +144,15 @@ class ForeignCall:
         if isinstance(part, ToolCallPart) and part.tool_name in self._customs:
             return custom_call(part)
         return part
+
+
+def _text(said: Any) -> str | None:
+    return said if isinstance(said, str) else None
+
+
+def _count(number: Any) -> int:
+    """What a provider counted; 0 for what is no count."""
+    return number if isinstance(number, int) and 0 <= number < _MOST_TOKENS else 0
 
 
 @dataclass(frozen=True, slots=True)

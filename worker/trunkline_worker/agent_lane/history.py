@@ -11,6 +11,7 @@ from typing import Any, Final, TypeGuard, cast
 
 import orjson
 from pydantic_ai.messages import (
+    INVALID_JSON_KEY,
     ModelMessage,
     ModelRequest,
     ModelRequestPart,
@@ -85,6 +86,18 @@ def to_items(messages: Iterable[ModelMessage]) -> list[Item]:
             found = map(_request_item, message.parts)
             items += [item for item in found if item is not None]
     return items
+
+
+def sendable(arguments: str) -> str:
+    """Of a call: as they are, or wrapped where they are no JSON object, which many providers refuse
+    in what they are told, though their models wrote it."""
+    try:
+        value = orjson.loads(arguments)
+    except orjson.JSONDecodeError:
+        value = None
+    if isinstance(value, dict):
+        return arguments
+    return orjson.dumps({INVALID_JSON_KEY: arguments}).decode() if arguments else "{}"
 
 
 def custom_call(call: ToolCallPart) -> ToolCallPart:
@@ -200,7 +213,7 @@ def _response_item(part: ModelResponsePart) -> Item | None:
                 type="tool_call",
                 id=call_id,
                 name=name,
-                arguments=arguments or "{}",
+                arguments=sendable(arguments),
                 kind="function",
             )
     return None  # what a provider keeps for itself

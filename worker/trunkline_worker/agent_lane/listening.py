@@ -2,7 +2,7 @@
 
 import sys
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from pydantic_ai.messages import (
@@ -36,6 +36,7 @@ class Listener:
     """One answer. `customs` are the custom tools: their text is heard when it is whole.
 
     `over_limit`: more was said than `limit` tokens, by the number of pieces and by their length.
+    Raises TypeError for what is no text: providers' clients do not look.
     """
 
     def __init__(self, customs: frozenset[str], limit: int | None) -> None:
@@ -70,7 +71,7 @@ class Listener:
 
     def _within(self, events: list[RunEvent]) -> list[RunEvent]:
         self._pieces += len(events)
-        self._chars += sum(len(getattr(event, "text", "")) for event in events)
+        self._chars += sum(map(_length, events))
         if self._pieces > self._limit and self._chars > self._limit * CHARS_PER_TOKEN:
             self.over_limit = True
             return _NOTHING
@@ -85,7 +86,7 @@ class Listener:
             case ToolCallPart(name, arguments, call_id) if index not in self._calls:
                 custom = name in self._customs
                 call = self._calls[index] = _Call(len(self._calls), custom)
-                start = ToolCallStart(call.index, call_id, name)
+                start = ToolCallStart(call.index, _checked(call_id), _checked(name))
                 if custom:
                     start = replace(start, kind="custom")
                 return [start, *self._arguments(index, _text(arguments))]
@@ -116,6 +117,16 @@ class _Call:
         self.index = index
         self.custom = custom
         self.said: list[str] = []
+
+
+def _length(event: RunEvent) -> int:
+    return len(_checked(getattr(event, "text", "")))
+
+
+def _checked(text: Any) -> str:
+    if not isinstance(text, str):
+        raise TypeError
+    return text
 
 
 def _text(arguments: object) -> str:

@@ -10,7 +10,7 @@ at once, says the same.
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
-from typing import Final
+from typing import Final, TypeAlias
 
 from pydantic_ai.messages import (
     ModelRequest,
@@ -37,6 +37,8 @@ from trunkline_worker.backends.base import RunContext
 from trunkline_worker.backends.formats import misfit, unusable
 from trunkline_worker.backends.limits import limits_of
 from trunkline_worker.sandbox.workspace import Workspaces
+
+_Told: TypeAlias = tuple[ModelRequestPart, ...]
 
 _BAD_STEPS: Final = 3  # in a row, in which a model called nothing that its tools take
 
@@ -65,7 +67,7 @@ class Loop:
         self._messages = to_messages(request.transcript, system_prompt)
         self._ear = self._listen()
         self._model = LaneModel(chain, request, context, lambda events: self._ear(events))
-        self._account = Account(limits_of(chain.agent, context), lambda: self._model.usage)
+        self._account = Account(limits_of(chain.agent, context), lambda: self._model.spent)
         self._journal = journal
         self._calls = Calls(
             tools,
@@ -106,11 +108,11 @@ class Loop:
         if (limit := self._account.calls(len(own))) is not None:
             return [self._finished("length", limit)]
         told = await self._call(step, response, own, recorded=recorded) if own else []
-        verdict = self._verdict(response, calls)
+        verdict = await self._verdict(response, calls)
         if isinstance(verdict, list):
             return verdict
         if verdict is not None:
-            told.append(verdict)
+            told += verdict
             if not own and not recorded:
                 await self._journal.answered(step, response, [Step()])
         self._messages.append(ModelRequest(parts=told))
@@ -139,9 +141,9 @@ class Loop:
         self._bad_steps = 0 if taken else self._bad_steps + 1
         return list(parts)
 
-    def _verdict(
+    async def _verdict(
         self, response: ModelResponse, calls: Sequence[ToolCallPart]
-    ) -> list[RunEvent] | ModelRequestPart | None:
+    ) -> list[RunEvent] | _Told | None:
         """What ends the run, or what the model is told beside what its calls gave."""
         if self._bad_steps == _BAD_STEPS:
             return [_lost(self._model)]
@@ -149,7 +151,7 @@ class Loop:
             return [self._finished("tool_calls")]
         if calls and self._answering.call(response) is None:
             return None
-        problem = self._problem(response)
+        problem = await self._problem(response)
         if problem is None:
             return self._said(response, self._finished("stop"))
         if isinstance(problem, Failed):
@@ -162,7 +164,13 @@ class Loop:
         # Beside a call of the agent's own tools a text is not yet the answer.
         unsure = answering.mode == "native" and bool(self._tools)
         held = answering.check is not None and (whole or unsure)
-        return Ear(self._context.emit, self._is_callers, held=held, answer=answering.tool)
+        return Ear(
+            self._context.emit,
+            self._is_callers,
+            held=held,
+            keeps=answering.mode == "native",
+            answer=answering.tool,
+        )
 
     def _is_own(self, name: str) -> bool:
         return name != self._answering.tool and not self._is_callers(name)
@@ -178,16 +186,18 @@ class Loop:
         end = replace(end, usage=self._model.usage)
         if self._answering.check is None or self._ear.showed_text or self._ear.refused:
             return [end]
-        text = self._answering.text(response)
+        if self._ear.kept:
+            return [*self._ear.kept, end]
+        text = self._answering.text(response, whole=end.reason == "stop")
         return [TextDelta(text), end] if text else [end]
 
-    def _problem(self, response: ModelResponse) -> Failed | ModelRequestPart | None:
+    async def _problem(self, response: ModelResponse) -> Failed | _Told | None:
         """What is wrong with an answer: an end, or what to tell the model, once."""
         check = self._answering.check
         if check is None or self._ear.refused:
             return None
         try:
-            problem = check.problem(self._answering.text(response))
+            problem = await check.problem(self._answering.text(response))
         except ValueError as error:
             return unusable(error)
         if problem is None:
@@ -198,9 +208,11 @@ class Loop:
         message = (
             f"Your answer does not fit the format that was asked for: {problem}. Answer again."
         )
-        if (call := self._answering.call(response)) is not None:
-            return ToolReturnPart(call.tool_name, message, call.tool_call_id, outcome="failed")
-        return UserPromptPart(message)
+        returned = [
+            ToolReturnPart(call.tool_name, message, call.tool_call_id, outcome="failed")
+            for call in self._answering.calls(response)
+        ]
+        return (*returned,) or (UserPromptPart(message),)
 
     def _finished(self, reason: FinishReason, detail: str | None = None) -> Finished:
         last = self._model.last or Finished(reason, model=self._model.model_name)

@@ -1,7 +1,7 @@
 """The model that the agent loop asks: the agent's whole chain, and what it says while it says it.
 
-The *token tap*: `request` makes the streaming call itself and hands on what is heard, so that the
-agent is driven with `run()` or `iter()` and no token passes through the framework.
+The *token tap*: `request` makes the streaming call itself and hands on what is heard, so that no
+token passes through the framework.
 """
 
 from collections.abc import Callable, Sequence
@@ -72,6 +72,7 @@ class LaneModel(Model[Any]):
         self._request = request
         self._context = context
         self._hear = hear
+        self._cost = 0.0  # of what has a known price
         self._unpriced = False
 
     @property
@@ -95,6 +96,11 @@ class LaneModel(Model[Any]):
         """As they are; each wire makes its own of them."""
         return messages
 
+    @property
+    def spent(self) -> Usage:
+        """What counts against limits: the known costs also where others are unknown."""
+        return replace(self.usage, cost=self._cost)
+
     async def request(
         self,
         messages: list[ModelMessage],
@@ -113,7 +119,7 @@ class LaneModel(Model[Any]):
             calls.append(wire.call(step, limit))
             return calls[-1]
 
-        *events, end = await self._chain.ask(request, context, call, self.usage)
+        *events, end = await self._chain.ask(request, context, call, self.spent)
         if events:
             heard(events)
         if not isinstance(end, Finished):
@@ -142,13 +148,14 @@ class LaneModel(Model[Any]):
         """Adds to the run's usage, also what tools used that ask models themselves."""
         total = self.usage
         self._unpriced |= step.cost is None
+        self._cost += step.cost or 0.0
         self.usage = Usage(
             total.input_tokens + step.input_tokens,
             total.output_tokens + step.output_tokens,
             total.cached_tokens + step.cached_tokens,
             total.cache_write_tokens + step.cache_write_tokens,
             total.reasoning_tokens + step.reasoning_tokens,
-            None if self._unpriced else (total.cost or 0.0) + (step.cost or 0.0),
+            None if self._unpriced else self._cost,
         )
 
 

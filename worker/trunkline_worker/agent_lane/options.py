@@ -115,7 +115,29 @@ def with_request(
     return replace(parameters, **changes)
 
 
-def tool_choice(request: RunRequest, parameters: ModelRequestParameters) -> ModelSettings:
+def with_choice(
+    settings: ModelSettings,
+    request: RunRequest,
+    parameters: ModelRequestParameters,
+    spec: ModelSpec,
+    profile: ModelProfile,
+) -> ModelSettings:
+    """The settings with the choice of tools. Some models cannot be made to call one while they
+    think: thinking gives way, or Unfit is raised where it was the caller who asked for it.
+    """
+    chosen = {**settings, **_tool_choice(request, parameters)}
+    choice = chosen.get("tool_choice")
+    forced = choice == "required" or isinstance(choice, list)
+    if forced and spec.wire == "anthropic" and _thinks_by_budget(profile):
+        if request.options.get("reasoning_effort") in _EFFORTS and profile.get("supports_thinking"):
+            problem = "This model cannot be made to call a tool while it thinks: reasoning_effort."
+            raise Unfit(problem, "tool_choice")
+        chosen.pop("anthropic_thinking", None)
+        chosen["thinking"] = False
+    return cast(ModelSettings, chosen)
+
+
+def _tool_choice(request: RunRequest, parameters: ModelRequestParameters) -> ModelSettings:
     """Where an answer must come by an output tool, that alone is a choice already."""
     choice = request.tool_choice
     if choice is None or choice["mode"] == "auto" or not parameters.function_tools:
@@ -179,13 +201,17 @@ def _thinking(
         return {}
     if effort not in _EFFORTS:
         return {"thinking": False}
-    by_budget = spec.wire == "anthropic" and not profile.get("anthropic_supports_adaptive_thinking")
+    by_budget = spec.wire == "anthropic" and _thinks_by_budget(profile)
     if not by_budget or max_tokens is None or not profile.get("supports_thinking"):
         return {"thinking": effort}
     budget = min(ANTHROPIC_THINKING_BUDGET_MAP[effort], max_tokens // 2)
     if budget < _LEAST_THOUGHT:
         return {"thinking": False}
     return {"anthropic_thinking": {"type": "enabled", "budget_tokens": budget}}
+
+
+def _thinks_by_budget(profile: ModelProfile) -> bool:
+    return not profile.get("anthropic_supports_adaptive_thinking")
 
 
 def _anthropic(options: Json, request: RunRequest) -> Json:

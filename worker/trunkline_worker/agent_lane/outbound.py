@@ -17,6 +17,7 @@ from pydantic_ai.messages import (
     ModelResponsePart,
     TextPart,
     ThinkingPart,
+    ToolCallPart,
     ToolReturnPart,
     UploadedFile,
     UserContent,
@@ -24,7 +25,7 @@ from pydantic_ai.messages import (
 )
 
 from trunkline_worker.agent_lane.faults import Unfit
-from trunkline_worker.agent_lane.history import Said, item_of
+from trunkline_worker.agent_lane.history import Said, item_of, sendable
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def outbound(
             if parts:
                 sent.append(replace(message, parts=parts))
         else:
-            kept = [part for part in message.parts if not _is_foreign(part, thinker)]
+            kept = [_said(part) for part in message.parts if not _is_foreign(part, thinker)]
             if kept:
                 sent.append(replace(message, parts=kept))
     return sent
@@ -67,6 +68,12 @@ def _is_foreign(part: ModelResponsePart, thinker: str | None) -> bool:
     if isinstance(part, ThinkingPart):
         return not part.signature or part.provider_name != thinker
     return isinstance(part, TextPart) and not part.content and item_of(part) is not None
+
+
+def _said(part: ModelResponsePart) -> ModelResponsePart:
+    if isinstance(part, ToolCallPart) and isinstance(part.args, str):
+        return replace(part, args=sendable(part.args))
+    return part
 
 
 def _asked(part: ModelRequestPart, accepted: Accepted) -> ModelRequestPart:

@@ -1,5 +1,6 @@
 """The agent's own tools in one run, by the names that models call them."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,36 +22,44 @@ class OwnTool:
     spec: ToolSpec
 
 
-class OwnTools:
-    """Where two toolsets have a tool of one name, the later one's bears its toolset's name too."""
+async def _specs(toolset: Toolset) -> Sequence[ToolSpec]:
+    try:
+        return await toolset.tools()
+    except ToolError as error:
+        logger.warning("the tools of %s are left out: %s", toolset.name, error)
+        return ()
 
-    def __init__(self, tools: dict[str, OwnTool]) -> None:
+
+class OwnTools:
+    """Where two toolsets have a tool of one name, the later one's bears its toolset's name too.
+
+    False where the agent is to have none; where it has none now, their names are yet its own.
+    """
+
+    def __init__(self, tools: dict[str, OwnTool], *, wanted: bool) -> None:
         self._tools = tools
+        self._wanted = wanted
         self._checks: dict[str, SchemaCheck | None] = {}
 
     @classmethod
     async def find(cls, toolsets: Sequence[Toolset]) -> "OwnTools":
         """Toolsets that cannot say what they have now are left out."""
         tools: dict[str, OwnTool] = {}
-        for toolset in toolsets:
-            try:
-                specs = await toolset.tools()
-            except ToolError as error:
-                logger.warning("the tools of %s are left out: %s", toolset.name, error)
-                continue
+        found = await asyncio.gather(*map(_specs, toolsets))
+        for toolset, specs in zip(toolsets, found, strict=True):
             for spec in specs:
                 name = spec.name
                 if name in tools:
                     name = tool_name(f"{toolset.name}_{name}")
                 tools.setdefault(name, OwnTool(toolset, spec))
-        return cls(tools)
+        return cls(tools, wanted=bool(toolsets))
 
     @property
     def names(self) -> set[str]:
         return {*self._tools}
 
     def __bool__(self) -> bool:
-        return bool(self._tools)
+        return self._wanted
 
     def __contains__(self, name: object) -> bool:
         return name in self._tools
@@ -69,8 +78,8 @@ class OwnTools:
         ]
 
     def arguments(self, name: str, text: str) -> dict[str, Any]:
-        """Of a call, as the tool's schema wants them. Raises ToolError that says what does not
-        fit."""
+        """Of a call, as the tool's schema wants them; for a thread, as schemas may be slow. Raises
+        ToolError that says what does not fit."""
         try:
             arguments = orjson.loads(text or "{}")
         except orjson.JSONDecodeError as error:

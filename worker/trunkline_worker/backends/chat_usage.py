@@ -1,8 +1,10 @@
 """Token counts out of the many shapes in which upstreams report them. Pure."""
 
-from typing import Any
+from typing import Any, Final
 
 from trunkline_shared.events import Usage
+
+_MOST: Final = 1 << 53  # larger ones are no counts, and no log takes them
 
 
 def usage_of(reported: dict[str, Any]) -> Usage:
@@ -33,5 +35,5 @@ def _counts(values: Any) -> dict[str, int]:
     return {
         name: int(count)
         for name, count in values.items()
-        if isinstance(count, int | float) and count > 0
+        if isinstance(count, int | float) and 0 < count < _MOST
     }

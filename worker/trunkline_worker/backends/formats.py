@@ -6,11 +6,18 @@ from dataclasses import replace
 
 import orjson
 
-from trunkline_shared.events import Failed, Finished, RefusalDelta, RunEvent, TextDelta
+from trunkline_shared.events import (
+    Failed,
+    Finished,
+    RefusalDelta,
+    RunEvent,
+    TextDelta,
+    ToolCallStart,
+)
 from trunkline_shared.run import RunRequest
 from trunkline_shared.transcript import Format
 from trunkline_worker.backends.base import RunContext
-from trunkline_worker.backends.schemas import SchemaCheck, ready_to_check
+from trunkline_worker.backends.schemas import SchemaCheck
 
 
 def asks_for_format(request: RunRequest) -> bool:
@@ -18,16 +25,25 @@ def asks_for_format(request: RunRequest) -> bool:
 
 
 class FormatCheck:
-    """Of `json_object` and `json_schema`. Raises ValueError for a schema that is none."""
+    """Of `json_object` and `json_schema`. Works beside the loop: callers' schemas may be slow."""
 
-    def __init__(self, wanted: Format) -> None:
+    def __init__(self, check: SchemaCheck | None) -> None:
+        """Without a `check` any object will do."""
+        self._check = check
+
+    @classmethod
+    async def of(cls, wanted: Format) -> "FormatCheck":
+        """Raises ValueError for a schema that is none."""
         schema = wanted.get("schema") if wanted["type"] == "json_schema" else None
-        self._check = None if schema is None else SchemaCheck(schema)
+        return cls(None if schema is None else await asyncio.to_thread(SchemaCheck, schema))
 
-    def problem(self, text: str) -> str | None:
+    async def problem(self, text: str) -> str | None:
         """What is wrong with an answer; None: nothing. Raises ValueError for a schema that cannot
         be followed.
         """
+        return await asyncio.to_thread(self._problem, text)
+
+    def _problem(self, text: str) -> str | None:
         try:
             value = orjson.loads(text)
         except orjson.JSONDecodeError as error:
@@ -45,9 +61,8 @@ async def checked(
     """What `run` returns, but with a failure for its end where the whole text does not fit."""
     if request.format is None or not asks_for_format(request):
         return await run(context)
-    await ready_to_check()
     try:
-        check = await asyncio.to_thread(FormatCheck, request.format)
+        check = await FormatCheck.of(request.format)
     except ValueError as error:
         return [unusable(error)]
     said: list[RunEvent] = []
@@ -58,16 +73,17 @@ async def checked(
 
     *last, end = await run(replace(context, emit=emit, bulk=False))
     said += last
-    return [*last, _end(check, said, end)]
+    return [*last, await _end(check, said, end)]
 
 
-def _end(check: FormatCheck, said: Sequence[RunEvent], end: RunEvent) -> RunEvent:
-    refused = any(isinstance(event, RefusalDelta) for event in said)
-    if refused or not isinstance(end, Finished) or end.reason != "stop":
+async def _end(check: FormatCheck, said: Sequence[RunEvent], end: RunEvent) -> RunEvent:
+    # With a call there need be no text, also where the reason is `stop`: as when it was forced.
+    excused = any(isinstance(event, RefusalDelta | ToolCallStart) for event in said)
+    if excused or not isinstance(end, Finished) or end.reason != "stop":
         return end
     text = "".join(event.text for event in said if isinstance(event, TextDelta))
     try:
-        problem = check.problem(text)
+        problem = await check.problem(text)
     except ValueError as error:
         return replace(unusable(error), usage=end.usage)
     return end if problem is None else replace(misfit(problem), usage=end.usage)

@@ -14,7 +14,6 @@ from trunkline_worker.backends.base import Backend, RunContext, Unavailable
 from trunkline_worker.backends.chat import ChatBackend
 from trunkline_worker.backends.http_client import HttpClient
 from trunkline_worker.backends.retry import Retry
-from trunkline_worker.backends.schemas import ready_to_check
 from trunkline_worker.models import ModelSpec
 from trunkline_worker.prices import Prices
 from trunkline_worker.sandbox.workspace import Workspaces
@@ -60,7 +59,6 @@ def direct_lane(agent: AgentConfig, models: Sequence[ModelSpec], calling: Callin
 async def import_lane() -> None:
     """Beside the loop, which goes on meanwhile."""
     await asyncio.to_thread(import_module, "trunkline_worker.agent_lane.build")
-    await ready_to_check()
 
 
 async def make_lane(

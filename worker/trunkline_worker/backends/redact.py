@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 _MAX_CHARS: Final = 1000
+_LOOKED_AT: Final = 4 * _MAX_CHARS  # the expressions take the square of that, at worst
 _KEY: Final = re.compile(
     r"\b(?:AIza|(?:sk|pk|rk|gsk|csk|xai|hf|r8|nvapi|tgp|pplx|fw)[-_])(?=[\w*.-]*[\d*])[\w*-]{6,}"
-    r"|\S*\*{3,}\S*"
+    r"|(?<!\S)\S*?\*{3,}\S*"
     r"|\bBearer\s+\S+"
 )
 _URL: Final = re.compile(r"\bhttps?://[^\s\"'<>)]+")
@@ -23,6 +24,7 @@ def redacted(said: Any, secrets: Sequence[str]) -> str:
     text: str = said
     for secret in secrets:
         text = text.replace(secret, "[hidden]")
+    text = text[:_LOOKED_AT]
     text = _URL.sub(lambda url: _public(url[0]), text)
     text = _ADDRESS.sub("[address]", _KEY.sub("[hidden]", text))
     return text if len(text) <= _MAX_CHARS else text[:_MAX_CHARS] + "..."

@@ -7,11 +7,12 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Final
 
-from trunkline_shared.config.models import AgentConfig
+from trunkline_shared.config.models import AgentConfig, Limits
 from trunkline_shared.events import (
     ActivityStart,
     Failed,
     Finished,
+    ReasoningDelta,
     RefusalDelta,
     RunEvent,
     TextDelta,
@@ -32,6 +33,8 @@ from trunkline_worker.run_writer import RunBufferFull
 
 logger = logging.getLogger("trunkline.python")
 
+_SAID: Final = (TextDelta, RefusalDelta)
+_GOING_ON: Final = (*_SAID, ReasoningDelta, ActivityStart)
 _BEGUN: Final = b"begun"
 _CLOSE_S: Final = 0.8
 
@@ -68,7 +71,7 @@ class PythonBackend:
         if limit.tokens is not None:
             options["max_output_tokens"] = limit.tokens
         ask = Ask(request, self._agent, options, limits)
-        run = _Run(context, limit, limits.max_tool_calls, ask.over)
+        run = _Run(context, limit, limits, ask.over)
         driving = asyncio.create_task(_drive(self._adapter, ask, run), name=request.run_id)
         driving.add_done_callback(lambda _: ask.over.set())
         try:
@@ -127,12 +130,12 @@ class _Run:
         self,
         context: RunContext,
         limit: OutputLimit,
-        max_tool_calls: int | None,
+        limits: Limits,
         over: asyncio.Event,
     ) -> None:
         self._context = context
         self._limit = limit
-        self._max_tool_calls = max_tool_calls
+        self._limits = limits
         self._over = over
         self._shown = False
         self._calls = 0
@@ -153,6 +156,10 @@ class _Run:
             self._over.set()
 
     async def _take(self, piece: Piece) -> None:
+        if isinstance(piece, _GOING_ON):
+            self.end = self._reached(piece)
+        if self.end is not None:
+            return
         match piece:
             case Usage():
                 self.usage = piece
@@ -162,19 +169,28 @@ class _Run:
             case Failed():
                 self.end = piece
             case TextDelta() | RefusalDelta():
-                if self.tokens == self._limit.tokens:
-                    self.end = Finished("length", detail=self._limit.detail)
-                    return
                 self.tokens += 1
                 await self._show(piece)
             case ActivityStart():
                 self._calls += 1
-                if self._max_tool_calls is not None and self._calls > self._max_tool_calls:
-                    self.end = Finished("length", detail="limits.max_tool_calls reached")
-                    return
                 await self._show(piece)
             case _:
                 await self._show(piece)
+
+    def _reached(self, piece: Piece) -> Finished | None:
+        """The end, where a limit keeps the run from going on with this."""
+        used, limits = self.usage or Usage(), self._limits
+        if isinstance(piece, _SAID) and self.tokens == self._limit.tokens:
+            return Finished("length", detail=self._limit.detail)
+        calls = self._calls if isinstance(piece, ActivityStart) else -1  # it is the next one
+        for name, spent, most in (
+            ("max_tool_calls", calls, limits.max_tool_calls),
+            ("max_total_tokens", used.input_tokens + used.output_tokens, limits.max_total_tokens),
+            ("max_cost", used.cost or 0.0, limits.max_cost),
+        ):
+            if most is not None and spent >= most:
+                return Finished("length", detail=f"limits.{name} reached")
+        return None
 
     async def _show(self, event: RunEvent) -> None:
         if self._shown:
@@ -202,6 +218,8 @@ async def _next(pieces: AsyncGenerator[Piece, None]) -> tuple[Piece | None, Exce
         return await anext(pieces), None
     except StopAsyncIteration:
         return None, None
+    except SystemExit as error:  # which would end the worker
+        return None, RuntimeError(repr(error))
     except Exception as error:  # noqa: BLE001  # whatever the operator's code raises
         return None, error
 

@@ -40,6 +40,8 @@ class LangGraph:
                 async for message in said:
                     for event in heard.events(message):
                         yield event
+                    if getattr(message, "usage_metadata", None):
+                        yield replace(heard.usage)
         except GraphRecursionError:
             heard.finish = _TOO_MANY
         finally:

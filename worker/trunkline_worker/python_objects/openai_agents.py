@@ -36,7 +36,7 @@ class OpenAiAgents:
 
     async def stream(self, ask: Ask) -> AsyncGenerator[Piece, None]:
         activities = Activities(self._agent.name)
-        too_many = False
+        too_many, counted = False, 0
         result = Runner.run_streamed(
             self._agent,
             [each for item in [*prompts(ask), *ask.request.transcript] for each in _input(item)],
@@ -45,6 +45,9 @@ class OpenAiAgents:
         )
         try:
             async for event in result.stream_events():
+                if result.context_wrapper.usage.requests > counted:
+                    counted = result.context_wrapper.usage.requests
+                    yield _usage(result.context_wrapper.usage)
                 for each in _events(event, activities):
                     yield each
         except MaxTurnsExceeded:

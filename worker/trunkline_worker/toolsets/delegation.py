@@ -98,6 +98,8 @@ class Delegation:
         try:
             async with asyncio.timeout(timeout_s):
                 answer.take(await backend.run(request, context))
+        except Unavailable as error:
+            raise ToolError(f"The agent {agent} cannot run now.") from error
         except TimeoutError as error:
             raise ToolError(f"The agent {agent} took longer than {timeout_s:g} s.") from error
         return answer.of(agent, call)
@@ -178,4 +180,6 @@ class _Answer:
         text = "".join(self._text)
         if self._end.reason == "stop":
             return text
-        return f"{text}\n[cut short: {self._end.detail or self._end.reason}]"
+        note = f"\n[cut short: {self._end.detail or self._end.reason}]"
+        self._say(note)
+        return text + note

@@ -93,7 +93,8 @@ class ImportedFunction:
                 result = await self._result(args, kwargs)
         except ToolError:
             raise
-        except Exception as error:  # whatever the operator's code raises
+        # Whatever the operator's code raises; left alone, SystemExit would end the worker.
+        except (Exception, SystemExit) as error:
             if clock.expired():
                 raise ToolError(f"No answer in {self._config.timeout_s:g} s.") from error
             log_event(
