@@ -8,6 +8,7 @@ import pytest
 from trunkline_worker.backends.schemas import SchemaCheck
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+DRAFT_4 = "http://json-schema.org/draft-04/schema#"
 HOSTILE = "(a+)+$"
 LONG = {"a" * 60 + "!": "a" * 60 + "!"}
 DISTINCT = [{"a": n} for n in range(20_000)]
