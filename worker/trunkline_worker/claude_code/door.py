@@ -119,13 +119,12 @@ class Door:
             self._server = await loop.create_server(lambda: Visitor(self), "127.0.0.1", 0)
             self.port = self._server.sockets[0].getsockname()[1]
             return
-        where = os.open(self._lodging.outside, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:  # a socket's path may have 107 bytes
-            path = f"/proc/self/fd/{where}/{_SOCKET}"
+        with self._lodging.files.at(_SOCKET) as place:
+            # A socket's path may have 107 bytes.
+            path = f"/proc/self/fd/{place.directory}/{place.name}"
             self._server = await loop.create_unix_server(lambda: Visitor(self), path)
-        finally:
-            os.close(where)
-        self._lodging.hand_over(self._lodging.outside / _SOCKET)
+            if (uid := self._lodging.workspace.uid) is not None:
+                os.chown(place.name, uid, uid, dir_fd=place.directory, follow_symlinks=False)
 
     @property
     def variables(self) -> dict[str, str]:
