@@ -59,6 +59,15 @@ async def test_an_edit_that_is_not_clear_changes_nothing(files: Bench) -> None:
     assert await files.call("read_file", path="a") == "y y"
 
 
+async def test_an_edit_makes_no_file_too_long(files: Bench) -> None:
+    await files.call("write_file", path="a", content="x" * 2048)
+    edit = {"path": "a", "old": "x", "new": "y" * 2049, "all": True}
+    assert "longer than 4 MiB" in await files.refused("edit_file", **edit)
+    assert await files.call("read_file", path="a") == "x" * 2048
+    await files.call("edit_file", **edit | {"new": "y" * 2048})
+    assert (files.workspace.path / "a").stat().st_size == 4 << 20
+
+
 async def test_a_replaced_file_keeps_its_mode(files: Bench) -> None:
     path = files.workspace.path / "run.sh"
     path.write_text("old")

@@ -195,7 +195,10 @@ def _edit(files: Beneath, path: str, old: str, new: str, everywhere: bool) -> st
         raise ToolError(f"{path}: the old text does not stand in it exactly so")
     if count > 1 and not everywhere:
         raise ToolError(f"{path}: the old text stands in it {count} times; give more of it")
-    files.replace(path, content.replace(piece, _encoded(new)))
+    other = _encoded(new)
+    if len(content) + count * (len(other) - len(piece)) > _WRITE_BYTES:
+        raise ToolError(f"{path}: would be longer than {_WRITE_BYTES >> 20} MiB")
+    files.replace(path, content.replace(piece, other))
     return f"{path}: {count} {'place is' if count == 1 else 'places are'} changed."
 
 
