@@ -5,6 +5,7 @@ import ctypes
 import os
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -84,6 +85,27 @@ async def test_a_long_file_comes_in_pieces(files: Bench) -> None:
     )
     assert len(await files.call("read_file", path="long")) < 66_000
     assert "no line" in await files.refused("read_file", path="long", start_line=30_000)
+
+
+async def test_a_line_far_down_is_found_at_once(files: Bench) -> None:
+    (files.workspace.path / "n").write_bytes(b"\n" * (8 << 20) + b"last\nend")
+    began = time.process_time()
+    assert await files.call("read_file", path="n", start_line=(8 << 20) + 1, lines=1) == (
+        f"last\n\n[3 bytes follow, after line {(8 << 20) + 1}]"
+    )
+    assert await files.call("read_file", path="n", start_line=(8 << 20) + 2) == "end"
+    assert "no line" in await files.refused("read_file", path="n", start_line=(8 << 20) + 3)
+    assert time.process_time() - began < 1
+
+
+async def test_a_path_of_many_parts_is_walked_at_once(files: Bench) -> None:
+    await files.call("write_file", path="d/f", content="x")
+    assert await files.call("read_file", path="d/../" * 500 + "./" * 700 + "d/f") == "x"
+    began = time.process_time()
+    for path in ("d/../" * 5000 + "./" * 5000 + "d", "./" * 5000):
+        assert "too long" in await files.refused("list_directory", path=path)
+    assert time.process_time() - began < 0.5
+    assert "no name" in await files.refused("read_file", path="\ud800")
 
 
 async def test_a_search_finds_names_and_lines(files: Bench) -> None:

@@ -5,6 +5,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -17,6 +18,7 @@ from trunkline_worker.toolsets.base import Invocation, ToolError, ToolSpec
 
 _READ_BYTES: Final = 64 << 10
 _SCAN_BYTES: Final = 256 << 20
+_CHUNK: Final = 1 << 16
 _WRITE_BYTES: Final = 4 << 20
 _ENTRIES: Final = 500
 _SEARCH_S: Final = 20.0
@@ -161,11 +163,8 @@ def _read(files: Beneath, path: str, start: int, most: int) -> str:
         with os.fdopen(os.dup(descriptor), "rb") as file:
             if b"\0" in file.peek(8192)[:8192]:
                 raise ToolError(f"{path}: is not a text ({size} bytes)")
-            for _ in range(start - 1):
-                while (skipped := file.readline(1 << 20)) and not skipped.endswith(b"\n"):
-                    pass
-                if not skipped or file.tell() > _SCAN_BYTES:
-                    raise ToolError(f"{path}: has no line {start} that can be reached")
+            if not _skip(file, start - 1):
+                raise ToolError(f"{path}: has no line {start} that can be reached")
             taken, count, room = [], 0, _READ_BYTES
             while count < most and room > 0 and (line := file.readline(room)):
                 taken.append(line)
@@ -174,6 +173,22 @@ def _read(files: Beneath, path: str, start: int, most: int) -> str:
             rest = size - file.tell()
     said = b"".join(taken).decode(errors="replace")
     return f"{said}\n[{rest} bytes follow, after line {start + count - 1}]" if rest > 0 else said
+
+
+def _skip(file: BufferedReader, lines: int) -> bool:
+    """Whether there were so many in the first of its bytes."""
+    scanned = 0
+    while lines and scanned <= _SCAN_BYTES:
+        chunk = file.read(_CHUNK)
+        if not chunk:
+            return False
+        scanned += len(chunk)
+        there = chunk.count(b"\n")
+        if there >= lines:
+            rest = chunk.split(b"\n", lines)[lines]
+            file.seek(-len(rest), os.SEEK_CUR)
+        lines -= min(there, lines)
+    return not lines
 
 
 def _size(descriptor: int, path: str) -> int:
