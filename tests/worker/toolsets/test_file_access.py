@@ -108,6 +108,14 @@ async def test_a_path_of_many_parts_is_walked_at_once(files: Bench) -> None:
     assert "no name" in await files.refused("read_file", path="\ud800")
 
 
+async def test_a_walk_holds_few_descriptors(files: Bench) -> None:
+    assert await files.call("write_file", path="d/" * 64 + "f", content="x")
+    assert await files.call("read_file", path="d/" * 64 + "f") == "x"
+    assert "deeper than 64" in await files.refused("write_file", path="d/" * 65 + "f", content="x")
+    assert await files.call("list_directory", path="d/" * 64) == "f 1"
+    assert (await files.call("search", glob="f")).endswith("d/f")
+
+
 async def test_a_search_finds_names_and_lines(files: Bench) -> None:
     for name in ("a.py", "src/b.py", "src/deep/c.txt", ".git/d.py"):
         await files.call("write_file", path=name, content=f"one\nimport {name}\n")

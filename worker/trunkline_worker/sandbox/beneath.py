@@ -15,6 +15,7 @@ from typing import Final
 
 _LINKS: Final = 40
 _PATH_BYTES: Final = 4096
+_LEVELS: Final = 64  # each is an open descriptor
 _WAY: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOOK: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -177,6 +178,8 @@ class _Walk:
         return target
 
     def _enter(self, part: str) -> None:
+        if len(self._way) > _LEVELS:
+            raise NotHere(f"lies deeper than {_LEVELS} directories")
         if self._make:
             with suppress(FileExistsError):
                 os.mkdir(part, 0o755, dir_fd=self._way[-1])
