@@ -128,6 +128,18 @@ async def test_a_search_finds_names_and_lines(files: Bench) -> None:
     assert "pattern: " in await files.refused("search", pattern="(")
 
 
+async def test_a_search_takes_bounded_memory_and_says_little(files: Bench) -> None:
+    (files.workspace.path / "x").write_bytes(b"x" * (8 << 20))
+    said = await files.refused("search", pattern="(?:(x)|y)*z")
+    assert said == "The search takes too much memory; narrow it."
+    os.remove(files.workspace.path / "x")
+    for number in range(200):
+        (files.workspace.path / f"{number:0250}").write_text("y" * 300)
+    found = (await files.call("search", pattern="y")).splitlines()
+    assert found[-1] == f"[only the first {len(found) - 1} are shown]"
+    assert 100 < len(found) < 150
+
+
 async def test_a_search_that_takes_for_ever_holds_nobody_up(files: Bench) -> None:
     await files.call("write_file", path="a", content="a" * 40 + "!")
     task = asyncio.create_task(files.call("search", pattern="(a+)+$"))

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 import trunkline_worker
 from trunkline_shared.config.toolsets import FileAccess
 from trunkline_worker.sandbox.beneath import Beneath
+from trunkline_worker.sandbox.search import REFUSED
 from trunkline_worker.sandbox.workspace import Workspace
 from trunkline_worker.toolsets.arguments import flag, number, parameters, text
 from trunkline_worker.toolsets.base import Invocation, ToolError, ToolSpec
@@ -22,6 +23,7 @@ _CHUNK: Final = 1 << 16
 _WRITE_BYTES: Final = 4 << 20
 _ENTRIES: Final = 500
 _SEARCH_S: Final = 20.0
+_FOUND_BYTES: Final = 128 << 10  # more than a search says
 _SEARCH: Final = (
     "import sys; sys.path.append({where!r}); "
     "from trunkline_worker.sandbox.search import main; main()"
@@ -245,16 +247,27 @@ async def _search(files: Beneath, path: str, glob: str, pattern: str) -> str:
         raise ToolError(f"The search cannot be made: {error}") from error
     try:
         async with asyncio.timeout(_SEARCH_S):
-            said, _ = await process.communicate()
+            said = await _read_all(process)
     except TimeoutError:
         raise ToolError(f"The search took longer than {_SEARCH_S:g} s; narrow it.") from None
     finally:
         if process.returncode is None:
             process.kill()
+    text = said.decode(errors="replace").rstrip()
     if process.returncode:
-        why = said.decode(errors="replace").strip().splitlines()
-        raise ToolError(why[-1] if why else "The search was ended: narrow it.")
-    return said.decode(errors="replace").rstrip() or "Nothing is found."
+        why = text.rpartition("\n")[2] if process.returncode == REFUSED else ""
+        raise ToolError(why or "The search was ended: narrow it.")
+    return text or "Nothing is found."
+
+
+async def _read_all(process: asyncio.subprocess.Process) -> bytes:
+    assert process.stdout is not None
+    try:
+        said = await process.stdout.readexactly(_FOUND_BYTES)
+    except asyncio.IncompleteReadError as whole:
+        said = whole.partial
+    await process.wait()
+    return said
 
 
 def _reached(files: Beneath, path: str) -> None:
