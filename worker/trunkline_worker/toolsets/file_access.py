@@ -6,6 +6,7 @@ import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from io import BufferedReader
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -22,6 +23,7 @@ _SCAN_BYTES: Final = 256 << 20
 _CHUNK: Final = 1 << 16
 _WRITE_BYTES: Final = 4 << 20
 _ENTRIES: Final = 500
+_NAMES: Final = 10_000
 _SEARCH_S: Final = 20.0
 _FOUND_BYTES: Final = 128 << 10  # more than a search says
 _SEARCH: Final = (
@@ -141,10 +143,14 @@ def _listed(files: Beneath, path: str) -> str:
     with files.reading(path) as directory:
         if not stat.S_ISDIR(os.fstat(directory).st_mode):
             raise ToolError(f"{path}: is a file; read it")
-        names = sorted(os.listdir(directory))
+        with os.scandir(
+            directory
+        ) as entries:  # one by one: all of a huge one would hold the loop up
+            names = sorted(entry.name for entry in islice(entries, _NAMES))
         lines = [_entry(directory, name) for name in names[:_ENTRIES]]
     if len(names) > _ENTRIES:
-        lines.append(f"[{len(names) - _ENTRIES} more]")
+        least = "at least " if len(names) == _NAMES else ""
+        lines.append(f"[{least}{len(names) - _ENTRIES} more]")
     return "\n".join(lines) or "[empty]"
 
 
