@@ -63,7 +63,7 @@ async def test_its_tools_work_in_the_workspace(upstream: FakeAnthropic, root: Pa
     ends = told.of(ActivityEnd)
     assert [end.error is None for end in ends] == [True, True, True, False]
     assert "one\ntwo" in ends[3].error
-    assert len(told.of(Step)) == 5 and told.text.startswith("The tool said: ")
+    assert len(told.of(Step)) == 6 and told.text.startswith("The tool said: ")
 
 
 async def test_what_is_not_granted_is_refused(upstream: FakeAnthropic, root: Path) -> None:

@@ -70,6 +70,18 @@ async def test_what_is_pushed_on_ending_is_done_before_the_directory_goes(
     assert seen == [True]
 
 
+async def test_the_last_attempt_of_a_run_to_leave_removes_its_directory(tmp_path: Path) -> None:
+    once = run()
+    one, other = Workspaces(tmp_path), Workspaces(tmp_path)
+    first = one.open(once)
+    await first.__aenter__()
+    async with other.open(once) as second:
+        (second.path / "result").write_text("of the second")
+        await first.__aexit__(None, None, None)
+        assert (second.path / "result").read_text() == "of the second"
+    assert os.listdir(tmp_path) == []
+
+
 async def test_a_tree_that_resists_is_removed(workspaces: Workspaces, tmp_path: Path) -> None:
     async with workspaces.open(run()) as workspace:
         here = os.open(workspace.path, os.O_RDONLY)

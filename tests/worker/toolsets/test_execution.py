@@ -135,7 +135,7 @@ async def test_a_command_that_fills_the_workspace_is_ended(tmp_path: Path) -> No
     async with bench(commands_of(tmp_path), max_bytes=4 << 20) as commands:
         script = "i=0; while :; do i=$((i+1)); head -c 1000000 /dev/zero > f$i; done"
         said = await commands.call("run_command", command=script)
-    assert said.endswith("[ended: the workspace holds more than 4 MiB]")
+    assert "[ended: the workspace holds more than 4 MiB" in said
 
 
 async def test_output_beyond_measure_is_left_out_in_the_middle(commands: Bench) -> None:

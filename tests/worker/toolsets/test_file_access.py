@@ -212,17 +212,6 @@ async def test_a_race_with_whoever_swaps_names_is_never_lost(files: Bench, outsi
     assert os.listdir(outside / "folder") == ["secret"]
 
 
-async def test_what_is_huge_or_no_text_is_not_taken_into_memory(files: Bench) -> None:
-    (files.workspace.path / "huge").write_bytes(b"begin")
-    os.truncate(files.workspace.path / "huge", 1 << 40)
-    (files.workspace.path / "line").write_bytes(b"x" * (9 << 20))
-    assert "not a text" in await files.refused("read_file", path="huge")
-    assert "too long" in await files.refused("edit_file", path="huge", old="begin", new="end")
-    assert len(await files.call("read_file", path="line")) < 66_000
-    said = await files.refused("write_file", path="new", content="x" * (5 << 20))
-    assert said == "That is more than 4 MiB."
-
-
 async def test_a_full_workspace_takes_no_more() -> None:
     async with bench(Files(FileAccess()), max_bytes=1 << 20) as files:
         (files.workspace.path / "big").write_bytes(b"x" * (2 << 20))

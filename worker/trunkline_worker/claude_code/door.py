@@ -29,6 +29,8 @@ logger = logging.getLogger("trunkline.claude_code")
 
 _PATHS: Final = ("/v1/messages", "/v1/messages/count_tokens")
 _SOCKET: Final = "door"
+_VISITORS: Final = 32
+_ASKED_BYTES: Final = 40 << 20  # by all of them at once; Anthropic takes 32 MB of one
 _PASSED: Final = ("anthropic-version", "anthropic-beta", "content-type", "accept", "user-agent")
 
 
@@ -110,7 +112,7 @@ class Door:
         self._first = 0
         self._admit = admit
         self._failed = failed
-        self._visitors: set[Visitor] = set()
+        self._visitors: dict[Visitor, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
@@ -119,13 +121,12 @@ class Door:
             self._server = await loop.create_server(lambda: Visitor(self), "127.0.0.1", 0)
             self.port = self._server.sockets[0].getsockname()[1]
             return
-        where = os.open(self._lodging.outside, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:  # a socket's path may have 107 bytes
-            path = f"/proc/self/fd/{where}/{_SOCKET}"
+        with self._lodging.files.at(_SOCKET) as place:
+            # A socket's path may have 107 bytes.
+            path = f"/proc/self/fd/{place.directory}/{place.name}"
             self._server = await loop.create_unix_server(lambda: Visitor(self), path)
-        finally:
-            os.close(where)
-        self._lodging.hand_over(self._lodging.outside / _SOCKET)
+            if (uid := self._lodging.workspace.uid) is not None:
+                os.chown(place.name, uid, uid, dir_fd=place.directory, follow_symlinks=False)
 
     @property
     def variables(self) -> dict[str, str]:
@@ -149,10 +150,18 @@ class Door:
             visitor.abort()
 
     def came(self, visitor: Visitor) -> None:
-        self._visitors.add(visitor)
+        self._visitors[visitor] = None
+        if len(self._visitors) > _VISITORS:  # the first of the strangers leaves
+            min(self._visitors, key=lambda each: each.known).abort()
 
     def left(self, visitor: Visitor) -> None:
-        self._visitors.discard(visitor)
+        self._visitors.pop(visitor, None)
+
+    def knows(self, headers: Mapping[str, str]) -> bool:
+        return secrets.compare_digest(headers.get("x-api-key", "").encode(), self._key)
+
+    def has_room(self) -> bool:
+        return sum(each.size for each in self._visitors if each.known) <= _ASKED_BYTES
 
     def asked(self, visitor: Visitor, asked: Asked) -> asyncio.Task[None]:
         """Begins to answer; whoever asked may cancel it."""
@@ -164,9 +173,6 @@ class Door:
     async def _answer(self, visitor: Visitor, asked: Asked) -> None:
         if asked.method != "POST" or asked.path not in _PATHS:
             visitor.refuse(404, "There is nothing here but POST /v1/messages.")
-            return
-        if not secrets.compare_digest(asked.headers.get("x-api-key", "").encode(), self._key):
-            visitor.refuse(401, "This is another run's.")
             return
         try:
             requests = [model.request(asked) for model in self._models]

@@ -17,6 +17,7 @@ from typing import Final
 import orjson
 
 from trunkline_worker.claude_code.progress import Entry
+from trunkline_worker.sandbox.beneath import Beneath
 from trunkline_worker.sandbox.walls import Sandbox
 from trunkline_worker.sandbox.workspace import Workspace
 
@@ -82,19 +83,17 @@ class Lodging:
         self.program.write_text("\n".join(lines))
         self.program.chmod(0o700)
 
-    def recall(self, session: str, project: str, entries: Sequence[Entry]) -> None:
-        """Lays the record of a session where the command line looks for it."""
-        directory = self.outside / "config" / "projects" / project
-        directory.mkdir(parents=True)
-        lines = b"".join(orjson.dumps(entry) + b"\n" for entry in entries)
-        (directory / f"{session}.jsonl").write_bytes(lines)
-        for path in (directory.parent, directory, directory / f"{session}.jsonl"):
-            self.hand_over(path)
+    @property
+    def files(self) -> Beneath:
+        """What lies in `outside`. What lives within the walls owns all of that, and may swap the
+        names there at any moment: the worker takes no other way to them.
+        """
+        return Beneath(str(self.outside), self.workspace.uid)
 
-    def hand_over(self, path: Path) -> None:
-        """Makes it the command line's own."""
-        if (uid := self.workspace.uid) is not None:
-            os.chown(path, uid, uid, follow_symlinks=False)
+    def recall(self, session: str, project: str, entries: Sequence[Entry]) -> None:
+        """Lays the record of a session where the command line looks for it. Raises OSError."""
+        lines = b"".join(orjson.dumps(entry) + b"\n" for entry in entries)
+        self.files.replace(f"config/projects/{project}/{session}.jsonl", lines)
 
     def kill(self) -> None:
         """Ends the command line and, behind walls, all that it began, at once."""
@@ -162,9 +161,9 @@ def _is_over(pipe: int) -> bool:
 
 def _prepare(found: Lodging) -> None:
     os.mkfifo(found.desk / "breath", 0o600)
-    for path in (found.outside, found.outside / "config"):
-        path.mkdir(mode=0o700)
-        found.hand_over(path)
+    temporary = Beneath(str(found.outside.parent), found.workspace.uid)
+    with temporary.at(f"{found.outside.name}/config/projects", make=True):
+        pass  # all but the last is made
 
 
 def _remove(found: Lodging) -> None:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Final
 
 _LINKS: Final = 40
+_PATH_BYTES: Final = 4096
+_LEVELS: Final = 64  # each is an open descriptor
 _WAY: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOOK: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -129,13 +131,11 @@ class _Walk:
         parts = self._parts(path)
         while parts:
             part = parts.pop()
-            if part in ("", "."):
-                continue
             if part == "..":
                 self._back()
             elif (target := self._link(part)) is not None:
                 parts += self._parts(target)
-            elif not any(p not in ("", ".") for p in parts):
+            elif not parts:
                 return Place(self._way[-1], part)
             else:
                 self._enter(part)
@@ -145,6 +145,12 @@ class _Walk:
         """Last one first. An absolute path begins at the root again, if it lies below it."""
         if "\0" in path:
             raise NotHere("has a zero in its name")
+        try:
+            length = len(os.fsencode(path))
+        except UnicodeEncodeError:
+            raise NotHere("is no name that a file can have") from None
+        if length > _PATH_BYTES:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         if path.startswith("/"):
             inside = path == self._root or path.startswith(f"{self._root}/")
             if not inside:
@@ -152,7 +158,7 @@ class _Walk:
             path = path[len(self._root) :]
             while len(self._way) > 1:
                 os.close(self._way.pop())
-        return path.split("/")[::-1]
+        return [part for part in path.split("/")[::-1] if part not in ("", ".")]
 
     def _back(self) -> None:
         if len(self._way) == 1:
@@ -172,6 +178,8 @@ class _Walk:
         return target
 
     def _enter(self, part: str) -> None:
+        if len(self._way) > _LEVELS:
+            raise NotHere(f"lies deeper than {_LEVELS} directories")
         if self._make:
             with suppress(FileExistsError):
                 os.mkdir(part, 0o755, dir_fd=self._way[-1])

@@ -13,6 +13,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
+from typing import NoReturn
 
 from trunkline_worker.sandbox import kernel
 from trunkline_worker.sandbox.beneath import Beneath
@@ -22,33 +23,45 @@ _MATCHES = 200
 _LINE = 300
 _FILE_BYTES = 8 << 20
 _CPU_S = 20
+_MEMORY_BYTES = 512 << 20
+_SAID_BYTES = 64 << 10
 
 
-BAD_PATTERN = 3
+REFUSED = 3  # what was said last says why
 
 
 def main() -> None:
     root, path, glob, pattern, parent = sys.argv[1:6]
     kernel.die_with(int(parent), signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S))
+    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_BYTES, _MEMORY_BYTES))
+    with open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
     # Names need not be any text.
     with open(1, "w", encoding="utf-8", errors="replace") as out, redirect_stdout(out):
         try:
             wanted = re.compile(pattern) if pattern else None
+            _search(Beneath(root), path.strip("/") or ".", glob, wanted)
         except (re.error, RecursionError, OverflowError) as error:
-            print(f"pattern: {error}")
-            sys.exit(BAD_PATTERN)
-        _search(Beneath(root), path.strip("/") or ".", glob, wanted)
+            _refuse(f"pattern: {error}")
+        except MemoryError:
+            _refuse("The search takes too much memory; narrow it.")
+
+
+def _refuse(why: str) -> NoReturn:
+    print(f"\n{why}")
+    sys.exit(REFUSED)
 
 
 def _search(beneath: Beneath, path: str, glob: str, wanted: re.Pattern[str] | None) -> None:
-    found = 0
+    found, room = 0, _SAID_BYTES
     for name in _files(beneath, path):
         if not _matches(name, glob):
             continue
         for line in _lines(beneath, name, wanted) if wanted else (name,):
-            if found == _MATCHES:
-                print(f"[only the first {_MATCHES} are shown]")
+            room -= len(line.encode(errors="replace")) + 1
+            if found == _MATCHES or room < 0:
+                print(f"[only the first {found} are shown]")
                 return
             found += 1
             print(line)

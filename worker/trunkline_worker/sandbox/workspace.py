@@ -113,7 +113,7 @@ class Workspaces:
             os.utime(held)
             os.close(held)
             if not keep:
-                await asyncio.shield(_remove(home))
+                await asyncio.shield(self._remove_unused(home))
 
     def _prepare(self, home: Path) -> tuple[int, int | None]:
         """Makes what is missing and locks it against `sweep`, until what is returned is closed."""
@@ -148,15 +148,18 @@ class Workspaces:
         return [h for h in homes if now - h.lstat().st_mtime > kept_s[h.name[0]]]
 
     async def _remove_unused(self, home: Path) -> None:
-        held = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        """Also another attempt of the same run may be in it: the last one to leave removes it."""
+        held = None
         try:
+            held = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return  # in use
-        else:
-            await _remove(home)
+            if os.path.samestat(os.fstat(held), os.stat(home)):
+                await _remove(home)
+        except (BlockingIOError, FileNotFoundError):
+            return  # in use, or gone already
         finally:
-            os.close(held)
+            if held is not None:
+                os.close(held)
 
 
 async def _remove(home: Path) -> None:

@@ -20,9 +20,16 @@ def number(arguments: Mapping[str, Any], name: str, default: float) -> float:
     value = arguments.get(name)
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _isfinite(value):
         raise ToolError(f"{name} must be a number.")
     return value
+
+
+def _isfinite(value: float) -> bool:
+    try:
+        return isfinite(value)
+    except OverflowError:  # an int, of hundreds of digits
+        return False
 
 
 def flag(arguments: Mapping[str, Any], name: str) -> bool:

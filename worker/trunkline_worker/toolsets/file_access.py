@@ -5,21 +5,27 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from io import BufferedReader
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import trunkline_worker
 from trunkline_shared.config.toolsets import FileAccess
 from trunkline_worker.sandbox.beneath import Beneath
+from trunkline_worker.sandbox.search import REFUSED
 from trunkline_worker.sandbox.workspace import Workspace
 from trunkline_worker.toolsets.arguments import flag, number, parameters, text
 from trunkline_worker.toolsets.base import Invocation, ToolError, ToolSpec
 
 _READ_BYTES: Final = 64 << 10
 _SCAN_BYTES: Final = 256 << 20
+_CHUNK: Final = 1 << 16
 _WRITE_BYTES: Final = 4 << 20
 _ENTRIES: Final = 500
+_NAMES: Final = 10_000
 _SEARCH_S: Final = 20.0
+_FOUND_BYTES: Final = 128 << 10  # more than a search says
 _SEARCH: Final = (
     "import sys; sys.path.append({where!r}); "
     "from trunkline_worker.sandbox.search import main; main()"
@@ -137,10 +143,14 @@ def _listed(files: Beneath, path: str) -> str:
     with files.reading(path) as directory:
         if not stat.S_ISDIR(os.fstat(directory).st_mode):
             raise ToolError(f"{path}: is a file; read it")
-        names = sorted(os.listdir(directory))
+        with os.scandir(
+            directory
+        ) as entries:  # one by one: all of a huge one would hold the loop up
+            names = sorted(entry.name for entry in islice(entries, _NAMES))
         lines = [_entry(directory, name) for name in names[:_ENTRIES]]
     if len(names) > _ENTRIES:
-        lines.append(f"[{len(names) - _ENTRIES} more]")
+        least = "at least " if len(names) == _NAMES else ""
+        lines.append(f"[{least}{len(names) - _ENTRIES} more]")
     return "\n".join(lines) or "[empty]"
 
 
@@ -161,11 +171,8 @@ def _read(files: Beneath, path: str, start: int, most: int) -> str:
         with os.fdopen(os.dup(descriptor), "rb") as file:
             if b"\0" in file.peek(8192)[:8192]:
                 raise ToolError(f"{path}: is not a text ({size} bytes)")
-            for _ in range(start - 1):
-                while (skipped := file.readline(1 << 20)) and not skipped.endswith(b"\n"):
-                    pass
-                if not skipped or file.tell() > _SCAN_BYTES:
-                    raise ToolError(f"{path}: has no line {start} that can be reached")
+            if not _skip(file, start - 1):
+                raise ToolError(f"{path}: has no line {start} that can be reached")
             taken, count, room = [], 0, _READ_BYTES
             while count < most and room > 0 and (line := file.readline(room)):
                 taken.append(line)
@@ -174,6 +181,22 @@ def _read(files: Beneath, path: str, start: int, most: int) -> str:
             rest = size - file.tell()
     said = b"".join(taken).decode(errors="replace")
     return f"{said}\n[{rest} bytes follow, after line {start + count - 1}]" if rest > 0 else said
+
+
+def _skip(file: BufferedReader, lines: int) -> bool:
+    """Whether there were so many in the first of its bytes."""
+    scanned = 0
+    while lines and scanned <= _SCAN_BYTES:
+        chunk = file.read(_CHUNK)
+        if not chunk:
+            return False
+        scanned += len(chunk)
+        there = chunk.count(b"\n")
+        if there >= lines:
+            rest = chunk.split(b"\n", lines)[lines]
+            file.seek(-len(rest), os.SEEK_CUR)
+        lines -= min(there, lines)
+    return not lines
 
 
 def _size(descriptor: int, path: str) -> int:
@@ -195,7 +218,10 @@ def _edit(files: Beneath, path: str, old: str, new: str, everywhere: bool) -> st
         raise ToolError(f"{path}: the old text does not stand in it exactly so")
     if count > 1 and not everywhere:
         raise ToolError(f"{path}: the old text stands in it {count} times; give more of it")
-    files.replace(path, content.replace(piece, _encoded(new)))
+    other = _encoded(new)
+    if len(content) + count * (len(other) - len(piece)) > _WRITE_BYTES:
+        raise ToolError(f"{path}: would be longer than {_WRITE_BYTES >> 20} MiB")
+    files.replace(path, content.replace(piece, other))
     return f"{path}: {count} {'place is' if count == 1 else 'places are'} changed."
 
 
@@ -227,16 +253,27 @@ async def _search(files: Beneath, path: str, glob: str, pattern: str) -> str:
         raise ToolError(f"The search cannot be made: {error}") from error
     try:
         async with asyncio.timeout(_SEARCH_S):
-            said, _ = await process.communicate()
+            said = await _read_all(process)
     except TimeoutError:
         raise ToolError(f"The search took longer than {_SEARCH_S:g} s; narrow it.") from None
     finally:
         if process.returncode is None:
             process.kill()
+    text = said.decode(errors="replace").rstrip()
     if process.returncode:
-        why = said.decode(errors="replace").strip().splitlines()
-        raise ToolError(why[-1] if why else "The search was ended: narrow it.")
-    return said.decode(errors="replace").rstrip() or "Nothing is found."
+        why = text.rpartition("\n")[2] if process.returncode == REFUSED else ""
+        raise ToolError(why or "The search was ended: narrow it.")
+    return text or "Nothing is found."
+
+
+async def _read_all(process: asyncio.subprocess.Process) -> bytes:
+    assert process.stdout is not None
+    try:
+        said = await process.stdout.readexactly(_FOUND_BYTES)
+    except asyncio.IncompleteReadError as whole:
+        said = whole.partial
+    await process.wait()
+    return said
 
 
 def _reached(files: Beneath, path: str) -> None:
