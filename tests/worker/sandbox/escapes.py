@@ -74,6 +74,15 @@ POSSIBLE = {
     "a TCP port by several ways": (
         "s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262); s.connect(('127.0.0.1', tcp))"
     ),
+    "a TCP port while sending": (
+        "s = socket.socket(); s.sendto(b'x', 1 << 29, ('127.0.0.1', tcp)); s.getpeername()"
+    ),
+    "a TCP port while sending a message": (
+        "s = socket.socket(); s.sendmsg([b'x'], [], 1 << 29, ('127.0.0.1', tcp)); s.getpeername()"
+    ),
+    "a TCP port to be reached at": (
+        "s = socket.socket(); s.listen(); assert os.readlink('/proc/self/ns/net') == net"
+    ),
     "a UDP port": (
         "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(('127.0.0.1', udp)); "
         "s.send(b'x'); s.send(b'x')"  # the second hears that nobody was there for the first

@@ -79,6 +79,9 @@ async def test_single_ports_are_let_through_and_nothing_else_of_a_network(walled
         for name in ("a TCP port by several ways", "a UDP port", "a unix socket without a path"):
             script = PRELUDE + POSSIBLE[name]
             assert (await walled.run(script, world.facts, network=(tcp,)))[0] == 1, name
+        for name in (each for each in POSSIBLE if each.startswith("a TCP port ")):
+            code, said = await walled.run(PRELUDE + POSSIBLE[name], world.facts, network=(1,))
+            assert (code, "Permission denied" in said) == (1, True), name
     finally:
         world.close()
 

@@ -168,6 +168,7 @@ class World:
                 "pid": self.victim.pid,
                 "tcp": self._tcp.getsockname()[1],
                 "udp": self._udp.getsockname()[1],
+                "net": os.readlink("/proc/self/ns/net"),
                 "abstract": str(bed.base),
                 "shared": self._shared[0],
                 "uid": bed.mode.uid,
