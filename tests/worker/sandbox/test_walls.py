@@ -125,6 +125,9 @@ open("run.sh", "w").write("#!/bin/sh\\necho ran")
 os.chmod("run.sh", 0o755)
 assert subprocess.check_output(["./run.sh"]) == b"ran\\n"
 subprocess.run(["git", "add", "."], check=True)
+os.mkdir("bin")
+subprocess.run(["git", "mv", "run.sh", "bin/run.sh"], check=True)
+os.link("bin/run.sh", "linked.sh")
 assert subprocess.check_output(["bash", "-c", "cat <(echo piped)"]) == b"piped\\n"
 """
     assert await walled.run(script) == (0, "")

@@ -139,7 +139,7 @@ def _watch(outer: int, spec: dict[str, Any], command: list[str], environ: dict[s
 def _close_off(network: seccomp.Network) -> int:
     """From here on signals reach only what is in the sandbox, and none from there comes back."""
     kernel.no_new_privileges()
-    kernel.restrict(scope=kernel.SIGNALS)
+    kernel.restrict(moves=True, scope=kernel.SIGNALS)
     machine = os.uname().machine
     program = seccomp.program("landlock", network, machine, unix=False)
     return kernel.deny(program, seccomp.SECCOMP[machine])
