@@ -99,6 +99,27 @@ async def test_directories_are_let_through_for_reading_or_writing(walled: Bed) -
     assert (outside / "new").stat().st_mode & 0o777 == 0o640
 
 
+@pytest.mark.parametrize("root", ["/tmp", "/var/tmp"])
+async def test_no_way_to_a_directory_leads_through_links_of_an_earlier_command(root: str) -> None:
+    for mode in modes():
+        with bed(mode, Path(root)) as walled:
+            (walled.base / "aim").mkdir()
+            walled.give(walled.base / "aim")
+            first = walled.base.parts[len(Path(root).parts)]
+            leave = f"""
+import os
+from contextlib import suppress
+for tmp in ("/tmp", os.environ["TMPDIR"]):
+    with suppress(OSError): open(tmp + "/mine", "w").close()
+    with suppress(OSError): os.rename(f"{{tmp}}/{first}", f"{{tmp}}/away")
+    with suppress(OSError): os.symlink("/oldroot{walled.base}/aim", f"{{tmp}}/{first}")
+"""
+            assert await walled.run(leave) == (0, ""), mode
+            look = "import os; print('mine' in os.listdir(os.environ['TMPDIR']))"
+            assert await walled.run(look) == (0, "True\n"), mode
+            assert os.listdir(walled.base / "aim") == [], mode
+
+
 async def test_named_variables_of_whoever_starts_it_are_let_through(walled: Bed) -> None:
     command = walled.wrap("/usr/bin/env", env={"GIVEN": "g"}, keep=["KEPT"])
     process = await asyncio.create_subprocess_exec(

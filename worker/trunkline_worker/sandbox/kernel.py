@@ -19,6 +19,7 @@ _MOVE: Final = 1 << 13
 _TCP: Final = 0b11  # bind, connect
 _CONNECT: Final = 0b10
 ABSTRACT, SIGNALS = 1, 2
+SCOPING_ABI: Final = 6  # from which on those are there
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 36, 38
