@@ -74,6 +74,15 @@ POSSIBLE = {
     "a TCP port by several ways": (
         "s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262); s.connect(('127.0.0.1', tcp))"
     ),
+    "a TCP port while sending": (
+        "s = socket.socket(); s.sendto(b'x', 1 << 29, ('127.0.0.1', tcp)); s.getpeername()"
+    ),
+    "a TCP port while sending a message": (
+        "s = socket.socket(); s.sendmsg([b'x'], [], 1 << 29, ('127.0.0.1', tcp)); s.getpeername()"
+    ),
+    "a TCP port to be reached at": (
+        "s = socket.socket(); s.listen(); assert os.readlink('/proc/self/ns/net') == net"
+    ),
     "a UDP port": (
         "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(('127.0.0.1', udp)); "
         "s.send(b'x'); s.send(b'x')"  # the second hears that nobody was there for the first
@@ -114,6 +123,19 @@ NEVER = {
     "root's group": "os.setgid(0)",
     "a program with root's rights": (
         "assert b'uid=0' in subprocess.check_output(['su', '-c', 'id'])"
+    ),
+    "a program with its owner's rights": "open('p1', 'w'); os.chmod('p1', 0o4755)",
+    "a program with its group's rights": "open('p2', 'w'); os.chmod('p2', 0o2755)",
+    "a program with rights by its descriptor": "os.fchmod(open('p3', 'w').fileno(), 0o6755)",
+    "a program with rights by a directory's descriptor": (
+        "open('p4', 'w'); os.chmod('p4', 0o4755, dir_fd=os.open('.', os.O_PATH))"
+    ),
+    "a program with rights by a call of the new kind": (
+        "open('p5', 'w'); got(libc.syscall(452, -100, b'p5', 0o4755, 0))"
+    ),
+    "a program that is made with rights": (
+        "f = os.open('p6', os.O_CREAT | os.O_RDWR, 0o6755); os.write(f, b'#!'); "
+        "assert os.fstat(f).st_mode & 0o6000"
     ),
     "a mount": "got(libc.mount(b'none', b'.', b'tmpfs', 0, None))",
     "a mount over the system": "got(libc.mount(b'.', b'/usr', None, 4096, None))",

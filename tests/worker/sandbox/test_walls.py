@@ -86,6 +86,9 @@ async def test_single_ports_are_let_through_and_nothing_else_of_a_network(walled
         for name in ("a TCP port by several ways", "a UDP port", "a unix socket without a path"):
             script = PRELUDE + POSSIBLE[name]
             assert (await walled.run(script, world.facts, network=(tcp,)))[0] == 1, name
+        for name in (each for each in POSSIBLE if each.startswith("a TCP port ")):
+            code, said = await walled.run(PRELUDE + POSSIBLE[name], world.facts, network=(1,))
+            assert (code, "Permission denied" in said) == (1, True), name
     finally:
         world.close()
 
@@ -101,6 +104,27 @@ async def test_directories_are_let_through_for_reading_or_writing(walled: Bed) -
     assert "the-worker's-own\n" in said
     assert await walled.run(script, writable=[outside]) == (0, "the-worker's-own\n")
     assert (outside / "new").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("root", ["/tmp", "/var/tmp"])
+async def test_no_way_to_a_directory_leads_through_links_of_an_earlier_command(root: str) -> None:
+    for mode in modes():
+        with bed(mode, Path(root)) as walled:
+            (walled.base / "aim").mkdir()
+            walled.give(walled.base / "aim")
+            first = walled.base.parts[len(Path(root).parts)]
+            leave = f"""
+import os
+from contextlib import suppress
+for tmp in ("/tmp", os.environ["TMPDIR"]):
+    with suppress(OSError): open(tmp + "/mine", "w").close()
+    with suppress(OSError): os.rename(f"{{tmp}}/{first}", f"{{tmp}}/away")
+    with suppress(OSError): os.symlink("/oldroot{walled.base}/aim", f"{{tmp}}/{first}")
+"""
+            assert await walled.run(leave) == (0, ""), mode
+            look = "import os; print('mine' in os.listdir(os.environ['TMPDIR']))"
+            assert await walled.run(look) == (0, "True\n"), mode
+            assert os.listdir(walled.base / "aim") == [], mode
 
 
 async def test_named_variables_of_whoever_starts_it_are_let_through(walled: Bed) -> None:
@@ -129,6 +153,9 @@ open("run.sh", "w").write("#!/bin/sh\\necho ran")
 os.chmod("run.sh", 0o755)
 assert subprocess.check_output(["./run.sh"]) == b"ran\\n"
 subprocess.run(["git", "add", "."], check=True)
+os.mkdir("bin")
+subprocess.run(["git", "mv", "run.sh", "bin/run.sh"], check=True)
+os.link("bin/run.sh", "linked.sh")
 assert subprocess.check_output(["bash", "-c", "cat <(echo piped)"]) == b"piped\\n"
 """
     assert await walled.run(script) == (0, "")

@@ -128,8 +128,8 @@ def alive(mark: str) -> int:
 
 
 @contextmanager
-def bed(mode: Mode, *, max_bytes: int = 1 << 30) -> Iterator[Bed]:
-    base = Path(tempfile.mkdtemp(prefix="walled-"))
+def bed(mode: Mode, root: Path | None = None, *, max_bytes: int = 1 << 30) -> Iterator[Bed]:
+    base = Path(tempfile.mkdtemp(prefix="walled-", dir=root))
     base.chmod(0o755)
     try:
         yield Bed(mode, base, max_bytes=max_bytes)
@@ -168,6 +168,7 @@ class World:
                 "pid": self.victim.pid,
                 "tcp": self._tcp.getsockname()[1],
                 "udp": self._udp.getsockname()[1],
+                "net": os.readlink("/proc/self/ns/net"),
                 "abstract": str(bed.base),
                 "shared": self._shared[0],
                 "uid": bed.mode.uid,

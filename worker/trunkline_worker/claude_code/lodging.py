@@ -17,6 +17,7 @@ from typing import Final
 import orjson
 
 from trunkline_worker.claude_code.progress import Entry
+from trunkline_worker.sandbox import bubblewrap
 from trunkline_worker.sandbox.beneath import Beneath
 from trunkline_worker.sandbox.walls import Sandbox
 from trunkline_worker.sandbox.workspace import Workspace
@@ -135,8 +136,8 @@ async def lodging(sandbox: Sandbox, workspace: Workspace) -> AsyncIterator[Lodgi
     desk = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="trunkline-claude-"))
     name = f"claude-{secrets.token_hex(8)}"
     outside = workspace.home / "tmp" / name
-    # Behind bubblewrap the workspace's temporary directory is the only one.
-    inside = Path("/tmp", name) if sandbox.kind == "bwrap" else outside
+    # A short name, because a socket's cannot be long.
+    inside = Path(bubblewrap.TEMPORARY, name) if sandbox.kind == "bwrap" else outside
     found = Lodging(desk, outside, inside, sandbox, workspace)
     try:
         await asyncio.to_thread(_prepare, found)

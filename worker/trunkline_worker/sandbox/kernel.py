@@ -15,9 +15,11 @@ _READ: Final = 0b1101  # execute, read a file, read a directory
 _OF_FILES: Final = 0b1100000000000111  # what a rule for a file may grant: no part of a directory
 _ALL: Final = (1 << 16) - 1
 _DEVICES: Final = 1 << 6 | 1 << 11  # making them, which no rule grants
+_MOVE: Final = 1 << 13
 _TCP: Final = 0b11  # bind, connect
 _CONNECT: Final = 0b10
 ABSTRACT, SIGNALS = 1, 2
+SCOPING_ABI: Final = 6  # from which on those are there
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 36, 38
@@ -73,20 +75,26 @@ def restrict(
     readable: Iterable[str] = (),
     writable: Iterable[str] = (),
     devices: Iterable[str] = (),
+    moves: bool = False,
     tcp: bool = False,
     ports: Iterable[int] = (),
     scope: int = 0,
 ) -> None:
     """This process, and what it begins, has from now on only these files, if `files`, and
     connects only to these TCP ports, if `tcp`. Of what is not there nothing is granted.
+
+    Needs `moves` without `files` if it is to be followed by one with `files`: a layer that does
+    not speak of moving files between directories would forbid it.
     """
-    attributes = struct.pack("<QQQ", _ALL if files else 0, _TCP if tcp else 0, scope)
+    handled = _ALL if files else _MOVE if moves else 0
+    attributes = struct.pack("<QQQ", handled, _TCP if tcp else 0, scope)
     ruleset = _call("Landlock", _CREATE_RULESET, attributes, len(attributes), 0)
     try:
         for paths, rights in (
             (readable, _READ),
             (writable, _ALL & ~_DEVICES),
             (devices, 1 << 15 | 0b110),
+            (("/",) if moves else (), _MOVE),
         ):
             for path in paths:
                 _grant(ruleset, path, rights)

@@ -14,19 +14,9 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from trunkline_worker.sandbox import chmods, kernel, seccomp
+from trunkline_worker.sandbox import bubblewrap, chmods, kernel, seccomp
 
-_ABI = 6  # signals and abstract sockets are scoped
 REFUSED = 125  # the walls could not be built: nothing was run
-_MOUNT_POINT = "/mnt"
-_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
-_ETC = (
-    *("alternatives", "ca-certificates", "crypto-policies", "fonts", "group", "host.conf"),
-    *("hosts", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "magic", "mime.types"),
-    *("nsswitch.conf", "passwd", "pki", "profile", "profile.d", "protocols", "resolv.conf"),
-    *("services", "shells", "ssl", "terminfo", "timezone", "bash.bashrc"),
-)
-READABLE = (*_SYSTEM, *(f"/etc/{name}" for name in _ETC))
 _DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom"))
 _PROC = tuple(f"/proc/{name}" for name in ("cpuinfo", "meminfo", "filesystems", "version", "stat"))
 
@@ -43,58 +33,12 @@ def main() -> NoReturn:
         _refuse(error)
 
 
-def _bubblewrap(spec: dict[str, Any]) -> list[str]:
-    """What stands before the command."""
-    home, network, uid = spec["home"], spec["network"], spec["uid"]
-    source = home
-    if uid is not None:
-        # The directory may lie where only root gets to: it is brought to where all do.
-        kernel.private_mount(home, _MOUNT_POINT)
-        source = _MOUNT_POINT
-        kernel.become(uid)
-    kernel.no_new_privileges()
-    scoped = network is not False and kernel.landlock_abi() >= _ABI
-    if network is not False:
-        ports = () if network is True else network
-        scope = kernel.ABSTRACT if scoped else 0
-        if scope or ports:
-            kernel.restrict(tcp=bool(ports), ports=ports, scope=scope)
-    filters, wanted = os.pipe()
-    unix = scoped or network is False
-    os.write(wanted, seccomp.program("bwrap", network, os.uname().machine, unix=unix))
-    os.close(wanted)
-    os.set_inheritable(filters, True)
-    walls = [
-        *("bwrap", "--die-with-parent", "--new-session", "--unshare-user", "--unshare-pid"),
-        *("--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "sandbox"),
-        *(() if network is not False else ("--unshare-net",)),
-        *("--proc", "/proc", "--dev", "/dev", "--size", str(64 << 20), "--tmpfs", "/dev/shm"),
-        *("--remount-ro", "/dev", "--seccomp", str(filters)),
-    ]
-    for path in READABLE:
-        if os.path.islink(path) and path in _SYSTEM:
-            walls += ("--symlink", os.readlink(path), path)
-        else:
-            walls += ("--ro-bind-try", path, path)
-    walls += ("--bind", f"{source}/tmp", "/tmp")  # first: the others may lie there
-    for path in spec["readable"]:
-        walls += ("--ro-bind-try", path, path)
-    for path in spec["writable"]:
-        walls += ("--bind", path, path)
-    walls += ("--bind", f"{source}/work", spec["work"])
-    # Of the sandbox's own processes alone, so it is set where no others count.
-    most = spec["limits"]["processes"]
-    bound = f'(ulimit -u {most}) 2>/dev/null && ulimit -u {most} || ulimit -p {most}; exec "$@"'
-    walls += ("--remount-ro", "/", "--chdir", spec["work"], "--", "/bin/sh", "-c", bound, "sh")
-    return walls
-
-
 def _watched(spec: dict[str, Any], command: list[str], environ: dict[str, str]) -> NoReturn:
     """This process waits; one below it, out of reach of the sandbox, ends all that is in there as
     soon as the command has ended, or this process has, however that came.
     """
-    if spec["kind"] == "landlock" and kernel.landlock_abi() < _ABI:
-        raise OSError(f"Landlock with ABI {_ABI} is needed (Linux 6.12)")
+    if spec["kind"] == "landlock" and kernel.landlock_abi() < kernel.SCOPING_ABI:
+        raise OSError(f"Landlock with ABI {kernel.SCOPING_ABI} is needed (Linux 6.12)")
     outer = os.getpid()
     watcher = os.fork()
     if watcher == 0:
@@ -139,7 +83,7 @@ def _watch(outer: int, spec: dict[str, Any], command: list[str], environ: dict[s
 def _close_off(network: seccomp.Network) -> int:
     """From here on signals reach only what is in the sandbox, and none from there comes back."""
     kernel.no_new_privileges()
-    kernel.restrict(scope=kernel.SIGNALS)
+    kernel.restrict(moves=True, scope=kernel.SIGNALS)
     machine = os.uname().machine
     program = seccomp.program("landlock", network, machine, unix=False)
     return kernel.deny(program, seccomp.SECCOMP[machine])
@@ -157,8 +101,8 @@ def _become_command(
         os.setsid()
         match spec["kind"]:
             case "bwrap":
-                command = [*_bubblewrap(spec), *command]
-                environ["TMPDIR"] = "/tmp"
+                command = [*bubblewrap.walls(spec), *command]
+                environ["TMPDIR"] = bubblewrap.temporary(spec)
             case "landlock":
                 _fence(spec, writable)
         if spec["kind"] != "bwrap":
@@ -176,7 +120,7 @@ def _fence(spec: dict[str, Any], writable: list[str]) -> None:
     network = spec["network"]
     kernel.restrict(
         files=True,
-        readable=(*READABLE, *_PROC, *spec["readable"]),
+        readable=(*bubblewrap.READABLE, *_PROC, *spec["readable"]),
         writable=writable,
         devices=_DEVICES,
         tcp=network is not True,

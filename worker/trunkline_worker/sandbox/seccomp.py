@@ -28,6 +28,8 @@ _ENOSYS: Final = _ERRNO | 38
 _ENOTSUP: Final = _ERRNO | 95
 _LD, _JEQ, _JGE, _JSET, _AND, _RET = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 
+_FAST_OPEN: Final = 0x20000000  # MSG_FASTOPEN: connects, and Landlock does not hear of it
+_OF_OWNER: Final = 0o6000  # a program runs as whoever owns it
 _NEW_SPACES: Final = 0x7E020000  # CLONE_NEWUSER, NEWNS, NEWPID, NEWNET and so on
 _Rule = tuple[str, list[bytes]]
 
@@ -49,7 +51,8 @@ _X86_64: Final = _SAME | {
     **{"inotify_add_watch": 254, "fchownat": 260, "fchmodat": 268, "unshare": 272},
     **{"perf_event_open": 298, "fanotify_init": 300, "prlimit64": 302, "open_by_handle_at": 304},
     **{"setns": 308, "finit_module": 313, "sched_setattr": 314, "kexec_file_load": 320},
-    **{"bpf": 321, "userfaultfd": 323},
+    **{"bpf": 321, "userfaultfd": 323, "sendto": 44, "sendmsg": 46, "listen": 50},
+    **{"sendmmsg": 307, "fchmod": 91},
 }
 _AARCH64: Final = _SAME | {
     **{"setxattr": 5, "lsetxattr": 6, "removexattr": 14, "lremovexattr": 15},
@@ -61,7 +64,8 @@ _AARCH64: Final = _SAME | {
     **{"add_key": 217, "request_key": 218, "keyctl": 219, "clone": 220, "swapon": 224},
     **{"swapoff": 225, "perf_event_open": 241, "prlimit64": 261, "fanotify_init": 262},
     **{"open_by_handle_at": 265, "setns": 268, "finit_module": 273, "sched_setattr": 274},
-    **{"bpf": 280, "userfaultfd": 282, "kexec_file_load": 294},
+    **{"bpf": 280, "userfaultfd": 282, "kexec_file_load": 294, "listen": 201, "sendto": 206},
+    **{"sendmsg": 211, "sendmmsg": 269, "fchmod": 52},
 }
 MACHINES: Final = {"x86_64": (0xC000003E, _X86_64), "aarch64": (0xC00000B7, _AARCH64)}
 SECCOMP: Final = {"x86_64": 317, "aarch64": 277}
@@ -106,6 +110,7 @@ def program(
     if machine == "x86_64":  # the x32 calls are the same ones under other numbers
         code += [_jump(_JGE, 0x40000000, 0, 1), _give(_ENOSYS)]
     rules = _for_all(network, alone=kind == "bwrap", unix=unix)
+    rules += _modes(_NOTIFY if kind == "landlock" else _ALLOW)
     if kind == "landlock":
         rules += _beside_landlock()
     for name, body in rules:
@@ -118,8 +123,19 @@ def _for_all(network: Network, *, alone: bool, unix: bool) -> list[_Rule]:
     return [
         *((name, [_give(_EPERM)]) for name in _NEVER),
         ("clone3", [_give(_ENOSYS)]),  # its flags lie in memory: libc then takes `clone`
-        ("clone", [_load(16), _jump(_JSET, _NEW_SPACES, 0, 1), _give(_EPERM), _give(_ALLOW)]),
+        ("clone", _flagged(0, _NEW_SPACES, _EPERM)),
         ("socket", _sockets(network, alone=alone, unix=unix)),
+        *(() if isinstance(network, bool) else _past_ports()),
+    ]
+
+
+def _past_ports() -> list[_Rule]:
+    """What Landlock's list of ports does not hold: connecting while sending, and listening on a
+    port that was not chosen."""
+    sends = (("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3))
+    return [
+        ("listen", [_give(_EACCES)]),
+        *((name, _flagged(at, _FAST_OPEN, _EACCES)) for name, at in sends),
     ]
 
 
@@ -131,8 +147,16 @@ def _beside_landlock() -> list[_Rule]:
             (name, [_load(16 + 8 * at), _jump(_JEQ, 0, 1, 0), _give(_EPERM), _load(0)])
             for name, at in _ONESELF
         ),
+    ]
+
+
+def _modes(by_name: int) -> list[_Rule]:
+    """A file that is made with such a mode is empty, and loses it with its first byte."""
+    return [
+        ("chmod", _flagged(1, _OF_OWNER, _EPERM, by_name)),
+        ("fchmodat", _flagged(2, _OF_OWNER, _EPERM, by_name)),
+        ("fchmod", _flagged(1, _OF_OWNER, _EPERM)),
         ("fchmodat2", [_give(_ENOSYS)]),
-        *((name, [_give(_NOTIFY)]) for name in ("chmod", "fchmodat")),
     ]
 
 
@@ -152,6 +176,12 @@ def _sockets(network: Network, *, alone: bool, unix: bool) -> list[bytes]:
         *(_load(24), struct.pack("<HBBI", _AND, 0, 0, 0xF), *_one_of([_SOCK_STREAM], _EACCES)),
         *(_load(32), *_one_of([0, _IPPROTO_TCP], _EACCES), _give(_ALLOW)),
     ]
+
+
+def _flagged(argument: int, flags: int, action: int, otherwise: int = _ALLOW) -> list[bytes]:
+    """The action where any of the flags is set."""
+    load = _load(16 + 8 * argument)
+    return [load, _jump(_JSET, flags, 0, 1), _give(action), _give(otherwise)]
 
 
 def _one_of(values: Iterable[int], otherwise: int) -> list[bytes]:
