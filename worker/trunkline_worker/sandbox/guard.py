@@ -6,6 +6,7 @@ Only a quota of the file system bounds what is written between two looks.
 import asyncio
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -78,7 +79,7 @@ class Guard:
 
     async def settle(self, process: Process) -> None:
         """When it has ended: removes what it wrote, if that may not stay."""
-        if not self.why and self._hurry():
+        if self.why or self._hurry():  # much may have come since it was measured
             await self._judge(process)
         if not self._removes:
             return
@@ -97,6 +98,7 @@ class Guard:
             if find.returncode is None:
                 find.kill()
         self._removes = False
+        self._remember()
 
     def _hurry(self) -> bool:
         """Whether much was written since the last measure, or little is left of the disk."""
@@ -109,16 +111,20 @@ class Guard:
         used = await self._used()
         if not used.over(self._allowed):
             return
-        self._mark.touch(mode=0o600)
         twice = Amount(2 * self._limit.bytes, 2 * self._limit.entries)
         # What others need is not left to it; else what it wrote stays, for it to choose from.
-        self._removes = self.full or self._spare.over(free) or used.over(twice)
+        self._removes |= self.full or self._spare.over(free) or used.over(twice)
         what = f"{self._limit.bytes >> 20} MiB"
         if used.bytes <= self._allowed.bytes:
             what = f"{self._limit.entries} files and directories"
         end = "; what was written is removed" if self._removes else ""
         self.why = f"the workspace holds more than {what}{end}"
         process.stop(self.why)
+        self._remember()
+
+    def _remember(self) -> None:
+        with suppress(OSError):  # the disk may be too full for that, too
+            self._mark.touch(mode=0o600)
 
     def _free(self) -> Amount:
         disk = os.statvfs(self._workspace.path)
