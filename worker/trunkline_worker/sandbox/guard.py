@@ -52,7 +52,11 @@ class Guard:
         """Before the command starts. What was ended for its size once is measured until it fits."""
         if not self._mark.exists():
             return
-        used = await self._used()
+        try:
+            used = await self._used()
+        except OSError:  # some of it is hidden
+            self.full = True
+            return
         self.full = used.over(self._limit)
         if self.full:
             most = max(used.bytes, self._limit.bytes), max(used.entries, self._limit.entries)
@@ -108,7 +112,12 @@ class Guard:
 
     async def _judge(self, process: Process) -> None:
         self._before = free = self._free()
-        used = await self._used()
+        try:
+            used = await self._used()
+        except OSError as error:
+            process.stop(f"how much the workspace holds is not known: {error.strerror or error}")
+            self._remember()
+            return
         if not used.over(self._allowed):
             return
         twice = Amount(2 * self._limit.bytes, 2 * self._limit.entries)
