@@ -142,7 +142,8 @@ class Guard:
         return Amount(disk.f_bavail * disk.f_frsize, entries)
 
     async def _used(self) -> Amount:
-        return Amount(*await asyncio.gather(self._workspace.used_bytes(), self._entries()))
+        entries = await self._entries()
+        return Amount(await self._workspace.used_bytes(), entries)
 
     async def _entries(self) -> int:
         du = await asyncio.create_subprocess_exec(
@@ -157,4 +158,5 @@ class Guard:
         finally:
             if du.returncode is None:
                 du.kill()
+                await du.wait()
         return int(said.split()[0]) if said else 0
