@@ -37,6 +37,19 @@ async def test_a_session_is_laid_where_the_command_line_may_write_it(tmp_path: P
     assert not place.outside.exists()
 
 
+async def test_a_tree_of_any_depth_goes_with_it(tmp_path: Path) -> None:
+    workspaces = Workspaces(tmp_path / "w")
+    async with workspaces.scratch() as workspace, lodging(Sandbox("none"), workspace) as place:
+        here = os.open(place.outside, os.O_RDONLY)
+        for _ in range(3000):
+            os.mkdir("d", dir_fd=here)
+            deeper = os.open("d", os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = deeper
+        os.close(here)
+    assert not place.outside.exists() and not place.desk.exists()
+
+
 @pytest.mark.parametrize("swapped", ["", "config", "config/projects", "config/projects/project"])
 async def test_a_link_in_the_place_of_a_directory_leads_nowhere(
     tmp_path: Path, victim: Path, swapped: str

@@ -67,6 +67,20 @@ async def test_who_is_quicker_than_a_look_is_noticed(workspace: Workspace) -> No
     assert os.listdir(workspace.path) == []
 
 
+class Hidden(Workspace):
+    async def used_bytes(self) -> int:
+        raise OSError("some of it is hidden")
+
+
+async def test_what_cannot_be_measured_is_ended_and_counts_as_full(workspace: Workspace) -> None:
+    hidden = Hidden(workspace.path)
+    _, why = await watched(hidden, "sleep 60")
+    assert why == "how much the workspace holds is not known: some of it is hidden"
+    guard = Guard(hidden)
+    await guard.begin()
+    assert guard.full
+
+
 def commands_of(tmp_path: Path) -> Commands:
     return Commands(ExecutionTools(), Sandboxes(Workspaces(tmp_path / "probe")), "auto")
 

@@ -6,6 +6,7 @@ Only a quota of the file system bounds what is written between two looks.
 import asyncio
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,7 +52,11 @@ class Guard:
         """Before the command starts. What was ended for its size once is measured until it fits."""
         if not self._mark.exists():
             return
-        used = await self._used()
+        try:
+            used = await self._used()
+        except OSError:  # some of it is hidden
+            self.full = True
+            return
         self.full = used.over(self._limit)
         if self.full:
             most = max(used.bytes, self._limit.bytes), max(used.entries, self._limit.entries)
@@ -78,7 +83,7 @@ class Guard:
 
     async def settle(self, process: Process) -> None:
         """When it has ended: removes what it wrote, if that may not stay."""
-        if not self.why and self._hurry():
+        if self.why or self._hurry():  # much may have come since it was measured
             await self._judge(process)
         if not self._removes:
             return
@@ -97,6 +102,7 @@ class Guard:
             if find.returncode is None:
                 find.kill()
         self._removes = False
+        self._remember()
 
     def _hurry(self) -> bool:
         """Whether much was written since the last measure, or little is left of the disk."""
@@ -106,19 +112,28 @@ class Guard:
 
     async def _judge(self, process: Process) -> None:
         self._before = free = self._free()
-        used = await self._used()
+        try:
+            used = await self._used()
+        except OSError as error:
+            process.stop(f"how much the workspace holds is not known: {error.strerror or error}")
+            self._remember()
+            return
         if not used.over(self._allowed):
             return
-        self._mark.touch(mode=0o600)
         twice = Amount(2 * self._limit.bytes, 2 * self._limit.entries)
         # What others need is not left to it; else what it wrote stays, for it to choose from.
-        self._removes = self.full or self._spare.over(free) or used.over(twice)
+        self._removes |= self.full or self._spare.over(free) or used.over(twice)
         what = f"{self._limit.bytes >> 20} MiB"
         if used.bytes <= self._allowed.bytes:
             what = f"{self._limit.entries} files and directories"
         end = "; what was written is removed" if self._removes else ""
         self.why = f"the workspace holds more than {what}{end}"
         process.stop(self.why)
+        self._remember()
+
+    def _remember(self) -> None:
+        with suppress(OSError):  # the disk may be too full for that, too
+            self._mark.touch(mode=0o600)
 
     def _free(self) -> Amount:
         disk = os.statvfs(self._workspace.path)
@@ -127,7 +142,8 @@ class Guard:
         return Amount(disk.f_bavail * disk.f_frsize, entries)
 
     async def _used(self) -> Amount:
-        return Amount(*await asyncio.gather(self._workspace.used_bytes(), self._entries()))
+        entries = await self._entries()
+        return Amount(await self._workspace.used_bytes(), entries)
 
     async def _entries(self) -> int:
         du = await asyncio.create_subprocess_exec(
@@ -142,4 +158,5 @@ class Guard:
         finally:
             if du.returncode is None:
                 du.kill()
+                await du.wait()
         return int(said.split()[0]) if said else 0
