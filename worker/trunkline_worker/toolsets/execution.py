@@ -174,6 +174,13 @@ class Commands:
 
 async def _guard(process: Process, workspace: Workspace) -> None:
     """Stops a command that fills the disk, or the workspace above its measure."""
+    try:
+        await _watch(process, workspace)
+    except OSError as error:
+        process.stop(f"how much the workspace holds is not known: {error.strerror or error}")
+
+
+async def _watch(process: Process, workspace: Workspace) -> None:
     before: int | None = None
     clock, took = asyncio.get_running_loop().time, 0.0
     while process.exit_code is None:
