@@ -137,6 +137,24 @@ async def test_a_command_that_fills_the_workspace_is_ended(tmp_path: Path) -> No
     assert said.endswith("[ended: the workspace holds more than 4 MiB]")
 
 
+async def test_in_a_full_workspace_files_can_be_removed_and_not_written(tmp_path: Path) -> None:
+    async with bench(commands_of(tmp_path), max_bytes=4 << 20) as commands:
+        big, small = (commands.workspace.path / name for name in ("big", "small"))
+        big.write_bytes(bytes(5 << 20))
+        said = await commands.call("run_command", command="mv big old; echo x > small")
+        assert "The workspace was full" in said and small.stat().st_size == 0
+        await commands.call("run_command", command="rm old")
+        assert await commands.call("run_command", command="echo x > small") == "[exit code 0]"
+        assert small.read_text() == "x\n"
+
+
+async def test_many_empty_files_fill_a_workspace_too(tmp_path: Path) -> None:
+    async with bench(commands_of(tmp_path), max_bytes=4 << 20) as commands:
+        script = "i=0; while :; do i=$((i+1)); : > f$i; done"
+        said = await commands.call("run_command", command=script)
+    assert "[ended: the workspace holds more than 4 MiB]" in said
+
+
 async def test_output_beyond_measure_is_left_out_in_the_middle(commands: Bench) -> None:
     said = await commands.call("run_command", command="echo begin; seq 100000; echo end")
     assert said.startswith("begin\n1\n2\n")

@@ -1,7 +1,6 @@
 """Shell commands in the run's workspace, behind the walls of its sandbox."""
 
 import asyncio
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,13 +13,13 @@ from trunkline_worker.sandbox.walls import Command, Kind, Limits, Sandbox, Sandb
 from trunkline_worker.sandbox.workspace import Workspace
 from trunkline_worker.toolsets.arguments import number, parameters, text
 from trunkline_worker.toolsets.base import Invocation, ToolError, ToolSpec
+from trunkline_worker.toolsets.room import guard, is_full
 
 _OUTPUT_BYTES: Final = 48 << 10
 _LONGEST_WAIT_S: Final = 30.0
 _BACKGROUND: Final = 8  # at once, per run
-_LOOK_S: Final = 1.0  # how often the disk is looked at, or a tenth of the time
-_SPARE_BYTES: Final = 256 << 20  # of the disk, for everybody else
 
+_FULL: Final = "\n[The workspace was full: files can be removed, but not written.]"
 _COMMAND: Final = {"type": "string", "description": "For /bin/sh, in the workspace."}
 _ID: Final = {"type": "string", "description": "What start_command returned."}
 
@@ -109,17 +108,18 @@ class Commands:
         """What commands a run began ends with its workspace."""
 
     async def _run(self, command: str, timeout_s: float, call: Invocation) -> str:
-        process = await self._begin(command, call.workspace, call.say)
-        guard = asyncio.create_task(_guard(process, call.workspace), name="guard")
+        full = await is_full(call.workspace)
+        process = await self._begin(command, call.workspace, call.say, full)
+        guarding = asyncio.create_task(guard(process, call.workspace, full=full), name="guard")
         try:
             async with asyncio.timeout(timeout_s):
                 await process.wait()
         except TimeoutError:
             process.stop(f"it took longer than {timeout_s:g} s")
         finally:
-            guard.cancel()
+            guarding.cancel()
             await process.end()
-        return _report(process, process.output.take())
+        return _report(process, process.output.take()) + (_FULL if full else "")
 
     async def _start(self, command: str, call: Invocation) -> str:
         mine = self._begun.get(call.request.run_id)
@@ -128,24 +128,26 @@ class Commands:
             call.workspace.ending.push_async_callback(self._end_all, call.request.run_id)
         if sum(process.exit_code is None for process in mine.values()) >= _BACKGROUND:
             raise ToolError(f"{_BACKGROUND} commands run already: stop one first.")
-        process = await self._begin(command, call.workspace, lambda _: None)
+        full = await is_full(call.workspace)
+        process = await self._begin(command, call.workspace, lambda _: None, full)
         key = f"command-{len(mine) + 1}"
         mine[key] = process
-        guard = asyncio.create_task(_guard(process, call.workspace), name=f"guard:{key}")
-        call.workspace.ending.callback(guard.cancel)
+        guarding = asyncio.create_task(
+            guard(process, call.workspace, full=full), name=f"guard:{key}"
+        )
+        call.workspace.ending.callback(guarding.cancel)
         return key
 
     async def _begin(
-        self, command: str, workspace: Workspace, say: Callable[[str], None]
+        self, command: str, workspace: Workspace, say: Callable[[str], None], full: bool
     ) -> Process:
+        wrapped = self._wrapped(command, workspace, 0 if full else workspace.max_bytes)
         try:
-            return await Process.start(
-                self._wrapped(command, workspace), cap=_OUTPUT_BYTES, say=say
-            )
+            return await Process.start(wrapped, cap=_OUTPUT_BYTES, say=say)
         except (OSError, ValueError) as error:  # ValueError: a zero in the text
             raise ToolError(f"The command cannot be started: {error}") from error
 
-    def _wrapped(self, command: str, workspace: Workspace) -> Command:
+    def _wrapped(self, command: str, workspace: Workspace, file_bytes: int) -> Command:
         assert self._sandbox is not None
         return self._sandbox.wrap(
             ["/bin/sh", "-c", command],
@@ -156,7 +158,7 @@ class Commands:
             limits=Limits(
                 processes=self._config.max_processes,
                 memory_bytes=self._config.max_memory_mb << 20,
-                file_bytes=workspace.max_bytes,
+                file_bytes=file_bytes,
             ),
         )
 
@@ -170,30 +172,6 @@ class Commands:
     async def _end_all(self, run_id: RunId) -> None:
         for process in self._begun.pop(run_id, {}).values():
             await process.end()
-
-
-async def _guard(process: Process, workspace: Workspace) -> None:
-    """Stops a command that fills the disk, or the workspace above its measure."""
-    try:
-        await _watch(process, workspace)
-    except OSError as error:
-        process.stop(f"how much the workspace holds is not known: {error.strerror or error}")
-
-
-async def _watch(process: Process, workspace: Workspace) -> None:
-    before: int | None = None
-    clock, took = asyncio.get_running_loop().time, 0.0
-    while process.exit_code is None:
-        await asyncio.sleep(max(_LOOK_S, 10 * took))
-        disk = os.statvfs(workspace.path)
-        if disk.f_bavail * disk.f_frsize < _SPARE_BYTES:
-            process.stop("the disk is nearly full")
-        began = clock()
-        used = await workspace.used_bytes()
-        took = clock() - began
-        before = used if before is None else before
-        if used > workspace.max_bytes and used >= before:
-            process.stop(f"the workspace holds more than {workspace.max_bytes >> 20} MiB")
 
 
 def _report(process: Process, output: str) -> str:
