@@ -67,6 +67,7 @@ class Workspace:
         finally:
             if du.returncode is None:
                 os.killpg(du.pid, signal.SIGKILL)
+                await du.wait()
         match said.split():
             case [used, _, entries, _]:
                 return int(used) * 1024 + int(entries) * 4096
