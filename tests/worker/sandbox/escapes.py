@@ -137,6 +137,9 @@ NEVER = {
         "f = os.open('p6', os.O_CREAT | os.O_RDWR, 0o6755); os.write(f, b'#!'); "
         "assert os.fstat(f).st_mode & 0o6000"
     ),
+    "a disk that is full at once": (
+        "got(libc.fallocate(os.open('big', os.O_CREAT | os.O_RDWR), 0, 0, 4096))"
+    ),
     "a mount": "got(libc.mount(b'none', b'.', b'tmpfs', 0, None))",
     "a mount over the system": "got(libc.mount(b'.', b'/usr', None, 4096, None))",
     "a mount of the new kind": "got(libc.syscall(430, b'tmpfs', 0))",

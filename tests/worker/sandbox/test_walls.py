@@ -150,7 +150,7 @@ with tempfile.NamedTemporaryFile() as file: file.write(b"x")
 os.mkdir("project"); os.chdir("project")
 subprocess.run(["git", "init", "-q"], check=True)
 open("run.sh", "w").write("#!/bin/sh\\necho ran")
-os.chmod("run.sh", 0o755)
+for mode in (0, 0o755): os.chmod("run.sh", mode)
 assert subprocess.check_output(["./run.sh"]) == b"ran\\n"
 subprocess.run(["git", "add", "."], check=True)
 os.mkdir("bin")

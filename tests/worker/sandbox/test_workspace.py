@@ -2,6 +2,9 @@
 
 import os
 import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -121,3 +124,27 @@ async def test_what_is_used_of_the_disk_is_known(workspaces: Workspaces) -> None
     async with workspaces.open(run()) as workspace:
         (workspace.path / "file").write_bytes(b"x" * 3_000_000)
         assert 3_000_000 <= await workspace.used_bytes() < 3_200_000
+
+
+@contextmanager
+def ordinary_user() -> Iterator[None]:
+    """From whom something can be hidden, for what is started meanwhile."""
+    ids = os.getresuid()
+    if ids[0] == 0:
+        os.setresuid(65534, 65534, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(*ids)
+
+
+async def test_what_is_hidden_is_not_taken_for_nothing() -> None:
+    with ordinary_user(), tempfile.TemporaryDirectory() as root:
+        async with Workspaces(Path(root) / "w").open(run()) as workspace:
+            (workspace.path / "closed").mkdir()
+            (workspace.path / "closed/file").write_bytes(b"x" * 1_000_000)
+            (workspace.path / "closed").chmod(0)
+            with pytest.raises(OSError, match="cannot be read"):
+                await workspace.used_bytes()
+            (workspace.path / "closed").chmod(0o700)
+            assert await workspace.used_bytes() > 1_000_000

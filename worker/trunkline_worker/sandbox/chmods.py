@@ -47,12 +47,7 @@ def _chmod(pid: int, arguments: Sequence[int], writable: Sequence[str]) -> None:
         real = os.readlink(f"/proc/self/fd/{name}")
         if not any(real == root or real.startswith(f"{root}/") for root in writable):
             raise PermissionError(errno.EPERM, "outside of the sandbox")
-        way = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        file = os.open(f"/proc/self/fd/{name}", way)
-        try:
-            os.fchmod(file, stat.S_IMODE(mode) & 0o1777)
-        finally:
-            os.close(file)
+        os.chmod(f"/proc/self/fd/{name}", stat.S_IMODE(mode) & 0o1777)
     finally:
         os.close(name)
 

@@ -9,6 +9,7 @@ import os
 import resource
 import select
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -66,31 +67,32 @@ def _watch(outer: int, spec: dict[str, Any], command: list[str], environ: dict[s
     kernel.adopt_orphans()
     _limit(spec["limits"])
     writable = [spec["work"], f"{spec['home']}/tmp", *spec["writable"]]
-    listener = _close_off(spec["network"]) if walled else None
+    if walled:  # from here on signals reach only what is in the sandbox, and none comes back
+        kernel.no_new_privileges()
+        kernel.restrict(moves=True, scope=kernel.SIGNALS)
+    ours, theirs = socket.socketpair()
     # bubblewrap counts by itself, and only what is within.
     alone = spec["kind"] == "bwrap"
     child = os.fork() if alone else _fork_counted(spec["limits"]["processes"])
     if child == 0:
-        _become_command(spec, writable, command, environ)
+        _become_command(spec, writable, command, environ, theirs)
+    theirs.close()
     code = REFUSED
     try:
-        code = _serve(child, listener, woken, writable)
+        # The filter is not upon this process, which has calls to make for those that it holds.
+        _, listeners, _, _ = socket.recv_fds(ours, 1, 1)
+        code = _serve(child, next(iter(listeners), None), woken, writable)
     finally:
         _end_all(_everyone if walled else _children)
         os._exit(code)
 
 
-def _close_off(network: seccomp.Network) -> int:
-    """From here on signals reach only what is in the sandbox, and none from there comes back."""
-    kernel.no_new_privileges()
-    kernel.restrict(moves=True, scope=kernel.SIGNALS)
-    machine = os.uname().machine
-    program = seccomp.program("landlock", network, machine, unix=False)
-    return kernel.deny(program, seccomp.SECCOMP[machine])
-
-
 def _become_command(
-    spec: dict[str, Any], writable: list[str], command: list[str], environ: dict[str, str]
+    spec: dict[str, Any],
+    writable: list[str],
+    command: list[str],
+    environ: dict[str, str],
+    watcher: socket.socket,
 ) -> NoReturn:
     try:
         signal.set_wakeup_fd(-1)
@@ -104,7 +106,9 @@ def _become_command(
                 command = [*bubblewrap.walls(spec), *command]
                 environ["TMPDIR"] = bubblewrap.temporary(spec)
             case "landlock":
+                _filter_calls(spec["network"], watcher)
                 _fence(spec, writable)
+        watcher.close()
         if spec["kind"] != "bwrap":
             _set(resource.RLIMIT_NPROC, resource.getrlimit(resource.RLIMIT_NPROC)[0])
     except OSError as error:
@@ -114,6 +118,14 @@ def _become_command(
     except OSError as error:
         os.write(2, f"{command[0]}: {error.strerror}\n".encode())
     os._exit(127)
+
+
+def _filter_calls(network: seccomp.Network, watcher: socket.socket) -> None:
+    machine = os.uname().machine
+    program = seccomp.program("landlock", network, machine, unix=False)
+    listener = kernel.deny(program, seccomp.SECCOMP[machine])
+    socket.send_fds(watcher, [b"l"], [listener])
+    os.close(listener)
 
 
 def _fence(spec: dict[str, Any], writable: list[str]) -> None:

@@ -20,8 +20,8 @@ class Output:
         self._half = cap // 2
         self._clear()
 
-    def _clear(self) -> None:
-        self._head, self._tail, self._left_out = b"", b"", 0
+    def _clear(self, head: bytes = b"") -> None:
+        self._head, self._tail, self._left_out = head, b"", 0
 
     def add(self, chunk: bytes) -> None:
         room = self._half - len(self._head)
@@ -30,12 +30,30 @@ class Output:
         self._left_out += max(0, len(tail) - self._half)
         self._tail = tail[-self._half :]
 
-    def take(self) -> str:
-        """What was said since it was last taken."""
-        head, tail = (part.decode(errors="replace") for part in (self._head, self._tail))
-        hole = f"\n[{self._left_out} bytes are left out here]\n" if self._left_out else ""
-        self._clear()
-        return head + hole + tail
+    def take(self, *, last: bool = True) -> str:
+        """What was said since it was last taken; unless it is the `last` of it, without the
+        beginning of a character whose end is to come."""
+        hole, rest = "", b""
+        head, tail = self._head, self._tail
+        if self._left_out:
+            head, cut = _whole(head)
+            begun = next((i for i, byte in enumerate(tail[:3]) if byte & 0xC0 != 0x80), 0)
+            left_out = self._left_out + len(cut) + begun
+            hole, tail = f"\n[{left_out} bytes are left out here]\n", tail[begun:]
+        else:
+            head, tail = b"", head + tail
+        if not last:
+            tail, rest = _whole(tail)
+        self._clear(rest)
+        return head.decode(errors="replace") + hole + tail.decode(errors="replace")
+
+
+def _whole(text: bytes) -> tuple[bytes, bytes]:
+    """Without, and then with nothing but, a character at its end that is not whole."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    decoder.decode(text)
+    rest = decoder.getstate()[0]
+    return text[: len(text) - len(rest)], rest
 
 
 class Process:

@@ -52,7 +52,7 @@ _X86_64: Final = _SAME | {
     **{"perf_event_open": 298, "fanotify_init": 300, "prlimit64": 302, "open_by_handle_at": 304},
     **{"setns": 308, "finit_module": 313, "sched_setattr": 314, "kexec_file_load": 320},
     **{"bpf": 321, "userfaultfd": 323, "sendto": 44, "sendmsg": 46, "listen": 50},
-    **{"sendmmsg": 307, "fchmod": 91},
+    **{"sendmmsg": 307, "fchmod": 91, "fallocate": 285},
 }
 _AARCH64: Final = _SAME | {
     **{"setxattr": 5, "lsetxattr": 6, "removexattr": 14, "lremovexattr": 15},
@@ -65,7 +65,7 @@ _AARCH64: Final = _SAME | {
     **{"swapoff": 225, "perf_event_open": 241, "prlimit64": 261, "fanotify_init": 262},
     **{"open_by_handle_at": 265, "setns": 268, "finit_module": 273, "sched_setattr": 274},
     **{"bpf": 280, "userfaultfd": 282, "kexec_file_load": 294, "listen": 201, "sendto": 206},
-    **{"sendmsg": 211, "sendmmsg": 269, "fchmod": 52},
+    **{"sendmsg": 211, "sendmmsg": 269, "fchmod": 52, "fallocate": 47},
 }
 MACHINES: Final = {"x86_64": (0xC000003E, _X86_64), "aarch64": (0xC00000B7, _AARCH64)}
 SECCOMP: Final = {"x86_64": 317, "aarch64": 277}
@@ -124,6 +124,7 @@ def _for_all(network: Network, *, alone: bool, unix: bool) -> list[_Rule]:
         *((name, [_give(_EPERM)]) for name in _NEVER),
         ("clone3", [_give(_ENOSYS)]),  # its flags lie in memory: libc then takes `clone`
         ("clone", _flagged(0, _NEW_SPACES, _EPERM)),
+        ("fallocate", [_give(_ENOTSUP)]),  # fills a disk at once; libc then writes zeros
         ("socket", _sockets(network, alone=alone, unix=unix)),
         *(() if isinstance(network, bool) else _past_ports()),
     ]

@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import os
 import secrets
+import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,6 +22,11 @@ _FIRST_UID: Final = 61184
 _UIDS: Final = 4336
 _RUN_KEPT_S: Final = 2 * 86_400.0  # what a crash left of a run that keeps nothing
 _PATH: Final = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
+# du also fails where a file goes while it looks, which hides nothing.
+_MEASURE: Final = """
+cd -- "$0" || exit
+{ du -sk . || find . -type d ! '(' -readable -executable ')' -print -quit; }
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +48,28 @@ class Workspace:
         return self.path.parent
 
     async def used_bytes(self) -> int:
-        """On the disk. What is deleted but still open is not seen."""
+        """On the disk. What is deleted but still open is not seen.
+
+        Raises OSError if that is not known, because some of it is hidden.
+        """
         du = await asyncio.create_subprocess_exec(
-            *("du", "-sk", "--", str(self.home)),
+            *("/bin/sh", "-c", _MEASURE, str(self.home)),
             env=_PATH,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
+            process_group=0,
         )
         try:
             said, _ = await du.communicate()
         finally:
             if du.returncode is None:
-                du.kill()
-        return int(said.split()[0]) * 1024 if said else 0
+                os.killpg(du.pid, signal.SIGKILL)
+                await du.wait()
+        match said.split():
+            case [used, _]:
+                return int(used) * 1024
+        raise OSError("directories in it cannot be read: chmod -R u+rwX them")
 
 
 class Workspaces:

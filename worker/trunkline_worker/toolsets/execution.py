@@ -96,7 +96,8 @@ class Commands:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
                         await process.wait()
-                return _report(process, process.output.take())
+                last = process.exit_code is not None
+                return _report(process, process.output.take(last=last))
             case "stop_command":
                 process = self._found(arguments, call)
                 process.stop("you stopped it")

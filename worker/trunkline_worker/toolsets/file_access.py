@@ -233,7 +233,11 @@ def _encoded(content: str) -> bytes:
 
 
 async def _check_room(workspace: Workspace) -> None:
-    if await workspace.used_bytes() > workspace.max_bytes:
+    try:
+        used = await workspace.used_bytes()
+    except OSError as error:
+        raise ToolError(f"How much the workspace holds is not known: {error}") from error
+    if used > workspace.max_bytes:
         raise ToolError("The workspace is full: remove something first.")
 
 
