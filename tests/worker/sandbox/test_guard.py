@@ -74,7 +74,7 @@ class Hidden(Workspace):
 
 async def test_what_cannot_be_measured_is_ended_and_counts_as_full(workspace: Workspace) -> None:
     hidden = Hidden(workspace.path)
-    _, why = await watched(hidden, "sleep 60")
+    _, why = await watched(hidden, "exec sleep 60")
     assert why == "how much the workspace holds is not known: some of it is hidden"
     guard = Guard(hidden)
     await guard.begin()
