@@ -1,6 +1,7 @@
 """The examples run as they stand, through a whole server, on fake providers."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -79,6 +80,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         with System(directory, config, apis=0, workers=0) as system:
             system.start_worker(
                 MODEL="anthropic:scripted",
+                MCP_PYTHON=sys.executable,
                 CLAUDE_MODEL="anthropic:scripted",
                 ANTHROPIC_BASE_URL=anthropic.base_url,
                 ANTHROPIC_API_KEY="k",

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -114,10 +114,11 @@ class Calls:
         return events
 
     async def make(self, calls: Sequence[OwnCall]) -> tuple[list[ToolReturnPart], bool]:
-        """What they gave back, all made at once; and whether any was a call that its tool takes."""
+        """What they gave back, and whether any was a call that its tool takes."""
         known = [tool for call in calls if (tool := self._tools.get(call.part.tool_name))]
         self._sharers = Counter(id(tool.toolset) for tool in known)
-        outcomes = await _together([self._make(call) for call in calls])
+        turns = asyncio.Lock()  # fair: it is had in the order in which it was asked for
+        outcomes = await _together([self._in_turn(call, turns) for call in calls])
         parts = [
             ToolReturnPart(
                 call.part.tool_name,
@@ -128,6 +129,11 @@ class Calls:
             for call, outcome in zip(calls, outcomes, strict=True)
         ]
         return parts, any(outcome.taken for outcome in outcomes)
+
+    async def _in_turn(self, call: OwnCall, turns: asyncio.Lock) -> Outcome:
+        tool = self._tools.get(call.part.tool_name)
+        async with turns if tool and tool.spec.in_order else nullcontext():
+            return await self._make(call)
 
     async def _make(self, call: OwnCall) -> Outcome:
         if (known := self._journal.outcome(call.place)) is not None:

@@ -25,13 +25,15 @@ class ToolSpec:
 
     `effect`: what is done where a worker died while the tool worked. `pure` and `idempotent` tools
     are called again; of one that may run `at_most_once` the model is told that nobody knows whether
-    it did.
+    it did. Calls that one answer of a model has are made at once, but those of tools `in_order`,
+    which work on the same things, one after another.
     """
 
     name: str
     description: str
     parameters: Mapping[str, Any]
     effect: Effect
+    in_order: bool = False
 
 
 def _uncounted(_: Usage) -> None:

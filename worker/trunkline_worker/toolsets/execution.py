@@ -59,6 +59,7 @@ class Commands:
                 "running in the background ends with it.",
                 parameters(("command",), command=_COMMAND, timeout_s=most),
                 effect,
+                in_order=True,
             ),
             ToolSpec(
                 "start_command",
@@ -66,6 +67,7 @@ class Commands:
                 "its id.",
                 parameters(("command",), command=_COMMAND),
                 effect,
+                in_order=True,
             ),
             ToolSpec(
                 "check_command",
@@ -73,12 +75,14 @@ class Commands:
                 "still runs.",
                 parameters(("id",), id=_ID, wait_s=wait),
                 "pure",
+                in_order=True,
             ),
             ToolSpec(
                 "stop_command",
                 "Stop a started command and return what it printed last.",
                 parameters(("id",), id=_ID),
                 "idempotent",
+                in_order=True,
             ),
         )
 

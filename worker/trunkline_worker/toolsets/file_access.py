@@ -41,6 +41,7 @@ _READING: Final = (
         "List what a directory holds: names, with / behind directories, and sizes in bytes.",
         parameters(path=_FOLDER),
         "pure",
+        in_order=True,
     ),
     ToolSpec(
         "read_file",
@@ -52,6 +53,7 @@ _READING: Final = (
             lines={"type": "integer", "minimum": 1, "description": "How many; all if left out."},
         ),
         "pure",
+        in_order=True,
     ),
     ToolSpec(
         "search",
@@ -62,6 +64,7 @@ _READING: Final = (
             path=_FOLDER,
         ),
         "pure",
+        in_order=True,
     ),
 )
 _WRITING: Final = (
@@ -70,6 +73,7 @@ _WRITING: Final = (
         "Write a whole file, with the directories it lies in. One that is there is replaced.",
         parameters(("path", "content"), path=_PATH, content={"type": "string"}),
         "idempotent",
+        in_order=True,
     ),
     ToolSpec(
         "edit_file",
@@ -83,6 +87,7 @@ _WRITING: Final = (
             all={"type": "boolean"},
         ),
         "at_most_once",  # done twice, what was added could stand there twice
+        in_order=True,
     ),
 )
 

@@ -44,12 +44,14 @@ class Tasks:
                     "additionalProperties": False,
                 },
                 "idempotent",  # it replaces the whole list
+                in_order=True,
             ),
             ToolSpec(
                 "read_tasks",
                 "Return your list of tasks.",
                 {"type": "object", "properties": {}, "additionalProperties": False},
                 "pure",
+                in_order=True,
             ),
         )
 
