@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.worker.backends.loops import each_loop
 from trunkline_shared.errors import StartError
 from trunkline_shared.run import RunRequest, new_run_id
 from trunkline_worker.sandbox.workspace import Workspaces
@@ -120,6 +121,7 @@ async def test_a_root_that_is_none_is_said(tmp_path: Path) -> None:
             pass
 
 
+@each_loop
 async def test_what_is_used_of_the_disk_is_known(workspaces: Workspaces) -> None:
     async with workspaces.open(run()) as workspace:
         (workspace.path / "file").write_bytes(b"x" * 3_000_000)

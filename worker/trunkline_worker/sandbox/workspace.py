@@ -58,7 +58,7 @@ class Workspace:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            process_group=0,
+            start_new_session=True,  # `process_group` is unknown to uvloop
         )
         try:
             said, _ = await du.communicate()
