@@ -48,8 +48,9 @@ test-claude: setup ## the coding agent of the Claude Agent SDK, 400 MiB with a l
 test-compose: setup ## docker-compose.yml in a real engine; needs root and what .ci/run installs
 	$(BIN)/python -m pytest -m compose tests/compose
 
-bench: setup ## speed beside a bare relay; ARGS= go to tests.bench
+bench: setup ## speed beside a bare relay, then of agents with tools; ARGS= go to tests.bench, alone
 	$(BIN)/python -m tests.bench $(ARGS)
+	$(if $(ARGS),,$(BIN)/python -m tests.bench.agent_lane)
 
 bench-peers: setup ## speed beside LiteLLM, AgentPool, OpenHands; needs python3.13, or --python in ARGS=
 	$(BIN)/python -m tests.bench.peers $(ARGS)
