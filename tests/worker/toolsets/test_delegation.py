@@ -142,7 +142,7 @@ async def test_an_answer_that_was_cut_short_says_so() -> None:
 
 async def test_an_asked_agent_knows_for_whom_it_works() -> None:
     helper = Recalling([Finished("stop", Usage())])
-    place = Workspace(Path("/work/shared"))
+    place = Workspace(Path("/srv/shared"))
     await asked(Worker(helper=helper), workspace=place, left=lambda: Budget(0.5, 100))
     assert helper.context.asker == Asker(("boss",), place, Budget(0.5, 100), 1)
 

@@ -62,9 +62,9 @@ async def test_a_function_may_ask_whom_it_is_called_for() -> None:
     assert list(spec.parameters["properties"]) == ["loud"]
     call = invocation(
         request=request(conversation="c1", principal="secret-key"),
-        workspace=Workspace(Path("/work/place")),
+        workspace=Workspace(Path("/srv/place")),
     )
-    assert await toolset.call("whose", {"loud": True}, call) == "test c1 /work/place True"
+    assert await toolset.call("whose", {"loud": True}, call) == "test c1 /srv/place True"
 
 
 @pytest.mark.parametrize(
