@@ -4,7 +4,8 @@ What differs between them is a `Question`; how a run is asked for, followed and 
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
 
 import orjson
 
@@ -15,16 +16,18 @@ from trunkline_api.client import client_of
 from trunkline_api.conversation_id import named_conversation, new_conversation
 from trunkline_api.errors import ApiError, Send, from_failure, from_refused, send_error
 from trunkline_api.exchange import Exchange, Receive, Scope, exchange_of
-from trunkline_api.follow import Follow, Following
+from trunkline_api.follow import Follow
 from trunkline_api.gateway import Gateway
 from trunkline_api.headers import Headers, by_name
 from trunkline_api.hub import ReaderClosed
+from trunkline_api.later import LaterStream
 from trunkline_api.observability import span_name
 from trunkline_api.relay import Relay, RunLost, client_left, failure_of
 from trunkline_api.runs import Admission
 from trunkline_api.stream import Renderer, Stream
 from trunkline_api.targets import Target, Targets
 from trunkline_api.time_limit import TimeLimit
+from trunkline_api.watch import Watch
 from trunkline_shared.errors import RedisUnavailable, Refused, TrunklineError
 from trunkline_shared.fold import Fold, Folded
 from trunkline_shared.run import RunRequest, new_run_id
@@ -36,6 +39,10 @@ class Question(Protocol):
     @property
     def model(self) -> str: ...
 
+    @property
+    def conversation(self) -> str:
+        """The id of the one that the body names, empty if none."""
+
     def asks(self) -> Asked:
         """What it asks beyond an answer in words, and where."""
 
@@ -45,13 +52,17 @@ class Question(Protocol):
     def renderer(self, run: RunRequest) -> Renderer: ...
 
     def reply(self, run: RunRequest, folded: Folded) -> bytes:
-        """The whole reply as JSON. Raises ApiError when the run failed."""
+        """The whole reply as JSON. Raises ApiError when the run failed.
+
+        Of a run in the background, which has not begun: what is to be known of it.
+        """
 
 
 class Answer:
     """An endpoint as an ASGI app; one serves all its requests of a process.
 
-    `parse` makes a question of a body and its request's headers, or raises ApiError.
+    `parse` makes a question of a body and its request's headers, or raises ApiError. Without a
+    `watch` no question may ask for a run in the background, which is one without a `reply`.
     """
 
     def __init__(
@@ -60,12 +71,14 @@ class Answer:
         follow: Follow,
         targets: Targets,
         parse: Callable[[bytes, Headers], Question],
+        watch: Watch | None = None,
     ) -> None:
         self._gateway = gateway
         self._settings = gateway.settings
         self._follow = follow
         self._targets = targets
         self._parse = parse
+        self._watch = watch
         self._abilities = Abilities()
         self._body_limit = TimeLimit(gateway.settings.body_timeout_s)
 
@@ -84,7 +97,7 @@ class Answer:
 
     async def _ask(
         self, scope: Scope, receive: Receive, send: Send, exchange: Exchange
-    ) -> "tuple[Following, Stream | Whole]":
+    ) -> "tuple[AbstractAsyncContextManager[Any], Stream | Whole | Begun]":
         """What is to be followed, and by which reply; nothing else of the request is kept."""
         headers = by_name(scope["headers"])
         exchange.conversation = named_conversation(headers)  # a 401 tells it too
@@ -101,19 +114,27 @@ class Answer:
         except ApiError:
             self._converse(exchange, _model_in(body))  # an error tells the conversation too
             raise
-        self._converse(exchange, question.model)
+        self._converse(exchange, question.model, question.conversation)
         target = await self._targets.find(question.model, principal)
         self._abilities.check(target.agent, target.model, question.asks())
         run = self._plain_run(target, principal, exchange)
         record = await question.ask(run, principal)
         admission = Admission(target.agent, principal.max_concurrent, record)
+        if not run.reply:
+            assert self._watch is not None
+            if not run.stream:
+                begun = question.reply(run, Folded())
+                return self._watch.begun(run, admission), Begun(begun, send)
+            told = (question.renderer(run), client, send, exchange, self._settings)
+            return self._watch.run(run, admission, client), LaterStream(*told)
         following = self._follow.run(run, admission, client)
         if run.stream:
             renderer = question.renderer(run)
             return following, Stream(renderer, client, send, exchange, self._settings)
         return following, Whole(question, run, send, self._settings.heartbeat_s)
 
-    def _converse(self, exchange: Exchange, model: str) -> None:
+    def _converse(self, exchange: Exchange, model: str, named: str = "") -> None:
+        exchange.conversation = exchange.conversation or named
         if not exchange.conversation and self._targets.converses(model):
             exchange.conversation = new_conversation()
 
@@ -148,6 +169,17 @@ class Whole:
             for batch in await relay.next(self._patience_s) or ():
                 fold.add(batch.first_seq, batch.events)
         await _send_json(self._send, self._question.reply(self._run, fold.result()))
+
+
+class Begun:
+    """The reply to who does not wait for the run."""
+
+    def __init__(self, body: bytes, send: Send) -> None:
+        self._body = body
+        self._send = send
+
+    async def tell(self, _: None) -> None:
+        await _send_json(self._send, self._body)
 
 
 async def _send_json(send: Send, body: bytes) -> None:

@@ -26,13 +26,16 @@ from trunkline_api.routes.conversation_changes import conversation_changes_route
 from trunkline_api.routes.conversation_events import conversation_events_router
 from trunkline_api.routes.conversations import conversations_router
 from trunkline_api.routes.profiles import profiles_router
-from trunkline_api.routes.responses import responses_question, responses_router
+from trunkline_api.routes.responses import responses_question
+from trunkline_api.routes.stored_responses import stored_responses_router
 from trunkline_api.runs import Runs
 from trunkline_api.server import bind, choose_host, serve_api
 from trunkline_api.settings import ApiSettings
 from trunkline_api.stored_keys import StoredKeys
 from trunkline_api.stored_responses import StoredResponses
+from trunkline_api.tail import BLOCK_S, Tail
 from trunkline_api.targets import Targets
+from trunkline_api.watch import Watch
 from trunkline_shared.channel import Channel
 from trunkline_shared.config.models import Config
 from trunkline_shared.connection import check_redis, make_redis
@@ -72,14 +75,11 @@ def build_application(
     """The application over `client`, which must be without socket time-outs; needs a loop."""
     keys = Keys(settings.prefix)
     shutdown = Shutdown()
-    pipe = Pipe(
-        client,
-        Scripts.build(keys, settings),
-        timeout_s=settings.redis_timeout_s,
-        name="api",
-    )
+    scripts = Scripts.build(keys, settings)
+    pipe = Pipe(client, scripts, timeout_s=settings.redis_timeout_s, name="api")
     runs = Runs(settings, config, keys, pipe)
-    reply = keys.reply(secrets.token_hex(8))
+    process = secrets.token_hex(8)
+    reply = keys.reply(process)
 
     def channel(on_message: Callable[[bytes], None], on_connected: Callable[[], None]) -> Channel:
         return Channel(
@@ -106,19 +106,28 @@ def build_application(
     births = Births(lookup, keys.born)
     gateway = Gateway(settings, config, api_keys, hub, runs, targets, births, shutdown)
     follow = Follow(runs, hub, pipe, keys, reply=reply, shutdown=shutdown)
+    tail = Tail(
+        Pipe(client, scripts, timeout_s=BLOCK_S + settings.redis_timeout_s, name="tail"),
+        lookup,
+        keys,
+        name=process,
+        reader_bytes=settings.reader_buffer_bytes,
+        closing=shutdown.closing,
+    )
+    watch = Watch(runs, tail, pipe, lookup, keys, shutdown)
     stored = StoredResponses(lookup, keys, vault, max_bytes=settings.max_body_bytes)
     answers = {
         CHAT_PATH: Answer(gateway, follow, targets, chat_question),
-        RESPONSES_PATH: Answer(gateway, follow, targets, responses_question(stored)),
+        RESPONSES_PATH: Answer(gateway, follow, targets, responses_question(stored), watch),
     }
     conversations = Conversations(settings, keys, pipe, vault)
-    resources: list[Resource] = [pipe, runs, hub]
+    resources: list[Resource] = [pipe, runs, hub, tail]
     if settings.webhooks:
         resources.append(Outbox(settings, keys, pipe, conversations))
     resources.append(_Connected(pipe, hub, settings.redis_timeout_s))
     routers = (
         profiles_router(gateway, profiles, ProfileCheck(follow, runner)),
-        responses_router(gateway, stored),
+        stored_responses_router(gateway, stored, watch),
         conversations_router(gateway, conversations),
         conversation_changes_router(gateway, conversations, runs),
         conversation_events_router(gateway, conversations),

@@ -34,6 +34,11 @@ def named_conversation(headers: Headers) -> str:
     return next(iter(ids), "")
 
 
+def conversation_of(text: str) -> str:
+    """The id that the member `conversation` names, as a canonical UUID. Raises ApiError 400."""
+    return _canonical("conversation", text.removeprefix("conv_"))
+
+
 def new_conversation() -> str:
     return str(uuid4())
 

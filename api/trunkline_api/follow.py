@@ -76,7 +76,9 @@ class Following:
     ) -> None:
         self._follow._hub.release(self._reader, over=self._relay.ended)
         if not self._relay.ended:
-            self._follow._runs.cancel_soon(self._reader.run_id)
+            # Who left wants no more of it; whose process ends may not be the only one who reads it.
+            is_closing = self._follow._shutdown.closing.is_set()
+            self._follow._runs.cancel_soon(self._reader.run_id, if_unread=is_closing)
         await self._client.forget()
 
     def _left(self) -> None:

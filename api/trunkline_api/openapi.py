@@ -87,6 +87,7 @@ _ASKS: Final = {
                 "A stream that is not stored",
                 {"instructions": "Be brief.", "input": _HELLO, "stream": True, "store": False},
             ),
+            "background": ("A run that goes on by itself", {"input": _HELLO, "background": True}),
         },
     ),
 }

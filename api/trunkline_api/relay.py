@@ -72,12 +72,28 @@ class Batch:
 
 
 class Relay:
-    """Follows one run: pushed frames while they are without gaps, the log wherever they are not."""
+    """Follows one run: pushed frames while they are without gaps, the log wherever they are not.
 
-    __slots__ = ("_away_since", "_client", "_cursor", "_log", "_pipe", "_reader", "_tell", "ended")
+    Of a run that others read before, the seqs in `dropped` are passed over.
+    """
 
-    def __init__(self, reader: Reader, pipe: Pipe, keys: Keys) -> None:
+    __slots__ = (
+        "_away_since",
+        "_client",
+        "_cursor",
+        "_dropped",
+        "_log",
+        "_pipe",
+        "_reader",
+        "_tell",
+        "ended",
+    )
+
+    def __init__(
+        self, reader: Reader, pipe: Pipe, keys: Keys, dropped: Sequence[range] = ()
+    ) -> None:
         self._reader = reader
+        self._dropped = dropped  # seqs that are not passed on
         self._pipe = pipe
         self._log = keys.log(reader.run_id)
         # Whoever submitted the run knows that it was created; nobody pushes that event.
@@ -161,10 +177,18 @@ class Relay:
         first_seq, events, is_end = _opened(frame)
         place = self._cursor.place(stream_id, first_seq)
         if place == "next":
-            batches.append(Batch(first_seq, events))
+            kept = self._kept(first_seq, events) if self._dropped else events
+            batches.append(Batch(first_seq, kept))
             self._cursor.move(stream_id)
             self.ended = self.ended or is_end
         return place != "hole"
+
+    def _kept(self, first_seq: int, events: Sequence[RunEvent]) -> Sequence[RunEvent]:
+        return [
+            event
+            for seq, event in enumerate(events, first_seq)
+            if not any(seq in drop for drop in self._dropped)
+        ]
 
     def _pass_straight(self, stream_id: bytes, frame: bytes) -> bool:
         """Takes one frame past `next`; False when `next` has to see to it."""

@@ -37,9 +37,10 @@ def echo(request: ResponsesRequest) -> dict[str, Any]:
     for name, default in _DEFAULTS:
         given = getattr(request, name)
         values[name] = default if given is None else given
-    choice = request.tool_choice
+    choice, named = request.tool_choice, request.conversation_id
     return values | {
-        "background": False,
+        "conversation": None if named is None else {"id": named},
+        "background": bool(request.background),
         "metadata": request.metadata or {},
         "reasoning": _reasoning(request),
         "store": request.is_stored,

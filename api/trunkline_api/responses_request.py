@@ -77,6 +77,8 @@ def fill_in(run: RunRequest, request: ResponsesRequest, before: Sequence[Item]) 
         for tool in request.tools or ()
         if isinstance(tool, FlatFunctionTool | FlatCustomTool)
     ]
+    if request.background:
+        run.reply = ""  # nobody waits for it
     run.stream = bool(request.stream)
     run.on_lost = "continue"
     run.transcript = [*before, *own]
@@ -86,6 +88,7 @@ def fill_in(run: RunRequest, request: ResponsesRequest, before: Sequence[Item]) 
     run.tool_choice = _choice(request) if tools else None
     run.format = _format(request)
     run.store = request.is_stored
+    run.max_tool_calls = request.max_tool_calls
 
 
 def input_items(request: ResponsesRequest) -> list[Item]:

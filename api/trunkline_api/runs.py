@@ -17,7 +17,7 @@ from trunkline_shared.keys import Keys
 from trunkline_shared.owned import end_owned, start_owned
 from trunkline_shared.pipe import Pipe
 from trunkline_shared.run import RunRequest, encode_job
-from trunkline_shared.scripts import SEEN_MS, SLACK_MS
+from trunkline_shared.scripts import SEEN_MS, SLACK_MS, ScriptName
 from trunkline_shared.sweep import sweep_forever
 
 logger = logging.getLogger("trunkline.runs")
@@ -95,17 +95,34 @@ class Runs:
         if code != b"ok":
             raise self._refused(code.decode(), int(wait_ms))
 
-    def cancel_soon(self, run_id: str) -> None:
-        """Cancels a run whose client is gone, in a task of this object.
+    def cancel_soon(self, run_id: str, *, if_unread: bool = False) -> None:
+        """Cancels a run whose client is gone, in a task of this object; with `if_unread` not one
+        that others read.
 
         With too many of them waiting for Redis it is left to time-outs to end the run.
         """
         if len(self._asking) >= MAX_ASKING:
             logger.warning("run %s is not cancelled: too many wait for that", run_id)
             return
-        task = self._own(self._cancel(run_id), f"cancel:{run_id}")
+        task = self._own(self._cancel(run_id, if_unread), f"cancel:{run_id}")
         self._asking.add(task)
         task.add_done_callback(self._asking.discard)
+
+    async def cancel(self, run_id: str, words: str) -> None:
+        """Cancels a run; one that has ended stays as it is.
+
+        Raises RedisUnavailable after `submit_retry_s` without an answer.
+        """
+        if await self._in_time("cancel", run_id, words) == b"told":
+            self._own(self._insist(run_id), f"insist:{run_id}")
+
+    async def note_reader(self, run_id: str) -> int:
+        """Notes that somebody reads the run who did not ask for it; how often it was begun so far.
+
+        Raises RedisUnavailable after `submit_retry_s` without an answer.
+        """
+        _, attempts = await self._in_time("submit", run_id)
+        return int(attempts)
 
     async def cancel_conversation(
         self, conversation: str, principal: str, *, delete: bool = False
@@ -118,12 +135,7 @@ class Runs:
         what, words = "conversation", "The conversation was interrupted."
         if delete:
             what, words = "delete", "The conversation was deleted."
-        try:
-            with self._limit:
-                arguments = (conversation, words, what, principal)
-                answer = await self._until_answered("cancel", arguments)
-        except (TimeoutError, RedisError) as error:
-            raise RedisUnavailable("the queue did not take the cancel") from error
+        answer = await self._in_time("cancel", conversation, words, what, principal)
         if answer == b"gone":
             return False
         for run_id in answer[1:]:
@@ -192,7 +204,16 @@ class Runs:
             int(bool(self._settings.webhooks)),
         )
 
-    async def _until_answered(self, script: Any, arguments: tuple[str | bytes | int, ...]) -> Any:
+    async def _in_time(self, script: ScriptName, *arguments: str) -> Any:
+        try:
+            with self._limit:
+                return await self._until_answered(script, arguments)
+        except (TimeoutError, RedisError) as error:
+            raise RedisUnavailable(f"the queue did not take the {script}") from error
+
+    async def _until_answered(
+        self, script: ScriptName, arguments: tuple[str | bytes | int, ...]
+    ) -> Any:
         while True:
             if not self._pipe.is_connected:
                 await self._pipe.connected()
@@ -201,9 +222,10 @@ class Runs:
             except RedisUnavailable:
                 await asyncio.sleep(0)  # the pipe notes its loss before we ask again
 
-    async def _cancel(self, run_id: str) -> None:
+    async def _cancel(self, run_id: str, if_unread: bool) -> None:
+        arguments = (run_id, "The client went away.", *(("unread",) if if_unread else ()))
         try:
-            answer = await self._until_answered("cancel", (run_id, "The client went away."))
+            answer = await self._until_answered("cancel", arguments)
             if answer == b"told":
                 self._own(self._insist(run_id), f"insist:{run_id}")
         except RedisError as error:

@@ -29,7 +29,7 @@ _UNFINISHED: dict[bytes, ResponseStatus] = {
     b"waiting": "queued",
     b"running": "in_progress",
 }
-_LOST = Failed("server_error", "The response's result was lost.")
+LOST = Failed("server_error", "The response's result was lost.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,13 @@ class StoredResponses:
         stored = orjson.dumps(record)
         return await _aside(len(stored), lambda: self._vault.seal(stored))
 
+    async def get(self, response: str, principal: str) -> Stored:
+        """As `find`, but raises ApiError 404."""
+        found = await self.find(response, principal)
+        if found is None:
+            raise response_not_found(response)
+        return found
+
     async def find(self, response: str, principal: str) -> Stored | None:
         """None for what does not exist, or is somebody else's."""
         run_id = run_id_of(response)
@@ -109,7 +116,7 @@ class StoredResponses:
             raise ApiError(500, message, SERVER_ERROR, "server_error") from error
         if state in _UNFINISHED:
             return Stored(run_id, record, None, _UNFINISHED[state])
-        return Stored(run_id, record, Folded(terminal=_LOST))
+        return Stored(run_id, record, Folded(terminal=LOST))
 
     async def _with_output(self, run_id: str, bare: Folded) -> Folded:
         """What a run said whose worker could not store it; from its log, while that lives."""

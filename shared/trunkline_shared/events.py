@@ -112,7 +112,11 @@ class ActivityEnd:
 
 @dataclass(slots=True)
 class Finished:
-    """The run ended whole. `detail` says why it was cut short, where a limit of ours did it."""
+    """The run ended whole. `detail` says why it was cut short, where a limit of ours did it.
+
+    `at_ms` is the Unix time in ms of a run that is stored, 0 of any other: whoever renders its log
+    tells the same, whenever.
+    """
 
     reason: FinishReason
     usage: Usage = field(default_factory=Usage)
@@ -120,6 +124,7 @@ class Finished:
     detail: str | None = None
     service_tier: str | None = None
     system_fingerprint: str | None = None
+    at_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +188,8 @@ def encode(event: RunEvent) -> list[Any]:
             return ["args", index, text]
         case Finished(reason, usage):
             rest = (event.model, event.detail, event.service_tier, event.system_fingerprint)
-            return ["finished", reason, _row(usage), *rest]
+            row = ["finished", reason, _row(usage), *rest]
+            return [*row, event.at_ms] if event.at_ms else row
     kind = _KIND_OF[type(event)]
     return [kind, *(_value(getattr(event, name)) for name in event.__dataclass_fields__)]
 

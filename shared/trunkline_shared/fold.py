@@ -122,8 +122,9 @@ class Fold:
                 self.add(first_seq + offset + 1, batch[offset + 1 :])
                 return
         self._frames.append((first_seq, batch))
-        if batch and isinstance(batch[-1], Finished | Failed):
-            self._ended_ms = int(self._now_s() * 1000)
+        if batch and isinstance(end := batch[-1], Finished | Failed):
+            at_ms = end.at_ms if isinstance(end, Finished) else 0
+            self._ended_ms = at_ms or int(self._now_s() * 1000)
 
     def result(self) -> Folded:
         """What was said so far. Raises ValueError on arguments of a call that never began."""

@@ -31,6 +31,7 @@ _STEMS = {
     "active": "active:",  # + principal: set of its runs that are not over
     "control": "control:",  # + worker id: channel, run ids to cancel
     "reply": "reply:",  # + API process id: channel, frames of its runs
+    "tail": "tail:",  # + API process id: stream that expires, wakes its reading of logs
     "pools": "pools",  # set of pools that ever had a worker
     "holders": "holders",  # set of worker ids with a lease, or of late: they may hold runs
     "waits": "waits",  # sorted set of all runs that wait for their turn -> Unix ms of their end
@@ -152,6 +153,9 @@ class Keys:
 
     def reply(self, api: str) -> str:
         return self._stem("reply") + api
+
+    def tail(self, api: str) -> str:
+        return self._stem("tail") + api
 
     def _stem(self, name: str) -> str:
         return f"{self.prefix}:{_STEMS[name]}"

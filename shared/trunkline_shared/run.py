@@ -34,7 +34,7 @@ class RunRequest:
     `model` is what the caller named, where that is not the agent. `profile` is the LLM that the
     agent is to use, sealed as a whole. With a `conversation` the transcript is the whole one that
     the caller sent: the worker continues the history with what is new in it. `store` keeps the
-    folded result.
+    folded result. `max_tool_calls` bounds calls of the agent's own tools, as its limit does.
     """
 
     run_id: RunId
@@ -54,6 +54,7 @@ class RunRequest:
     store: bool = False
     model: str = ""
     instructions: str = ""
+    max_tool_calls: int | None = None
     v: int = REQUEST_VERSION
 
 

@@ -39,6 +39,7 @@ class FakeRuns:
         self.trouble: BaseException | None = None
         self.hang = False
         self.cancelled: list[str] = []
+        self.spared: list[str] = []  # those of them that go on if others read them
 
     async def submit(self, request: RunRequest, admission: Admission) -> None:
         assert request.run_id in self.hub.readers, "a frame could come before its reader"
@@ -47,8 +48,10 @@ class FakeRuns:
         if self.trouble is not None:
             raise self.trouble
 
-    def cancel_soon(self, run_id: str) -> None:
+    def cancel_soon(self, run_id: str, *, if_unread: bool = False) -> None:
         self.cancelled.append(run_id)
+        if if_unread:
+            self.spared.append(run_id)
 
 
 class Bench:
@@ -95,10 +98,13 @@ async def test_a_run_that_was_followed_to_its_end_is_not_cancelled(bench: Bench)
     assert bench.runs.cancelled == []
 
 
-async def test_leaving_before_the_end_cancels_the_run(bench: Bench) -> None:
+@pytest.mark.parametrize("is_closing", [False, True])
+async def test_leaving_before_the_end_cancels_the_run(bench: Bench, is_closing: bool) -> None:
     async with bench.follow.run(REQUEST, ADMISSION, bench.client):
-        pass
+        if is_closing:
+            bench.shutdown.closing.set()
     assert bench.runs.cancelled == ["r"]
+    assert bench.runs.spared == (["r"] if is_closing else [])
 
 
 async def test_a_client_that_leaves_wakes_the_relay_and_cancels_the_run(bench: Bench) -> None:

@@ -16,6 +16,7 @@ def test_what_was_left_out_has_openais_value() -> None:
         "instructions": None,
         "max_output_tokens": None,
         "max_tool_calls": None,
+        "conversation": None,
         "metadata": {},
         "parallel_tool_calls": True,
         "presence_penalty": 0.0,

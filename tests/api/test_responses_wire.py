@@ -197,10 +197,8 @@ def test_a_wrong_tool_is_named(members: dict[str, Any], param: str, code: str) -
     ("param", "value"),
     [
         ("access_programs", {"cyber": "standard"}),
-        ("background", True),
         ("background_options", {"completion_window": "2h"}),
         ("context_management", [{"type": "compaction"}]),
-        ("conversation", "conv_1"),
         ("image", {"context_compression": "auto"}),
         ("moderation", {"model": "m"}),
         ("prompt", {"id": "p"}),

@@ -88,6 +88,30 @@ async def test_a_submit_is_one_call_that_says_everything(bench: Bench) -> None:
     assert decode_job(run_id, job).principal == "p"
 
 
+async def test_a_reader_is_noted_and_told_how_often_the_run_was_begun(bench: Bench) -> None:
+    bench.pipe.answers["submit"] = [[b"ok", 2]]
+    assert await bench.runs.note_reader("r") == 2
+    assert bench.pipe.named("submit") == [("submit", "r")]
+
+
+async def test_a_run_that_is_cancelled_by_name_is_ended_if_its_owner_does_not(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs_module, "UNANSWERED_S", 0.01)
+    await bench.runs.cancel("done", "No more.")
+    bench.pipe.answers["cancel"] = [b"told"]
+    await bench.runs.cancel("r", "No more.")
+    await until(lambda: bench.pipe.named("finish"))
+    assert bench.pipe.named("cancel") == [("cancel", n, "No more.") for n in ("done", "r")]
+    assert [call[1] for call in bench.pipe.named("finish")] == ["r"]
+
+
+async def test_a_cancel_that_redis_does_not_take_is_told(bench: Bench) -> None:
+    bench.pipe.answers["cancel"] = [RedisUnavailable("broke")]
+    with pytest.raises(RedisUnavailable):
+        await bench.runs.cancel("r", "No more.")
+
+
 @pytest.mark.parametrize("code", ["concurrency_limit", "queue_full", "agent_unavailable"])
 async def test_a_refusal_carries_its_code_and_the_measured_wait(bench: Bench, code: str) -> None:
     bench.pipe.answers["submit"] = [[code.encode(), b"2500"]]
@@ -163,6 +187,16 @@ async def test_a_cancel_that_did_it_all_needs_no_more(bench: Bench, answer: byte
     bench.runs.cancel_soon("r")
     await until(lambda: not bench.runs._tasks)
     assert [call[0] for call in bench.pipe.calls] == ["cancel"]
+
+
+@pytest.mark.parametrize(("if_unread", "more"), [(False, ()), (True, ("unread",))])
+async def test_a_cancel_says_whether_others_may_read_on(
+    bench: Bench, if_unread: bool, more: tuple[str, ...]
+) -> None:
+    bench.pipe.answers["cancel"] = [b"read"]
+    bench.runs.cancel_soon("r", if_unread=if_unread)
+    await until(lambda: not bench.runs._tasks)
+    assert bench.pipe.calls == [("cancel", "r", "The client went away.", *more)]
 
 
 async def test_a_cancel_survives_a_redis_that_is_away(bench: Bench) -> None:

@@ -260,7 +260,7 @@ def test_parse_gives_the_callers_own_type(client: openai.OpenAI) -> None:
 @pytest.mark.parametrize(
     ("request_", "param"),
     [
-        ({"background": True}, "background"),
+        ({"background": True, "store": False}, "background"),
         ({"truncation": "auto"}, "truncation"),
         ({"max_output_tokens": 1}, "max_output_tokens"),
         ({"tools": [{"type": "file_search", "vector_store_ids": []}]}, "tools[0].type"),

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from uuid import uuid4
 
 import openai
 import pytest
@@ -87,3 +88,78 @@ def test_a_call_is_answered_by_following_its_response(client: openai.OpenAI) -> 
         model="tools", input=[done], tools=tools, previous_response_id=reply.id
     )
     assert final.output_text == "The tool said: sunny"
+
+
+def test_what_was_asked_is_listed_in_pages(client: openai.OpenAI) -> None:
+    asked: Any = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "input_text", "text": "one"}]},
+        {"role": "assistant", "content": "two"},
+        {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c1", "output": "sunny"},
+        {"type": "custom_tool_call", "call_id": "c2", "name": "shell", "input": "ls"},
+        {"type": "custom_tool_call_output", "call_id": "c2", "output": "a b"},
+        {"role": "user", "content": "three"},
+    ]
+    response = client.responses.create(model="words-3", input=asked, tools=[WEATHER, SHELL])
+    listed = [*client.responses.input_items.list(response.id, order="asc")]
+    assert [item.type for item in listed] == [
+        *("message", "message", "message", "function_call", "function_call_output"),
+        *("custom_tool_call", "custom_tool_call_output", "message"),
+    ]
+    assert len({item.id for item in listed}) == len(listed)
+    paged = [*client.responses.input_items.list(response.id, limit=3)]
+    assert paged == [*reversed(listed)]
+    first = client.responses.input_items.list(
+        response.id, limit=3, include=["reasoning.encrypted_content"]
+    )
+    assert first.has_more and [item.id for item in first.data] == [item.id for item in paged[:3]]
+    again: Any = [item.to_dict() for item in listed]
+    assert client.responses.create(model="words-3", input=again).status == "completed"
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [({"limit": 0}, "limit"), ({"limit": 101}, "limit"), ({"after": "msg_x"}, "after")],
+)
+def test_a_page_that_is_none_is_refused(
+    client: openai.OpenAI, query: dict[str, Any], param: str
+) -> None:
+    response = client.responses.create(model="words-3", input=HELLO)
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.responses.input_items.list(response.id, **query)
+    assert caught.value.param == param
+    with pytest.raises(openai.NotFoundError):
+        client.responses.input_items.list("resp_unknown")
+
+
+@pytest.mark.parametrize("spelled", ["{}", "conv_{}"])
+def test_a_conversation_is_named_in_the_body(client: openai.OpenAI, spelled: str) -> None:
+    named = spelled.format(uuid4())
+    first = client.responses.create(model="words-3", input="one", conversation=named)
+    assert first.conversation is not None and first.conversation.id == named
+    second = client.responses.create(model="echo-request", input="two", conversation={"id": named})
+    sent = json.loads(second.output_text)["messages"]
+    assert [message["content"] for message in sent] == ["one", words(3), "two"]
+    header = {"X-Conversation-ID": named.removeprefix("conv_")}
+    third = client.responses.create(
+        model="echo-request", input="three", conversation=named, extra_headers=header
+    )
+    assert len(json.loads(third.output_text)["messages"]) == 5
+    found = client.responses.retrieve(third.id)
+    assert found.conversation is not None and found.conversation.id == named
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"conversation": "no uuid"},
+        {"conversation": {}},
+        {"conversation": str(uuid4()), "previous_response_id": "resp_x"},
+        {"conversation": str(uuid4()), "extra_headers": {"X-Conversation-ID": str(uuid4())}},
+    ],
+)
+def test_a_conversation_that_cannot_be_is_refused(client: openai.OpenAI, request_: Any) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.responses.create(model="words-3", input=HELLO, **request_)
+    assert (caught.value.param or "").startswith("conversation")

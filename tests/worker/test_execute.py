@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, until
 from tests.worker.fake_run import FakePipe, ScriptedBackend, claimed, code_of, execution
 from trunkline_shared.events import Failed, Finished, RunEvent, Step, TextDelta, ToolArgsDelta
 from trunkline_shared.keys import Keys
@@ -213,6 +213,34 @@ async def test_a_run_goes_on_when_its_journal_is_full_and_cannot_go_back() -> No
     assert writer.recorded == [b"x" * 99, FULL]
     assert writer.events == [Step(), Step(), Step(), *END]
     assert not run.repeatable
+
+
+@pytest.mark.parametrize(
+    ("reply", "on_lost", "repeatable"),
+    [("", "continue", True), ("back", "continue", False), ("", "fail", False)],
+)
+async def test_what_was_shown_of_a_run_in_the_background_goes_on_elsewhere(
+    reply: str, on_lost: Any, repeatable: bool
+) -> None:
+    request = RunRequest(new_run_id(), "agent", reply=reply, on_lost=on_lost)
+    run, writer = execution(claimed(job=encode_job(request)))
+    task = asyncio.create_task(run.run(ScriptedBackend(TEXT, never())))
+    await until(lambda: writer.events)
+    assert writer.has_output and run.repeatable is repeatable
+    run.drop()
+    await task
+
+
+async def test_a_run_that_has_its_end_is_not_repeated_while_it_waits_for_the_acknowledgement() -> (
+    None
+):
+    run, writer = execution(claimed(stream=False))
+    writer.silent = True
+    task = asyncio.create_task(run.run(ScriptedBackend(END)))
+    await until(lambda: writer.events)
+    assert not run.repeatable
+    run.drop()
+    await task
 
 
 async def test_what_earlier_attempts_recorded_takes_its_room() -> None:

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from trunkline_shared.errors import RedisUnavailable
+from trunkline_shared.keys import Keys
 from trunkline_worker import orphans
 from trunkline_worker.orphans import DEAF_S, EVERY_S, OrphanWatch
 
@@ -15,16 +16,20 @@ class Bench:
         self.asked: list[tuple[str, ...]] = []
         self.trouble: Exception | None = None
         self.cancelled: list[str] = []
+        self.read: set[str] = set()  # by somebody else
         self.watch = OrphanWatch(
             self,  # type: ignore[arg-type]
+            Keys(),
             replies=lambda: self.replies,
             cancel=self.cancelled.append,
         )
 
-    async def send(self, *command: Any) -> list[Any]:
+    async def send(self, *command: Any) -> Any:
         self.asked.append(command)
         if self.trouble is not None:
             raise self.trouble
+        if command[0] == "HGET":
+            return b"1" if command[1].removeprefix(Keys().run("")) in self.read else None
         assert command[:2] == ("PUBSUB", "NUMSUB")
         return [part for name in command[2:] for part in (name.encode(), self.readers[name])]
 
@@ -37,6 +42,14 @@ async def test_runs_of_a_channel_that_nobody_hears_are_cancelled_after_ten_secon
     assert bench.cancelled == []
     await bench.watch.look(100.0 + DEAF_S)
     assert bench.cancelled == ["r1", "r3"]
+
+
+async def test_a_run_that_somebody_else_reads_goes_on() -> None:
+    bench = Bench()
+    bench.readers["one"], bench.read = 0, {"r3"}
+    await bench.watch.look(100.0)
+    await bench.watch.look(100.0 + DEAF_S)
+    assert bench.cancelled == ["r1"]
 
 
 async def test_a_channel_that_is_heard_again_starts_anew() -> None:

@@ -84,6 +84,7 @@ class Execution:
         self.ended = asyncio.Event()  # set by whoever awaits `run`, when all is done
         self._stopped_by: Failed | None = None
         self._dropped = False
+        self._waits_for_none = False
         self._over = False
         self._claimed_at = time.time()
 
@@ -94,8 +95,11 @@ class Execution:
 
     @property
     def repeatable(self) -> bool:
-        """Whether a later attempt can take over without anybody seeing it."""
-        return not self.shown and not self._journal.full
+        """Whether a later attempt can take over: nobody would see it, or nobody waits for this one
+        and its readers are told that what was said is incomplete. Not of one that has its end,
+        which is only to be acknowledged."""
+        can_be = self._waits_for_none or not self.shown
+        return can_be and not self._journal.full and not self._over
 
     def stop(self, failure: Failed) -> None:
         """Ends the run with this event, keeping what was said so far. Idempotent."""
@@ -126,6 +130,7 @@ class Execution:
                 raise asyncio.CancelledError  # before it began
             request = decode_job(self.claimed.run_id, self.claimed.job)
             self.agent = request.agent
+            self._waits_for_none = request.on_lost == "continue" and not request.reply
             terminal = await self._execute(request, backends)
         except asyncio.CancelledError as error:
             if self._stopped_by is not None or self._dropped:

@@ -116,6 +116,9 @@ class Remembered:
         self.request = replace(request, transcript=[*before, *self._new])
 
     def add(self, events: Sequence[RunEvent]) -> None:
+        """Takes the next events; the end, if they have it, gets its time."""
+        if events and isinstance(end := events[-1], Finished):
+            end.at_ms = time.time_ns() // 1_000_000
         self._fold.add(self._seq, events)
         self._seq += len(events)
 

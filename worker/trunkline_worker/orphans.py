@@ -7,6 +7,7 @@ from collections.abc import Callable
 from redis.exceptions import RedisError
 
 from trunkline_shared.errors import RedisUnavailable
+from trunkline_shared.keys import Keys
 from trunkline_shared.pipe import Pipe
 
 logger = logging.getLogger("trunkline.orphans")
@@ -16,15 +17,21 @@ DEAF_S = 10.0  # longer than a hub needs to reconnect; with the above at most 15
 
 
 class OrphanWatch:
-    """Cancels runs whose reply channel nobody has listened to for 10 s.
+    """Cancels runs whose reply channel nobody has listened to for 10 s, and that nobody else reads.
 
     `replies()` gives run id → reply channel of the foreground runs in this worker.
     """
 
     def __init__(
-        self, pipe: Pipe, *, replies: Callable[[], dict[str, str]], cancel: Callable[[str], None]
+        self,
+        pipe: Pipe,
+        keys: Keys,
+        *,
+        replies: Callable[[], dict[str, str]],
+        cancel: Callable[[str], None],
     ) -> None:
         self._pipe = pipe
+        self._keys = keys
         self._replies = replies
         self._cancel = cancel
         self._deaf_since: dict[str, float] = {}
@@ -50,6 +57,8 @@ class OrphanWatch:
         deaf = {name.decode() for name, count in readers if not count}
         self._deaf_since = {name: self._deaf_since.get(name, now) for name in deaf}
         gone = {name for name, since in self._deaf_since.items() if now - since >= DEAF_S}
-        for run_id, reply in replies.items():
-            if reply in gone:
+        lonely = [run_id for run_id, reply in replies.items() if reply in gone]
+        reads = [self._pipe.send("HGET", self._keys.run(run_id), "read") for run_id in lonely]
+        for run_id, read in zip(lonely, await asyncio.gather(*reads), strict=True):
+            if read is None:
                 self._cancel(run_id)

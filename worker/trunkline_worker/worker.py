@@ -218,6 +218,7 @@ class Worker(arq_worker.Worker):
     async def _serve(self, dispatch: Dispatch, calls: Pipe) -> None:
         orphans = OrphanWatch(
             calls,
+            self._keys,
             replies=lambda: {
                 run_id: each.claimed.reply
                 for run_id, each in dispatch.executions.items()

@@ -95,6 +95,10 @@ class ChatRenderer:
         """Whether `render` writes something for this event, the end of the run included."""
         return not isinstance(event, self._silent)
 
+    def broken(self, failed: Failed) -> bytes:
+        """The end of a stream that cannot go on, and of its run."""
+        return self.render([failed])
+
     def refusal(self, failed: Failed) -> ApiError:
         """The reply for a run that failed before anything was shown."""
         return from_failure(failed)

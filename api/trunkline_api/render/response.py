@@ -55,6 +55,10 @@ class About:
     model: str
     echo: Mapping[str, Any]
 
+    @property
+    def is_background(self) -> bool:
+        return bool(self.echo.get("background"))
+
 
 def response_id(run_id: str) -> str:
     return _PREFIX + run_id

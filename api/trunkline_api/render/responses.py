@@ -6,6 +6,7 @@ all deltas of one part.
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Final, assert_never
 
 import orjson
@@ -83,7 +84,7 @@ class ResponsesRenderer:
         pieces: list[bytes] = []
         if not self._has_begun:
             self._has_begun = True
-            pieces.append(self._lifecycle("created", unfinished(self._about, "in_progress")))
+            pieces += self._begin()
         for event in events:
             if type(event) is TextDelta and event.logprobs is None and self._output.in_text:
                 self._output.grow(event.text)
@@ -94,10 +95,30 @@ class ResponsesRenderer:
                 pieces += self._render(event)
         return b"".join(pieces)
 
+    @property
+    def told(self) -> int:
+        """How many events were rendered so far."""
+        return self._sequence
+
+    def whole(self, folded: Folded) -> bytes:
+        """A run that has ended, of which only its result is known: each part is one delta.
+
+        In place of `render`, not besides. Raises ValueError when the run has not ended.
+        """
+        pieces = [*self._begin(), self._start()]
+        for index, item in enumerate(folded.items):
+            for change in _told_at_once(index, item):
+                pieces += self._change(change)
+        return b"".join([*pieces, self._last(folded)])
+
     @staticmethod
     def shows_output(event: RunEvent) -> bool:
         """Whether `render` shows output for this event, or the end of the run."""
         return not isinstance(event, _SILENT)
+
+    def broken(self, failed: Failed) -> bytes:
+        """The end of a stream that cannot go on, and of its run."""
+        return self.render([failed])
 
     @staticmethod
     def refusal(failed: Failed) -> ApiError:
@@ -107,16 +128,29 @@ class ResponsesRenderer:
     def _render(self, event: RunEvent) -> Iterable[bytes]:
         if not self._is_running and not isinstance(event, Created):
             self._is_running = True
-            yield self._lifecycle("in_progress", unfinished(self._about, "in_progress"))
+            yield self._start()
         for change in self._output.add(event):
             yield from self._change(change)
         if isinstance(event, Finished | Failed):
             yield self._end(event)
 
+    def _begin(self) -> list[bytes]:
+        """A run in the background is first seen in its queue, whenever that is rendered."""
+        if not self._about.is_background:
+            return [self._lifecycle("created", unfinished(self._about, "in_progress"))]
+        queued = unfinished(self._about, "queued")
+        return [self._lifecycle("created", queued), self._lifecycle("queued", queued)]
+
+    def _start(self) -> bytes:
+        return self._lifecycle("in_progress", unfinished(self._about, "in_progress"))
+
     def _end(self, event: Terminal) -> bytes:
-        folded = Folded(self._output.items, event, int(self._now_s() * 1000))
+        at_ms = event.at_ms if isinstance(event, Finished) else 0
+        return self._last(Folded(self._output.items, event, at_ms or int(self._now_s() * 1000)))
+
+    def _last(self, folded: Folded) -> bytes:
         response = finished(self._about, folded)
-        if isinstance(event, Failed):
+        if isinstance(folded.terminal, Failed):
             return self._lifecycle("failed", response)
         return self._lifecycle(response["status"], response)
 
@@ -213,11 +247,28 @@ class ResponsesRenderer:
         return head, b"," + about[1:-1] + b',"delta":'
 
 
+def _told_at_once(index: int, item: OutputItem) -> Iterable[Change]:
+    yield Opened(index, replace(item, status="in_progress", parts=(), error=None))
+    for number, part in enumerate(item.parts):
+        if part.kind != "arguments":
+            yield PartOpened(index, number, part.kind)
+        yield Grew(index, number, part.kind, part.text, [*(part.logprobs or ())])
+        yield PartClosed(index, number, part)
+    yield Closed(index, item)
+
+
+def render_folded(about: About, folded: Folded) -> bytes:
+    """The whole stream of a run whose log is gone. Raises ValueError when it has not ended."""
+    return ResponsesRenderer(about).whole(folded)
+
+
 def render_response(about: About, folded: Folded) -> bytes:
     """The body of a reply that is not streamed. Raises ApiError when the run failed.
 
-    Raises ValueError when it has not ended.
+    A run that has not ended is one in the background, just submitted.
     """
+    if folded.terminal is None:
+        return orjson.dumps(unfinished(about, "queued"))
     if isinstance(folded.terminal, Failed):
         raise error_of(folded.terminal)
     return orjson.dumps(finished(about, folded))

@@ -26,6 +26,10 @@ class ChatQuestion:
     def model(self) -> str:
         return self.request.model
 
+    @property
+    def conversation(self) -> str:
+        return ""
+
     def asks(self) -> Asked:
         return of_chat(self.request)
 

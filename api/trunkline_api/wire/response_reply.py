@@ -70,6 +70,10 @@ class ItemObject(BaseModel):
     error: dict[str, Any] | None = None
 
 
+class ConversationRef(BaseModel):
+    id: str
+
+
 class ResponseObject(BaseModel):
     """A response; what its request left out has OpenAI's value."""
 
@@ -84,6 +88,7 @@ class ResponseObject(BaseModel):
     error: ResponseFailure | None
     incomplete_details: IncompleteDetails | None
     background: bool
+    conversation: ConversationRef | None
     frequency_penalty: float
     instructions: str | None
     max_output_tokens: int | None
@@ -120,6 +125,16 @@ class ResponseEvent(BaseModel):
     output_index: int | None = None
     content_index: int | None = None
     delta: str | None = None
+
+
+class InputItemList(BaseModel):
+    """A page. Its items are those of a request's input, each with an `id`."""
+
+    object: Literal["list"]
+    data: list[dict[str, Any]]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
 
 
 class DeletedResponse(BaseModel):

@@ -31,9 +31,8 @@ if TYPE_CHECKING:
 
 _REFUSED = (
     ("access_programs", "Leave it out."),
-    ("background_options", "Responses in the background are not possible here; leave it out."),
+    ("background_options", "Only 'background' itself is possible; leave it out."),
     ("context_management", "Nothing is compacted here; leave it out."),
-    ("conversation", "Send the header X-Conversation-ID instead, or 'previous_response_id'."),
     ("image", "Leave it out."),
     ("moderation", "This server does not moderate; leave it out."),
     ("prompt", "Prompts are not stored here; send 'instructions' and 'input' instead."),
@@ -86,8 +85,12 @@ def _check_supported(request: ResponsesRequest) -> None:
     for param, message in _REFUSED:
         if getattr(request, param) is not None:
             raise _unsupported(param, message)
-    if request.background:
-        raise _unsupported("background", "Nothing runs in the background here: send false.")
+    if request.background and not request.is_stored:
+        message = "What runs in the background is found by its id: leave 'store' out or send true."
+        raise invalid("background", message)
+    if request.conversation is not None and request.previous_response_id is not None:
+        message = "A run is part of a conversation or follows a response, not both: "
+        raise invalid("conversation", f"{message}leave out 'conversation' or the other.")
     if request.truncation == "auto":
         raise _unsupported("truncation", 'Nothing is cut here: send "disabled" or leave it out.')
 

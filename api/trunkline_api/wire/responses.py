@@ -36,6 +36,10 @@ class ResponseStreamOptions(Wire):
     include_obfuscation: bool | None = None
 
 
+class ConversationId(Wire):
+    id: NonEmpty
+
+
 class ResponsesRequest(Wire):
     """A Responses request. A member that is null counts as absent.
 
@@ -45,10 +49,10 @@ class ResponsesRequest(Wire):
     input: str | Many[InputItem]
     model: NonEmpty
     access_programs: Refused = None
-    background: Annotated[bool, Field(description="Only false is possible.")] | None = None
+    background: bool | None = None
     background_options: Refused = None
     context_management: Refused = None
-    conversation: Refused = None
+    conversation: NonEmpty | ConversationId | None = None
     frequency_penalty: Penalty | None = None
     image: Refused = None
     include: Many[Include] | None = None
@@ -81,6 +85,11 @@ class ResponsesRequest(Wire):
         | None
     ) = None
     user: str | None = None
+
+    @property
+    def conversation_id(self) -> str | None:
+        given = self.conversation
+        return given.id if isinstance(given, ConversationId) else given
 
     @property
     def is_stored(self) -> bool:

@@ -1,6 +1,7 @@
 -- Marks a run as cancelled. Not yet claimed: ends it here. Claimed: tells the owner.
--- ARGV: id reason(JSON-safe words)
--- Returns 'gone', 'done', 'cancelled', or 'told'.
+-- ARGV: id reason(JSON-safe words), and `unread` if one is to go on that somebody beside the one who
+--       asked reads
+-- Returns 'gone', 'done', 'cancelled', 'told', or 'read'.
 -- Or all runs of a conversation, of which it leaves nothing if it is to `delete` it:
 -- ARGV: id reason conversation|delete principal
 -- Returns 'gone' if the principal has no such conversation, or {'ok', ids of the owners told...}.
@@ -25,7 +26,10 @@ local function cancel(id)
 end
 
 despite_full_memory()
-if not ARGV[3] then return cancel(ARGV[1]) end
+if not ARGV[4] then
+  if ARGV[3] and redis.call('HEXISTS', K.run .. ARGV[1], 'read') == 1 then return 'read' end
+  return cancel(ARGV[1])
+end
 
 local conv, principal = ARGV[1], ARGV[4]
 local key = K.conversation .. conv

@@ -7,6 +7,7 @@
 --      what has its default ('' 0 fail 1) is not there, as below
 --   epoch owner attempt crashes score   who may write, how often it was taken, its place in the queue
 --   exp dl tmo   Unix ms until the first claim, Unix ms of the deadline, ms from first claim to deadline
+--   read 1: somebody else than the one who asked reads it, and so `stream` is 1 too
 --   cancel out   why it is to end, how it ended
 --   back   Unix ms when it was taken from a dead worker
 --   kept 1: has a record, its result is to be stored

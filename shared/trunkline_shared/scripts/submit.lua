@@ -3,6 +3,17 @@
 --       max_queue kept_ms job, and of one that is stored or part of a conversation also
 --       record conversation wait_ms max_waiting unknown(create|refuse) model hooks(0|1)
 -- Returns {'ok', wait_ms} or {code, wait_ms}.
+-- Or notes that somebody beside the one who asked reads the run: what it has said counts as shown.
+-- ARGV: id
+-- Returns {'ok', attempts so far}, or {'gone', 0}.
+if not ARGV[2] then
+  local s = state(ARGV[1])
+  if not s then return { 'gone', 0 } end
+  if s.st ~= 'done' and not s.read then
+    redis.call('HSET', K.run .. ARGV[1], 'stream', '1', 'read', '1')
+  end
+  return { 'ok', s.attempt }
+end
 local id, agent, pool, principal, reply = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local max_concurrent, max_queue = tonumber(ARGV[11]), tonumber(ARGV[12])
 local now = now_ms()

@@ -100,7 +100,7 @@ local function end_unheard()
   local heard = {}
   for _, id in ipairs(redis.call('ZRANDMEMBER', K.waits, C.look)) do
     local s, key = state(id), K.run .. id
-    local reply = s and s.st == 'waiting' and s.reply or ''
+    local reply = s and s.st == 'waiting' and not s.read and s.reply or ''
     if reply ~= '' and heard[reply] == nil then
       heard[reply] = redis.call('PUBSUB', 'NUMSUB', reply)[2] > 0
     end

@@ -107,7 +107,7 @@ for (const streamed of [false, true]) {
 
   const refusals = [
     ["nobody", {}, OpenAI.NotFoundError, { status: 404, code: "model_not_found" }],
-    ["words-3", { background: true }, OpenAI.BadRequestError, { param: "background" }],
+    ["words-3", { background: true, store: false }, OpenAI.BadRequestError, { param: "background" }],
     ["status-400", {}, OpenAI.BadRequestError, { status: 400, param: "temperature" }],
     ["status-429", {}, OpenAI.RateLimitError, { status: 429, code: "upstream_rate_limited" }],
     ["status-500", {}, OpenAI.InternalServerError, { status: 502, code: "upstream_error" }],
@@ -157,6 +157,38 @@ test("a response is found, followed and forgotten", async () => {
     assert.equal(error.code, "previous_response_not_found");
     return error instanceof OpenAI.BadRequestError;
   });
+});
+
+test("a response in the background is left, resumed and found", async () => {
+  const stream = await create("slow-20x50", { background: true, stream: true });
+  const seen = [];
+  for await (const event of stream) if (seen.push(event) === 6) break;
+  assert.equal(seen[1].type, "response.queued");
+  const { id } = seen[0].response;
+  const rest = await client.responses.retrieve(id, { stream: true, starting_after: 5 });
+  const events = [...seen, ...(await collect(rest))];
+  assert.deepEqual(
+    events.map((event) => event.sequence_number),
+    events.map((_, number) => number),
+  );
+  assert.equal(deltas(events, "output_text").join(""), words(20));
+  assert.equal((await client.responses.retrieve(id)).output_text, words(20));
+});
+
+test("a response in the background is cancelled", async () => {
+  const { id, status } = await create("slow-1001x20", { background: true });
+  assert.equal(status, "queued");
+  assert.equal((await client.responses.cancel(id)).status, "cancelled");
+  assert.equal((await client.responses.retrieve(id)).status, "cancelled");
+});
+
+test("what was asked is listed in pages", async () => {
+  const items = ["one", "two", "three"].map((content) => ({ role: "user", content }));
+  const { id } = await create("words-3", { input: items });
+  const listed = [];
+  for await (const item of client.responses.inputItems.list(id, { limit: 2, order: "asc" }))
+    listed.push(item.content[0].text);
+  assert.deepEqual(listed, ["one", "two", "three"]);
 });
 
 test("what is not stored is not found", async () => {

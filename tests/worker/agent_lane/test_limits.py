@@ -43,6 +43,19 @@ async def test_tool_calls(upstream: FakeUpstream, tmp_path: Path) -> None:
     assert len(tools.called) == len(of(ActivityStart, events)) == 2
 
 
+async def test_tool_calls_are_bounded_by_the_caller_too(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    for own, asked, made in ((None, 3, 2), (9, 1, 0), (2, 9, 2)):
+        tools, limits = bench(), Limits(max_tool_calls=own)
+        asking = request(LONG)
+        asking.max_tool_calls = asked
+        model = spec(upstream, "plan")
+        async with agent(model, toolsets=[tools], root=tmp_path, limits=limits) as backend:
+            end = finished(await events_of(backend, asking))
+        assert (end.detail, len(tools.called)) == ("limits.max_tool_calls reached", made)
+
+
 async def test_total_tokens(upstream: FakeUpstream, tmp_path: Path) -> None:
     end, _ = await ended(upstream, tmp_path, Limits(max_total_tokens=400))
     assert (end.reason, end.detail) == ("length", "limits.max_total_tokens reached")

@@ -67,7 +67,8 @@ class Loop:
         self._messages = to_messages(request.transcript, system_prompt)
         self._ear = self._listen()
         self._model = LaneModel(chain, request, context, lambda events: self._ear(events))
-        self._account = Account(limits_of(chain.agent, context), lambda: self._model.spent)
+        limits = limits_of(chain.agent, context, request)
+        self._account = Account(limits, lambda: self._model.spent)
         self._journal = journal
         self._calls = Calls(
             tools,

@@ -123,7 +123,7 @@ class Chain(Generic[M]):
                 await asyncio.sleep(pause_s)
             await context.gate()
             model = self.models[attempts.model]
-            limit = self._limit(model.spec, request, limits_of(self.agent, context), spent)
+            limit = self._limit(model.spec, request, limits_of(self.agent, context, request), spent)
             if limit.tokens is not None and limit.tokens < 1:
                 fault = TOO_LONG if limit.detail == _TOTAL else TOO_DEAR
                 pause_s = attempts.after(fault, 0.0)

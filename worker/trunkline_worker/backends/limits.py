@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from trunkline_shared.config.models import AgentConfig, Limits
 from trunkline_shared.events import Usage
+from trunkline_shared.run import RunRequest
 from trunkline_shared.transcript import Options
 from trunkline_worker.backends.base import RunContext
 
@@ -52,16 +53,25 @@ def output_limit(options: Options, settings: Mapping[str, Any], limits: Limits) 
     return limit.or_less(limits.max_tokens, "limits.max_tokens reached")
 
 
-def limits_of(agent: AgentConfig, context: RunContext) -> Limits:
-    """The agent's own, and what is left to whoever asked it."""
+def limits_of(agent: AgentConfig, context: RunContext, request: RunRequest) -> Limits:
+    """The agent's own and the request's, and what is left to whoever asked it."""
+    limits = bounded(agent.limits, request)
     if context.asker is None:
-        return agent.limits
-    budget, limits = context.asker.budget, agent.limits
+        return limits
+    budget = context.asker.budget
     left = {
         "max_cost": _less(limits.max_cost, budget.cost),
         "max_total_tokens": _less(limits.max_total_tokens, budget.tokens),
     }
     return limits.model_copy(update=left)
+
+
+def bounded(limits: Limits, request: RunRequest) -> Limits:
+    """Not more calls of the agent's tools than its caller wants."""
+    if request.max_tool_calls is None:
+        return limits
+    most = _less(limits.max_tool_calls, request.max_tool_calls)
+    return limits.model_copy(update={"max_tool_calls": most})
 
 
 def _less(own: _Number | None, other: _Number | None) -> _Number | None:

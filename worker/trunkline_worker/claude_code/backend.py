@@ -15,7 +15,7 @@ from trunkline_shared.errors import RedisUnavailable
 from trunkline_shared.events import RunEvent
 from trunkline_shared.run import RunRequest
 from trunkline_worker.backends.base import Budget, RunContext, Unavailable
-from trunkline_worker.backends.limits import output_limit
+from trunkline_worker.backends.limits import bounded, output_limit
 from trunkline_worker.backends.retry import Retry
 from trunkline_worker.claude_code.allowance import Allowance
 from trunkline_worker.claude_code.course import Course, Plan
@@ -125,7 +125,7 @@ class ClaudeCodeBackend:
             context,
             progress,
             grants,
-            Allowance(agent.limits, limit, budget, self._prices),
+            Allowance(bounded(agent.limits, request), limit, budget, self._prices),
             limit,
             spec=spec,
             in_format=output_format(request.format) is not None,

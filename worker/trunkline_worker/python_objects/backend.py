@@ -65,7 +65,7 @@ class PythonBackend:
         if context.journal:
             return [Failed("worker_lost", "The worker was lost while the agent worked.")]
         await context.gate()
-        limits = limits_of(self._agent, context)
+        limits = limits_of(self._agent, context, request)
         limit = output_limit(request.options, self._settings, limits)
         options: dict[str, Any] = {**self._settings, **request.options}
         if limit.tokens is not None:
