@@ -17,7 +17,7 @@ from trunkline_api.client import AsgiClient
 from trunkline_api.follow import Follow
 from trunkline_api.gateway import Shutdown
 from trunkline_api.relay import Relay
-from trunkline_api.runs import Admission
+from trunkline_api.submission import Admission
 from trunkline_shared.events import Failed, Finished, RunEvent, TextDelta
 from trunkline_shared.keys import Keys
 from trunkline_shared.pipe import Pipe

@@ -23,8 +23,8 @@ from trunkline_api.hub import ReaderClosed
 from trunkline_api.later import LaterStream
 from trunkline_api.observability import span_name
 from trunkline_api.relay import Relay, RunLost, client_left, failure_of
-from trunkline_api.runs import Admission
 from trunkline_api.stream import Renderer, Stream
+from trunkline_api.submission import Admission
 from trunkline_api.targets import Target, Targets
 from trunkline_api.time_limit import TimeLimit
 from trunkline_api.watch import Watch

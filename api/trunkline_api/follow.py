@@ -6,7 +6,8 @@ from trunkline_api.client import Client
 from trunkline_api.gateway import Shutdown
 from trunkline_api.hub import Hub, Reader
 from trunkline_api.relay import Relay
-from trunkline_api.runs import Admission, Runs
+from trunkline_api.runs import Runs
+from trunkline_api.submission import Admission
 from trunkline_shared.errors import RedisUnavailable, Refused
 from trunkline_shared.keys import Keys
 from trunkline_shared.pipe import Pipe

@@ -11,7 +11,7 @@ from trunkline_api.exchange import Receive
 from trunkline_api.follow import Follow
 from trunkline_api.hub import ReaderClosed
 from trunkline_api.relay import RunLost
-from trunkline_api.runs import Admission
+from trunkline_api.submission import Admission
 from trunkline_api.wire.profiles import ProfileError, ProfileValidated
 from trunkline_shared.config.models import AgentConfig
 from trunkline_shared.events import Attempt, Failed, RunEvent

@@ -3,21 +3,22 @@
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 from redis.exceptions import RedisError, ResponseError
 
 from trunkline_api.settings import ApiSettings
+from trunkline_api.submission import Admission, submission
 from trunkline_api.time_limit import TimeLimit
-from trunkline_shared.config.models import AgentConfig, Config
+from trunkline_shared.config.models import Config
 from trunkline_shared.errors import RedisUnavailable, Refused
 from trunkline_shared.events import Failed, encode
 from trunkline_shared.keys import Keys
 from trunkline_shared.owned import end_owned, start_owned
 from trunkline_shared.pipe import Pipe
-from trunkline_shared.run import RunRequest, encode_job
-from trunkline_shared.scripts import SEEN_MS, SLACK_MS, ScriptName
+from trunkline_shared.run import RunRequest
+from trunkline_shared.scripts import SEEN_MS, ScriptName
 from trunkline_shared.sweep import sweep_forever
 
 logger = logging.getLogger("trunkline.runs")
@@ -37,18 +38,6 @@ _WORDS = {
     "agent_unavailable": "No live worker can run this agent now.",
     "redis_unavailable": "The queue is out of room; try again later.",
 }
-
-
-class Admission(NamedTuple):
-    """What a run is admitted with, beside what it asks of the worker.
-
-    `max_concurrent` of its principal, None for the deployment's; `record` is what is stored beside
-    the result of one that is stored, sealed.
-    """
-
-    agent: AgentConfig
-    max_concurrent: int | None = None
-    record: bytes = b""
 
 
 class Runs:
@@ -81,7 +70,7 @@ class Runs:
         """
         if self._full:
             raise self._refused("redis_unavailable", 0)
-        arguments = self._submission(request, admission)
+        arguments = submission(self._settings, request, admission)
         try:
             with self._limit:
                 code, wait_ms = await self._until_answered("submit", arguments)
@@ -165,44 +154,6 @@ class Runs:
                 return any(await asyncio.gather(*counts))
         except (TimeoutError, RedisUnavailable, RedisError):
             return False
-
-    def _submission(
-        self, request: RunRequest, admission: Admission
-    ) -> tuple[str | bytes | int, ...]:
-        agent = admission.agent
-        max_concurrent = admission.max_concurrent
-        if max_concurrent is None:
-            max_concurrent = self._settings.max_concurrent
-        queue_timeout_ms = int(self._settings.queue_timeout_s * 1000)
-        wait_ms = int(self._settings.conversation_wait_s * 1000) if request.conversation else 0
-        plain = (
-            request.run_id,
-            request.agent,
-            request.pool,
-            request.principal,
-            request.reply,
-            int(request.stream),
-            request.on_lost,
-            agent.slots,
-            int(agent.limits.timeout_s * 1000),
-            queue_timeout_ms,
-            max_concurrent,
-            self._settings.max_queue,
-            queue_timeout_ms + wait_ms + SLACK_MS,
-            encode_job(request),
-        )
-        if not admission.record and not request.conversation:
-            return plain
-        return (
-            *plain,
-            admission.record,
-            request.conversation,
-            wait_ms,
-            self._settings.max_waiting,
-            self._settings.unknown_conversations,
-            request.model,
-            int(bool(self._settings.webhooks)),
-        )
 
     async def _in_time(self, script: ScriptName, *arguments: str) -> Any:
         try:

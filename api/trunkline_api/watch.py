@@ -12,7 +12,8 @@ from trunkline_api.gateway import Shutdown
 from trunkline_api.hub import Reader, ReaderClosed
 from trunkline_api.lookup import Lookup
 from trunkline_api.relay import Relay, failure_of
-from trunkline_api.runs import Admission, Runs
+from trunkline_api.runs import Runs
+from trunkline_api.submission import Admission
 from trunkline_api.tail import LogGone, Tail
 from trunkline_shared.errors import RedisUnavailable, Refused
 from trunkline_shared.keys import Keys

@@ -15,8 +15,8 @@ from trunkline_api.gateway import Gateway
 from trunkline_api.headers import Headers
 from trunkline_api.relay import Batch
 from trunkline_api.routes.chat import chat_question
-from trunkline_api.runs import Admission
 from trunkline_api.settings import ApiSettings
+from trunkline_api.submission import Admission
 from trunkline_shared.events import Failed, Finished
 from trunkline_shared.run import RunRequest
 

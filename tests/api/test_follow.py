@@ -10,7 +10,7 @@ from trunkline_api.client import AsgiClient
 from trunkline_api.follow import Follow
 from trunkline_api.gateway import Shutdown
 from trunkline_api.hub import Reader, ReaderClosed
-from trunkline_api.runs import Admission
+from trunkline_api.submission import Admission
 from trunkline_shared.errors import RedisUnavailable, Refused
 from trunkline_shared.events import Finished
 from trunkline_shared.keys import Keys

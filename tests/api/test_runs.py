@@ -8,8 +8,9 @@ from redis.exceptions import OutOfMemoryError
 from tests.api.fake_gateway import CONFIG
 from tests.patience import until
 from trunkline_api import runs as runs_module
-from trunkline_api.runs import Admission, Runs
+from trunkline_api.runs import Runs
 from trunkline_api.settings import ApiSettings
+from trunkline_api.submission import Admission
 from trunkline_shared.errors import RedisUnavailable, Refused
 from trunkline_shared.keys import Keys
 from trunkline_shared.run import RunRequest, decode_job, new_run_id

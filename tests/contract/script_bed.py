@@ -80,11 +80,13 @@ class Bed:
             *(run_id, agent, pool, principal, reply, int(stream), on_lost, slots),
             *(timeout_ms, queue_timeout_ms, max_concurrent, max_queue, HOUR_MS),
         ]
-        more: list[Argument] = [
-            *(record, conversation, wait_ms, max_waiting, unknown, agent, int(hooks))
-        ]
-        extra = more if record or conversation else []
-        code, ms = await self.call("submit", *wanted, encode_job(request), *extra)
+        more: list[Argument] = []
+        if record:
+            more += ("record", record)
+        if conversation:
+            more += ("conv", conversation, "wait_ms", wait_ms, "max_waiting", max_waiting)
+            more += ("unknown", unknown, "model", agent, "hooks", int(hooks))
+        code, ms = await self.call("submit", *wanted, encode_job(request), *more)
         return code.decode(), int(ms)
 
     async def renew(

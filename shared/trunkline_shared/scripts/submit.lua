@@ -1,7 +1,8 @@
 -- Admits a run and puts it on its queue. Idempotent by run id: a log that exists answers the same.
 -- ARGV: id agent pool principal reply stream lost slots timeout_ms queue_timeout_ms max_concurrent
---       max_queue kept_ms job, and of one that is stored or part of a conversation also
---       record conversation wait_ms max_waiting unknown(create|refuse) model hooks(0|1)
+--       max_queue kept_ms job, then names and values of what not every run has:
+--       record   what is stored of the request, sealed; the result is then stored too
+--       conv wait_ms max_waiting unknown(create|refuse) model hooks(0|1)   its conversation
 -- Returns {'ok', wait_ms} or {code, wait_ms}.
 -- Or notes that somebody beside the one who asked reads the run: what it has said counts as shown.
 -- ARGV: id
@@ -18,13 +19,15 @@ local id, agent, pool, principal, reply = ARGV[1], ARGV[2], ARGV[3], ARGV[4], AR
 local max_concurrent, max_queue = tonumber(ARGV[11]), tonumber(ARGV[12])
 local now = now_ms()
 local at, log, run, actives = int(now), K.log .. id, K.run .. id, K.active .. principal
-local record, conv = ARGV[15] or '', ARGV[16] or ''
+local more = {}
+for i = 15, #ARGV, 2 do more[ARGV[i]] = ARGV[i + 1] end
+local conv = more.conv
 
 -- Whether somebody has the turn in the conversation; a code if the run may not be part of it.
 local function turn_is_taken()
   local key = K.conversation .. conv
   local whose = redis.call('HGET', key, 'principal')
-  if whose and whose ~= principal or not whose and ARGV[19] == 'refuse' then
+  if whose and whose ~= principal or not whose and more.unknown == 'refuse' then
     return nil, 'conversation_not_found'
   end
   local current = redis.call('HGET', key, 'run')
@@ -55,7 +58,7 @@ local function is_able()
 end
 
 local waits = false
-if conv ~= '' then
+if conv then
   local code
   waits, code = turn_is_taken()
   if code then return refuse(code) end
@@ -63,7 +66,7 @@ end
 local active = redis.call('SCARD', actives)
 if max_concurrent > 0 and active >= max_concurrent then return refuse('concurrency_limit') end
 if waits then
-  if redis.call('LLEN', K.waiting .. conv) >= tonumber(ARGV[18]) then
+  if redis.call('LLEN', K.waiting .. conv) >= tonumber(more.max_waiting) then
     return refuse('conversation_full')
   end
 elseif redis.call('ZCARD', K.queue .. pool) >= max_queue then
@@ -79,7 +82,7 @@ end
 redis.call('PEXPIRE', log, ARGV[13])
 redis.call('SET', K.job .. id, ARGV[14], 'PX', ARGV[13])
 local st, exp = 'queued', int(now + tonumber(ARGV[10]))
-if waits then st, exp = 'waiting', int(now + tonumber(ARGV[17])) end
+if waits then st, exp = 'waiting', int(now + tonumber(more.wait_ms)) end
 local fields = { 'st', st, 'agent', agent, 'pool', pool, 'principal', principal,
   'score', at, 'tmo', ARGV[9], 'exp', exp }
 local function note(name, value, default)
@@ -92,20 +95,20 @@ note('reply', reply, '')
 note('stream', ARGV[6], '0')
 note('lost', ARGV[7], 'fail')
 note('slots', ARGV[8], '1')
-if record ~= '' then
+if more.record then
   note('kept', '1')
-  redis.call('SET', K.record .. id, record, 'PX', S.retention_ms)
+  redis.call('SET', K.record .. id, more.record, 'PX', S.retention_ms)
 end
-if conv ~= '' then
+if conv then
   local key, mine = K.conversation .. conv, K.conversations .. principal
   redis.call('HSETNX', key, 'created', at)
-  redis.call('HSET', key, 'principal', principal, 'updated', at, 'model', ARGV[20])
+  redis.call('HSET', key, 'principal', principal, 'updated', at, 'model', more.model)
   redis.call('ZREMRANGEBYSCORE', mine, '-inf', int(now - C.retention_ms))
   redis.call('ZADD', mine, at, conv)
   redis.call('PEXPIRE', mine, S.retention_ms)
   note('conv', conv)
   note('qto', ARGV[10])
-  note('hooks', ARGV[21], '0')
+  note('hooks', more.hooks, '0')
   if waits then
     redis.call('RPUSH', K.waiting .. conv, id)
     redis.call('ZADD', K.waits, exp, id)

@@ -1,0 +1,65 @@
+"""What the script `submit` is told of a run: the arguments that it reads, in its order."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from trunkline_api.settings import ApiSettings
+from trunkline_shared.config.models import AgentConfig
+from trunkline_shared.run import RunRequest, encode_job
+from trunkline_shared.scripts import SLACK_MS, Argument
+
+
+class Admission(NamedTuple):
+    """What a run is admitted with, beside what it asks of the worker.
+
+    `max_concurrent` of its principal, None for the deployment's; `record` is what is stored beside
+    the result of one that is stored, sealed.
+    """
+
+    agent: AgentConfig
+    max_concurrent: int | None = None
+    record: bytes = b""
+
+
+def submission(
+    settings: ApiSettings, request: RunRequest, admission: Admission
+) -> tuple[Argument, ...]:
+    """The arguments: those that each run has by their place, the others by name."""
+    agent = admission.agent
+    max_concurrent = admission.max_concurrent
+    if max_concurrent is None:
+        max_concurrent = settings.max_concurrent
+    queue_timeout_ms = int(settings.queue_timeout_s * 1000)
+    wait_ms = int(settings.conversation_wait_s * 1000) if request.conversation else 0
+    arguments: tuple[Argument, ...] = (
+        request.run_id,
+        request.agent,
+        request.pool,
+        request.principal,
+        request.reply,
+        int(request.stream),
+        request.on_lost,
+        agent.slots,
+        int(agent.limits.timeout_s * 1000),
+        queue_timeout_ms,
+        max_concurrent,
+        settings.max_queue,
+        queue_timeout_ms + wait_ms + SLACK_MS,
+        encode_job(request),
+    )
+    if admission.record:
+        arguments = (*arguments, "record", admission.record)
+    if request.conversation:
+        arguments = (*arguments, *_turn(settings, request, wait_ms))
+    return arguments
+
+
+def _turn(settings: ApiSettings, request: RunRequest, wait_ms: int) -> Iterable[Argument]:
+    return (
+        *("conv", request.conversation),
+        *("wait_ms", wait_ms),
+        *("max_waiting", settings.max_waiting),
+        *("unknown", settings.unknown_conversations),
+        *("model", request.model),
+        *("hooks", int(bool(settings.webhooks))),
+    )
