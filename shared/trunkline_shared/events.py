@@ -21,6 +21,19 @@ class Usage:
     reasoning_tokens: int = 0
     cost: float | None = None
 
+    def plus(self, other: "Usage") -> "Usage":
+        """Both together; the cost is known if that of each part is, and no tokens cost nothing."""
+        costs = [each.cost for each in (self, other) if each.input_tokens or each.output_tokens]
+        known = [cost for cost in costs if cost is not None]
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.cache_write_tokens + other.cache_write_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+            sum(known) if known and len(known) == len(costs) else None,
+        )
+
 
 @dataclass(slots=True)
 class Created:

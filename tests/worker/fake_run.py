@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from trunkline_shared.events import Failed, Finished, RunEvent
+from trunkline_shared.events import Failed, Finished, RunEvent, Usage
 from trunkline_shared.keys import Keys
 from trunkline_shared.run import RunRequest, encode_job, new_run_id
 from trunkline_shared.vault import Vault
@@ -69,6 +69,7 @@ class ScriptedBackend:
         self.journals: list[Sequence[bytes]] = []
         self.closed = asyncio.Event()
         self.closing: Callable[[], Awaitable[None]] | None = None
+        self.used: list[Usage] = []  # told when it is cancelled
         self.between: Callable[[], Awaitable[None]] = no_gate
 
     async def run(self, request: RunRequest, context: RunContext) -> Sequence[RunEvent]:
@@ -90,6 +91,8 @@ class ScriptedBackend:
                     context.emit(step)
             return []
         finally:
+            for usage in self.used:
+                context.used(usage)
             try:
                 if self.closing is not None:
                     await self.closing()

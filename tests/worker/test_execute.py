@@ -5,7 +5,15 @@ import pytest
 
 from tests.patience import PATIENCE_S, until
 from tests.worker.fake_run import FakePipe, ScriptedBackend, claimed, code_of, execution
-from trunkline_shared.events import Failed, Finished, RunEvent, Step, TextDelta, ToolArgsDelta
+from trunkline_shared.events import (
+    Failed,
+    Finished,
+    RunEvent,
+    Step,
+    TextDelta,
+    ToolArgsDelta,
+    Usage,
+)
 from trunkline_shared.keys import Keys
 from trunkline_shared.run import RunRequest, encode_job, new_run_id
 from trunkline_worker.execute import Claimed
@@ -58,12 +66,38 @@ async def test_a_job_that_cannot_be_read_fails_its_run_alone(job: bytes) -> None
     assert code_of(writer) == "server_error"
 
 
-async def test_the_deadline_of_the_run_ends_it() -> None:
+async def test_a_run_that_says_nothing_in_its_time_fails() -> None:
     run, writer = execution(claimed(remaining_s=0.02))
-    backend = ScriptedBackend(TEXT, never())
+    backend = ScriptedBackend(never())
     await run.run(backend)
     assert code_of(writer) == "run_timeout"
     assert backend.closed.is_set()
+
+
+@pytest.mark.parametrize("before", [TEXT, (b"step", [])], ids=["words", "a recorded step"])
+async def test_a_run_that_runs_out_of_time_ends_with_what_there_is_and_says_why(
+    before: Any,
+) -> None:
+    run, writer = execution(claimed(remaining_s=0.02))
+    backend = ScriptedBackend(before, never())
+    await run.run(backend)
+    assert writer.events[-1] == Finished("length", detail="limits.timeout_s reached")
+    assert backend.closed.is_set()
+
+
+@pytest.mark.parametrize("runs_out", [True, False])
+async def test_what_a_stopped_backend_used_is_told_with_the_end(runs_out: bool) -> None:
+    run, writer = execution(claimed(remaining_s=0.02 if runs_out else 60.0))
+    backend = ScriptedBackend(TEXT, never())
+    backend.used = [Usage(3, 1), Usage(4, 2)]
+    task = asyncio.create_task(run.run(backend))
+    if not runs_out:
+        await until(lambda: bool(writer.events))
+        run.stop(STOP)
+    await task
+    end = writer.events[-1]
+    assert isinstance(end, Finished if runs_out else Failed)
+    assert end.usage == Usage(7, 3)
 
 
 async def test_a_stopped_run_keeps_what_it_said_and_closes_its_backend_first() -> None:

@@ -5,9 +5,9 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from trunkline_shared.events import Failed, Finished, RunEvent, Step, Terminal
+from trunkline_shared.events import Failed, Finished, RunEvent, Step, Terminal, Usage
 from trunkline_shared.logs import log_event
 from trunkline_shared.run import RunRequest, created_ms, decode_job
 from trunkline_shared.transcript import Message, TextPart
@@ -18,6 +18,8 @@ from trunkline_worker.memory import Memory, Remembered
 from trunkline_worker.run_writer import RunBufferFull, RunWriter
 
 logger = logging.getLogger("trunkline.run")
+
+Ended = TypeVar("Ended", bound=Terminal)
 
 
 class BackendsByAgent(Protocol):
@@ -83,6 +85,8 @@ class Execution:
         self.agent: str | None = None  # known when the run begins
         self.ended = asyncio.Event()  # set by whoever awaits `run`, when all is done
         self._stopped_by: Failed | None = None
+        self._used: Usage | None = None  # by a backend that was stopped
+        self._acted = False  # a step was recorded, by this attempt or one before
         self._dropped = False
         self._waits_for_none = False
         self._over = False
@@ -135,7 +139,7 @@ class Execution:
         except asyncio.CancelledError as error:
             if self._stopped_by is not None or self._dropped:
                 task.uncancel()
-                terminal = self._end(self._stopped_by) if self._stopped_by else None
+                terminal = self._end(self._stopping()) if self._stopped_by else None
             elif task.cancelling():
                 raise
             else:  # nobody cancelled us: something of the backend's own was
@@ -188,9 +192,12 @@ class Execution:
         recorded: Sequence[bytes] = ()
         if attempt > 1:
             recorded = self._journal.read(await self._memory.journal(self.claimed.run_id))
+            self._acted = bool(recorded)
         bulk = self._remembered is None
         emit = self.writer.emit if bulk else self._emit
-        context = RunContext(self._gate, emit, attempt, bulk, recorded, self._record)
+        context = RunContext(
+            self._gate, emit, attempt, bulk, recorded, self._record, used=self._note_usage
+        )
         events = await backend.run(request, context)
         self._over = True  # from here to the hand-over there is no await: nothing ends it any more
         emit(events)
@@ -198,18 +205,28 @@ class Execution:
             return events[-1]
         return self._end(Failed("server_error", "The agent stopped without an end."))
 
+    def _stopping(self) -> Terminal:
+        """What a run ends with that was stopped; one that ran out of time gives what there is."""
+        assert self._stopped_by is not None
+        if self._stopped_by is _TIMED_OUT and (self.writer.has_output or self._acted):
+            return Finished("length", self._used or Usage(), detail="limits.timeout_s reached")
+        return replace(self._stopped_by, usage=self._used)
+
+    def _note_usage(self, usage: Usage) -> None:
+        self._used = usage if self._used is None else self._used.plus(usage)
+
     def _bug(self, error: BaseException) -> Terminal:
         logger.error("run %s failed", self.claimed.run_id, exc_info=error)
         return self._end(Failed("server_error", "The agent failed unexpectedly."))
 
-    def _end(self, failure: Failed) -> Failed:
+    def _end(self, terminal: Ended) -> Ended:
         try:
-            self._emit([failure])
+            self._emit([terminal])
         except (TypeError, ValueError):
             # What was said cannot be stored, for example half of a surrogate pair; its end can.
             self._remembered = None
-            self._emit([failure])
-        return failure
+            self._emit([terminal])
+        return terminal
 
     def _emit(self, events: Sequence[RunEvent]) -> None:
         if self._remembered is not None and not self.writer.complete and events:
@@ -219,6 +236,7 @@ class Execution:
         self.writer.emit(events)
 
     async def _record(self, entry: bytes, events: Sequence[RunEvent]) -> None:
+        self._acted = True
         events = events or [Step()]
         stored = self._journal.admit(entry)
         if stored is None:

@@ -1,5 +1,6 @@
 """A run that reaches a limit ends with what there is, and says which."""
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from tests.fakes.upstream import FakeUpstream
 from tests.fakes.upstream_plan import plan
+from tests.patience import until
 from tests.worker.agent_lane.agents import Bench, agent, bench, of
 from tests.worker.backends.driving import events_of, finished, no_gate, request, spec, text_in
 from trunkline_shared.config.models import Limits
@@ -82,6 +84,25 @@ async def test_what_a_tool_spends_counts(upstream: FakeUpstream, tmp_path: Path)
     assert end.usage.input_tokens > 800
     tokens = left[0].tokens
     assert tokens is not None and 450 < tokens < 500  # half of it: two are asked at once
+
+
+async def test_a_run_that_is_stopped_tells_what_all_its_steps_used(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    asked = plan({"calls": [("look", {})]}, {"say": "one two three", "stay": True})
+    used: list[Usage] = []
+    heard: list[RunEvent] = []
+    context = RunContext(no_gate, heard.extend, used=used.append)
+    model = spec(upstream, "plan")
+    async with agent(model, toolsets=[bench()], root=tmp_path) as backend:
+        task = asyncio.create_task(backend.run(request(asked), context))
+        await until(lambda: text_in(heard) == "one two three")
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    cut, before = used  # the step that was under way, and the one before it
+    assert before.input_tokens > 0 and before.output_tokens > 0
+    assert cut.input_tokens > 0 and cut.output_tokens > 0
 
 
 async def test_calls_that_are_made_at_once_share_what_is_left(

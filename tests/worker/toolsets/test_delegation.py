@@ -1,6 +1,7 @@
 """Agents that ask other agents."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,17 @@ async def test_cancelling_reaches_the_asked_agent() -> None:
     with pytest.raises(asyncio.CancelledError):
         await call
     assert helper.closed.is_set()
+
+
+async def test_what_an_agent_said_and_used_in_its_time_counts() -> None:
+    backend = ScriptedBackend([TextDelta("half")], asyncio.Event())
+    backend.used = [Usage(3, 1)]
+    worker, spent = Worker(helper=backend), []
+    worker.timeouts_s["helper"] = 0.05
+    call = replace(invocation(), spent=spent.append)
+    answer = await delegation(worker).call("ask_helper", {"task": "count"}, call)
+    assert answer == "half\n[cut short: limits.timeout_s reached]"
+    assert spent[0] == Usage(3, 1)
 
 
 async def test_an_agent_that_takes_longer_than_its_limit_is_ended() -> None:

@@ -7,6 +7,7 @@ A step is recorded before its tools are called. The last one is not: the run's e
 at once, says the same.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
@@ -84,6 +85,13 @@ class Loop:
         self._corrected = False
 
     async def run(self) -> Sequence[RunEvent]:
+        try:
+            return await self._run()
+        except asyncio.CancelledError:
+            self._context.used(self._model.usage)
+            raise
+
+    async def _run(self) -> Sequence[RunEvent]:
         async with self._calls:
             try:
                 for step in count():

@@ -73,7 +73,6 @@ class LaneModel(Model[Any]):
         self._context = context
         self._hear = hear
         self._cost = 0.0  # of what has a known price
-        self._unpriced = False
 
     @property
     def model_name(self) -> str:
@@ -146,17 +145,8 @@ class LaneModel(Model[Any]):
 
     def count(self, step: Usage) -> None:
         """Adds to the run's usage, also what tools used that ask models themselves."""
-        total = self.usage
-        self._unpriced |= step.cost is None
         self._cost += step.cost or 0.0
-        self.usage = Usage(
-            total.input_tokens + step.input_tokens,
-            total.output_tokens + step.output_tokens,
-            total.cached_tokens + step.cached_tokens,
-            total.cache_write_tokens + step.cache_write_tokens,
-            total.reasoning_tokens + step.reasoning_tokens,
-            None if self._unpriced else self._cost,
-        )
+        self.usage = self.usage.plus(step)
 
 
 def usage_in(response: ModelResponse) -> Usage:

@@ -129,7 +129,11 @@ class Chain(Generic[M]):
                 pause_s = attempts.after(fault, 0.0)
                 continue
             asked = call(model, limit)
-            events = await asked.run()
+            try:
+                events = await asked.run()
+            except asyncio.CancelledError:
+                context.used(self._usage(asked.answer, request, model.spec))
+                raise
             if asked.fault is None:
                 return [*events, self._finished(asked.answer, request, model.spec, limit)]
             fault = asked.fault

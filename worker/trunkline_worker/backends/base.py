@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from trunkline_shared.errors import TrunklineError
-from trunkline_shared.events import RunEvent
+from trunkline_shared.events import RunEvent, Usage
 from trunkline_shared.run import RunRequest
 
 if TYPE_CHECKING:
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 class Unavailable(TrunklineError):
     """This run has no backend here; `str()` is what its caller is told."""
+
+
+def _forget(_: Usage) -> None:
+    """For who does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,9 @@ class RunContext:
 
     `journal` holds what earlier attempts recorded, in order. It ends where a crash cut it: the step
     after that is to be done again, and says its words and begins its activities anew.
+
+    `used(usage)` is called while `run` is being cancelled, by each part of a backend that knows of
+    usage which no other part tells of.
     """
 
     gate: Callable[[], Awaitable[None]]
@@ -62,6 +69,7 @@ class RunContext:
     journal: Sequence[bytes] = ()
     recorder: Callable[[bytes, Sequence[RunEvent]], Awaitable[None]] | None = None
     asker: Asker | None = None
+    used: Callable[[Usage], None] = _forget
 
     async def record(self, entry: bytes, events: Sequence[RunEvent] = ()) -> None:
         """Emits `events` and adds `entry`, which is not empty, to the journal with the last of

@@ -21,7 +21,6 @@ from trunkline_worker.claude_code.progress import (
     Call,
     Entry,
     Progress,
-    added,
     text_of_result,
 )
 from trunkline_worker.claude_code.prompt import Block
@@ -86,6 +85,9 @@ class Course:
         try:
             both: list[asyncio.Future[Any]] = [talk, self._ended]
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._context.used(self._usage())
+            raise
         finally:
             self._over = True
             self._kill()
@@ -230,7 +232,7 @@ class Course:
         usage = self._progress.usage
         if self._heard is None:
             return usage
-        return added(usage, self._allowance.priced(self._heard.usage, self._spec))
+        return usage.plus(self._allowance.priced(self._heard.usage, self._spec))
 
     async def _stop(self, reason: FinishReason, detail: str) -> None:
         self._finish(reason, detail)

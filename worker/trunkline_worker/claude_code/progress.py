@@ -144,7 +144,7 @@ class Progress:
             case {"step": step}:
                 self.steps += 1
                 self.text += step["text"]
-                self.usage = added(self.usage, Usage(**step["usage"]))
+                self.usage = self.usage.plus(Usage(**step["usage"]))
                 self.calls |= {call["call_id"]: Call(**call) for call in step["calls"]}
             case {"begun": call_id}:
                 self.calls[call_id].begun = True
@@ -154,20 +154,6 @@ class Progress:
             case {"finished": finished}:
                 usage = Usage(**finished["usage"])
                 self.finished = Finished(**{**finished, "usage": usage})
-
-
-def added(one: Usage, other: Usage) -> Usage:
-    """Of both; the cost is known if that of each part is."""
-    costs = [each.cost for each in (one, other) if each.input_tokens or each.output_tokens]
-    known = [cost for cost in costs if cost is not None]
-    return Usage(
-        one.input_tokens + other.input_tokens,
-        one.output_tokens + other.output_tokens,
-        one.cached_tokens + other.cached_tokens,
-        one.cache_write_tokens + other.cache_write_tokens,
-        one.reasoning_tokens + other.reasoning_tokens,
-        sum(known) if known and len(known) == len(costs) else None,
-    )
 
 
 def text_of_result(content: Any) -> str:

@@ -79,12 +79,13 @@ class PythonBackend:
         except asyncio.CancelledError:
             ask.over.set()
             driving.cancel()
+            context.used(self._usage(run, request))
             raise
         finally:
             await self._until_gone(driving, request)
         if run.broken is not None:
             raise run.broken
-        usage = run.usage or Usage(input_tokens(request, self._agent), run.tokens)
+        usage = self._usage(run, request)
         if driving.done() and (error := driving.result()) is not None:
             return [self._failed(error, request, usage)]
         return [replace(run.end or Finished("stop"), usage=usage)]
@@ -108,6 +109,9 @@ class PythonBackend:
         self._lingering.discard(driving)
         if not driving.cancelled():
             driving.exception()  # seen, so that nobody is told that it was not
+
+    def _usage(self, run: "_Run", request: RunRequest) -> Usage:
+        return run.usage or Usage(input_tokens(request, self._agent), run.tokens)
 
     def _failed(self, error: Exception, request: RunRequest, usage: Usage) -> Failed:
         log_event(

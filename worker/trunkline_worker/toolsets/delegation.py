@@ -94,13 +94,15 @@ class Delegation:
         except (Unavailable, KeyError) as error:
             raise ToolError(f"The agent {agent} cannot run now.") from error
         answer = _Answer(call.say)
-        context = RunContext(call.context.gate, answer.take, asker=asker)
+        context = RunContext(call.context.gate, answer.take, asker=asker, used=call.spent)
         try:
             async with asyncio.timeout(timeout_s):
                 answer.take(await backend.run(request, context))
         except Unavailable as error:
             raise ToolError(f"The agent {agent} cannot run now.") from error
         except TimeoutError as error:
+            if answer.cut("limits.timeout_s reached"):
+                return answer.of(agent, call)
             raise ToolError(f"The agent {agent} took longer than {timeout_s:g} s.") from error
         return answer.of(agent, call)
 
@@ -169,6 +171,11 @@ class _Answer:
                     self._end = event
         if said:
             self._say("".join(said))
+
+    def cut(self, detail: str) -> bool:
+        """Ends it here, its usage told already; False where nothing was said."""
+        self._end = Finished("length", detail=detail)
+        return bool(self._text)
 
     def of(self, agent: str, call: Invocation) -> str:
         """Raises ToolError where the agent failed. Its usage is told in any case."""
