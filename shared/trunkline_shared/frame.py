@@ -71,6 +71,12 @@ class Texts(Sequence[RunEvent]):
         self.literals = literals
         self.more = more
 
+    @property
+    def text(self) -> str:
+        """All of them as one; `more` is not in it."""
+        whole: str = orjson.loads(b'"%b"' % self.literals.replace(b'","', b""))
+        return whole
+
     def __len__(self) -> int:
         return self.literals.count(b'","') + 1 + len(self.more)
 
@@ -90,6 +96,11 @@ class Texts(Sequence[RunEvent]):
         if more:
             yield from map(TextDelta, orjson.loads(b'["%b"]' % rest))
         yield from self.more
+
+
+def singly(event: RunEvent | Texts) -> Sequence[RunEvent]:
+    """The events that it stands for."""
+    return event if isinstance(event, Texts) else [event]
 
 
 def open_frame(frame: bytes) -> tuple[int, Sequence[RunEvent]]:

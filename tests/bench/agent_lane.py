@@ -49,7 +49,7 @@ async def upstream() -> AsyncIterator[str]:
 
 def _ours(backend: Backend) -> Run:
     async def run(prompt: str) -> None:
-        *_, end = await backend.run(request(prompt), RunContext(no_gate, lambda _: None))
+        *_, end = await backend.run(request(prompt), RunContext(no_gate, lambda _: None, bulk=True))
         assert isinstance(end, Finished), end
 
     return run

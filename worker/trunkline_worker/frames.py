@@ -187,10 +187,6 @@ def shows_output(event: RunEvent | Texts) -> bool:
     return not isinstance(event, Finished | Failed | Step | Activity)
 
 
-def _single(event: RunEvent | Texts) -> Sequence[RunEvent]:
-    return event if isinstance(event, Texts) else [event]
-
-
 def split_delta(event: RunEvent) -> list[RunEvent]:
     """The event itself, or its text in pieces that fit a frame."""
     match event:

@@ -24,6 +24,7 @@ from trunkline_shared.events import (
     ToolArgsDelta,
     ToolCallStart,
 )
+from trunkline_shared.frame import Texts
 from trunkline_worker.agent_lane.history import CUSTOM_INPUT, custom_call, refused
 from trunkline_worker.agent_lane.step import Step
 from trunkline_worker.backends.chat import ChatModel
@@ -101,7 +102,7 @@ def response_parts(events: Iterable[RunEvent]) -> list[ModelResponsePart]:
     """What was said, in the order in which it began."""
     parts: list[ModelResponsePart] = []
     calls: dict[int, tuple[ToolCallStart, list[str]]] = {}
-    for kind, said in groupby(events, type):
+    for kind, said in groupby(events, _kind):
         pieces: list[Any] = list(said)
         text = "".join(each.text for each in pieces) if kind in _TEXTS else ""
         if kind is TextDelta:
@@ -116,6 +117,10 @@ def response_parts(events: Iterable[RunEvent]) -> list[ModelResponsePart]:
             for each in pieces:
                 calls[each.index][1].append(each.text)
     return [*parts, *(_call(start, "".join(texts)) for start, texts in calls.values())]
+
+
+def _kind(event: RunEvent) -> type[RunEvent]:
+    return TextDelta if isinstance(event, Texts) else type(event)
 
 
 _TEXTS = (TextDelta, ReasoningDelta, RefusalDelta)

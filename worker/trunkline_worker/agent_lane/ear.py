@@ -9,11 +9,14 @@ from trunkline_shared.events import (
     ToolArgsDelta,
     ToolCallStart,
 )
+from trunkline_shared.frame import Texts, singly
+
+_PLAIN = (TextDelta, Texts)
 
 
 class Ear:
     """Passes on the text and the caller's calls, which are counted from 0, and drops the agent's
-    own, which are shown when they are made.
+    own, which are shown when they are made. A `Texts` stays one where all of it is shown.
 
     `is_callers` tells them by name. With `held` no text is shown, but what is shown later `kept`
     where it `keeps`; with an `answer` only what the tool of that name is called with, as text.
@@ -41,11 +44,12 @@ class Ear:
 
     def __call__(self, events: Sequence[RunEvent]) -> None:
         plain = not self._held and self._answer is None
-        if plain and all(type(event) is TextDelta for event in events):  # most of all there is
+        if plain and all(type(event) in _PLAIN for event in events):  # most of all there is
             self.showed_text = True
             self._emit(events)
             return
-        shown = [each for event in events if (each := self._shown(event)) is not None]
+        single = [each for event in events for each in singly(event)]
+        shown = [each for event in single if (each := self._shown(event)) is not None]
         if shown:
             self._emit(shown)
 

@@ -53,7 +53,8 @@ class LaneModel(Model[Any]):
 
     `hear` is called with what a model says: TextDelta, ReasoningDelta, RefusalDelta, and for every
     tool call, the agent's or the caller's, ToolCallStart and ToolArgsDelta, whose indexes count
-    within the step. What it raises ends the call and reaches whoever awaits `request`.
+    within the step; with a Texts for many TextDeltas where the run takes them. What it raises ends
+    the call and reaches whoever awaits `request`.
 
     Settings are the request's options over the chain's own; those of the agent are not looked at.
     """
@@ -110,7 +111,7 @@ class LaneModel(Model[Any]):
         _, prepared = self.prepare_request(None, model_request_parameters)
         heard = Heard(self._hear)
         request = step_request(self._request, messages, prepared)
-        context = replace(self._context, emit=heard, bulk=False)
+        context = replace(self._context, emit=heard)
         step = Step(request, messages, model_request_parameters, context)
         calls: list[StepCall] = []
 
