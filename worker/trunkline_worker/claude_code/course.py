@@ -161,6 +161,8 @@ class Course:
             for block in message.content:
                 if isinstance(block, sdk.ToolResultBlock):
                     await self._end_call(block)
+        elif isinstance(message, sdk.SystemMessage) and message.subtype == "init":
+            _look_at_servers(message.data)
         elif isinstance(message, sdk.ResultMessage):
             await self._conclude(message)
 
@@ -262,6 +264,13 @@ class Course:
             if not self._ended.done():
                 self._ended.set_exception(error)
             raise
+
+
+def _look_at_servers(data: dict[str, Any]) -> None:
+    """The model only hears that there is no such tool."""
+    for server in data.get("mcp_servers") or ():
+        if server.get("status") != "connected":
+            logger.warning("MCP server %s is %s", server.get("name"), server.get("status"))
 
 
 async def _said(prompt: list[Block]) -> AsyncIterator[dict[str, Any]]:
