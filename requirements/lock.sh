@@ -15,6 +15,7 @@ lock requirements/dev pyproject.toml --extra api --extra worker --extra embedded
 lock requirements/api pyproject.toml --extra api --constraints requirements/dev.lock
 lock requirements/worker pyproject.toml --extra worker --constraints requirements/dev.lock
 lock requirements/claude pyproject.toml --extra worker --extra claude --constraints requirements/dev.lock
+lock requirements/providers pyproject.toml --extra worker --extra google --extra cohere --extra bedrock --constraints requirements/dev.lock
 lock requirements/build --group build --constraints requirements/dev.lock
 lock requirements/lab --group lab --constraints requirements/dev.lock
 lock tests/bench/profile --group profile

@@ -31,7 +31,7 @@ def test_a_server_of_the_operators_own_needs_no_key() -> None:
     ("model", "missing"),
     [
         ("anthropic:claude", "ANTHROPIC_API_KEY is not set"),
-        ("cohere:command", 'provider cohere needs: pip install "pydantic-ai-slim[cohere]"'),
+        ("cohere:command", 'provider cohere needs: pip install "trunkline[cohere]"'),
         ("copilot:gpt", "provider github-copilot cannot run in this version"),
         ("vllm:x", "VLLM_BASE_URL is not set"),
         ("azure:x", "provider azure needs a base_url"),

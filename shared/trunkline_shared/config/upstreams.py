@@ -37,7 +37,7 @@ _PACKAGES: Final[Mapping[Wire, tuple[str, str]]] = {
     "bedrock": ("boto3", "bedrock"),
     "cohere": ("cohere", "cohere"),
 }
-"""The module behind each wire, and the extra of pydantic-ai-slim that brings it."""
+"""The module behind each wire, and the extra that brings it."""
 _OF_A_MACHINE: Final = ("google-cloud", "bedrock")
 
 
@@ -181,4 +181,4 @@ def _package_lack(provider: Provider) -> str | None:
     module, extra = _PACKAGES.get(provider.wire, ("", ""))
     if not module or installed(module):
         return None
-    return f'provider {provider.name} needs: pip install "pydantic-ai-slim[{extra}]"'
+    return f'provider {provider.name} needs: pip install "trunkline[{extra}]"'

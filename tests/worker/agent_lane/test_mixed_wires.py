@@ -97,7 +97,7 @@ async def test_a_prompted_format_is_asked_for_in_words(upstream: FakeUpstream) -
 @pytest.mark.parametrize(
     ("fields", "complaint"),
     [
-        ({"provider": "google", "wire": "google"}, r'pip install "pydantic-ai-slim\[google\]"'),
+        ({"provider": "google", "wire": "google"}, r'pip install "trunkline\[google\]"'),
         ({"settings": {"seed": 7}}, "settings.seed"),
         ({"base_url": "ftp://example.com"}, "http"),
     ],

@@ -6,7 +6,7 @@ from pydantic_ai.profiles import DEFAULT_PROFILE, ModelProfile, merge_profile
 
 from trunkline_shared.config.models import AgentConfig
 from trunkline_worker.agent_lane.chat_wire import ChatWire
-from trunkline_worker.agent_lane.clients import Patience, client_model, http_client
+from trunkline_worker.agent_lane.clients import Patience, client_model
 from trunkline_worker.agent_lane.foreign_wire import ForeignWire
 from trunkline_worker.agent_lane.options import check_settings
 from trunkline_worker.agent_lane.step import Wire
@@ -91,6 +91,5 @@ def _chat(agent: AgentConfig, spec: ModelSpec, client: HttpClient, patience: Pat
 def _foreign(spec: ModelSpec, client: HttpClient, patience: Patience) -> Wire:
     check_settings(spec)
     host = origin_of(spec.base_url).host if spec.base_url else spec.provider
-    http = http_client(client, patience)
-    model = client_model(spec, http, patience)
-    return ForeignWire(spec, model, model.profile, host, secrets_of(spec), http.aclose)
+    model, close = client_model(spec, client, patience)
+    return ForeignWire(spec, model, model.profile, host, secrets_of(spec), close)

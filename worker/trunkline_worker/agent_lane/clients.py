@@ -5,8 +5,10 @@ themselves, and connect where the worker's own resolver says.
 """
 
 import inspect
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib import import_module
+from types import ModuleType
 from typing import Any, Final
 
 import httpx2
@@ -14,6 +16,7 @@ from pydantic_ai.models import Model, infer_model
 from pydantic_ai.providers import Provider, infer_provider_class
 
 from trunkline_shared.config.providers import PROVIDERS
+from trunkline_worker.agent_lane.options import AGENT
 from trunkline_worker.backends.http_client import HttpClient
 from trunkline_worker.backends.http_connection import Unreachable
 from trunkline_worker.backends.resolver import Resolver
@@ -32,37 +35,49 @@ class Patience:
     silence_timeout_s: float
 
 
-def http_client(client: HttpClient, patience: Patience) -> httpx2.AsyncClient:
-    """For one model alone: its pool tells hosts apart by their addresses. As many connections as
-    there are calls: a worker's slots are the limit."""
-    # A context of its own would cost each model 20 ms.
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=100)
-    transport = httpx2.AsyncHTTPTransport(verify=client.tls, limits=limits, trust_env=False)
-    return httpx2.AsyncClient(
-        transport=_Resolved(transport, client.resolver),
-        headers=_HEADERS,
-        timeout=_timeout(patience),
-        trust_env=False,
-        follow_redirects=False,
-    )
+def client_model(
+    spec: ModelSpec, client: HttpClient, patience: Patience
+) -> tuple[Model[Any], Callable[[], Awaitable[None]]]:
+    """The model of a spec whose wire is not `chat`, and what closes its connections.
 
-
-def client_model(spec: ModelSpec, http: httpx2.AsyncClient, patience: Patience) -> Model[Any]:
-    """The model of a spec whose wire is not `chat`. Raises ValueError for what is not there."""
+    Raises ValueError for what is not there.
+    """
     try:
-        match spec.wire:
-            case "anthropic":
-                return _anthropic(spec, http, patience)
-            case "responses":
-                return _responses(spec, http, patience)
-            case "bedrock":
-                return _bedrock(spec, patience)
-        return infer_model(f"{spec.wire}:{spec.name}", lambda name: _other(name, spec, http))
+        if spec.wire == "cohere":
+            return _cohere(spec, client, patience)
+        http = httpx2.AsyncClient(**_settings(httpx2, client, patience))
+        return _model(spec, http, patience), http.aclose
     except ImportError:
         extra = spec.wire.partition("-")[0]
         raise ValueError(
-            f'provider {spec.provider} needs: pip install "pydantic-ai-slim[{extra}]"'
+            f'provider {spec.provider} needs: pip install "trunkline[{extra}]"'
         ) from None
+
+
+def _settings(library: ModuleType, client: HttpClient, patience: Patience) -> dict[str, Any]:
+    """Of the client of one model alone: its pool tells hosts apart by their addresses. As many
+    connections as there are calls: a worker's slots are the limit. `library` is httpx2 or httpx."""
+    limits = library.Limits(max_connections=None, max_keepalive_connections=100)
+    # A context of its own would cost each model 20 ms.
+    transport = library.AsyncHTTPTransport(verify=client.tls, limits=limits, trust_env=False)
+    return {
+        "transport": _Resolved(transport, client.resolver, library),
+        "headers": _HEADERS,
+        "timeout": _timeout(library, patience),
+        "trust_env": False,
+        "follow_redirects": False,
+    }
+
+
+def _model(spec: ModelSpec, http: httpx2.AsyncClient, patience: Patience) -> Model[Any]:
+    match spec.wire:
+        case "anthropic":
+            return _anthropic(spec, http, patience)
+        case "responses":
+            return _responses(spec, http, patience)
+        case "bedrock":
+            return _bedrock(spec, patience)
+    return infer_model(f"{spec.wire}:{spec.name}", lambda name: _other(name, spec, http))
 
 
 def _anthropic(spec: ModelSpec, http: httpx2.AsyncClient, patience: Patience) -> Model[Any]:
@@ -74,7 +89,7 @@ def _anthropic(spec: ModelSpec, http: httpx2.AsyncClient, patience: Patience) ->
         api_key=spec.api_key or _NO_KEY,
         base_url=spec.base_url,
         http_client=http,
-        timeout=_timeout(patience),
+        timeout=_timeout(httpx2, patience),
         max_retries=0,
         open_telemetry=False,
     )
@@ -90,10 +105,26 @@ def _responses(spec: ModelSpec, http: httpx2.AsyncClient, patience: Patience) ->
         api_key=spec.api_key or _NO_KEY,
         base_url=spec.base_url,
         http_client=http,
-        timeout=_timeout(patience),
+        timeout=_timeout(httpx2, patience),
         max_retries=0,
     )
     return OpenAIResponsesModel(spec.name, provider=OpenAIProvider(openai_client=client))
+
+
+def _cohere(
+    spec: ModelSpec, client: HttpClient, patience: Patience
+) -> tuple[Model[Any], Callable[[], Awaitable[None]]]:
+    """Its client is of the library that came before, and takes its URL in no other way."""
+    httpx = import_module("httpx")
+    http = httpx.AsyncClient(**_settings(httpx, client, patience))
+    http.headers.update({**AGENT, **spec.extra_headers})  # it takes none with a request
+    cohere = import_module("cohere").AsyncClientV2(
+        api_key=spec.api_key or _NO_KEY, base_url=spec.base_url, httpx_client=http
+    )
+    from pydantic_ai.models.cohere import CohereModel
+    from pydantic_ai.providers.cohere import CohereProvider
+
+    return CohereModel(spec.name, provider=CohereProvider(cohere_client=cohere)), http.aclose
 
 
 def _bedrock(spec: ModelSpec, patience: Patience) -> Model[Any]:
@@ -139,7 +170,7 @@ def _other(name: str, spec: ModelSpec, http: httpx2.AsyncClient) -> Provider[Any
         wanted["api_key"] = spec.api_key
     if lacking := sorted(wanted.keys() - takes.keys()):
         raise ValueError(f"provider {spec.provider} takes no {lacking[0]}")
-    if "http_client" in takes and spec.wire != "cohere":  # whose client is of another library
+    if "http_client" in takes:
         wanted["http_client"] = http
     return provider(**wanted)
 
@@ -149,19 +180,27 @@ def _is_default(spec: ModelSpec) -> bool:
     return known is not None and known.base_url == spec.base_url
 
 
-def _timeout(patience: Patience) -> httpx2.Timeout:
+def _timeout(library: ModuleType, patience: Patience) -> Any:
     silence = patience.silence_timeout_s
-    return httpx2.Timeout(silence, connect=patience.connect_timeout_s, pool=None)
+    return library.Timeout(silence, connect=patience.connect_timeout_s, pool=None)
 
 
-class _Resolved(httpx2.AsyncBaseTransport):
-    """Connects to the addresses that the worker's resolver finds, which guards profiles'."""
+class _Resolved:
+    """A transport that connects to the addresses which the worker's resolver finds, and so guards
+    profiles'. Of either library: their clients ask no more of it than these methods."""
 
-    def __init__(self, inner: httpx2.AsyncBaseTransport, resolver: Resolver) -> None:
+    def __init__(self, inner: Any, resolver: Resolver, library: ModuleType) -> None:
         self._inner = inner
         self._resolver = resolver
+        self._away = (library.ConnectError, library.ConnectTimeout)
 
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+    async def __aenter__(self) -> "_Resolved":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def handle_async_request(self, request: Any) -> Any:
         _tidy(request.headers)
         url = request.url
         port = url.port or (443 if url.scheme == "https" else 80)
@@ -178,7 +217,7 @@ class _Resolved(httpx2.AsyncBaseTransport):
             request.url = url.copy_with(host=address)
             try:
                 return await self._inner.handle_async_request(request)
-            except (httpx2.ConnectError, httpx2.ConnectTimeout):
+            except self._away:
                 continue
         request.url = url.copy_with(host=last)
         return await self._inner.handle_async_request(request)
@@ -187,7 +226,7 @@ class _Resolved(httpx2.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-def _tidy(headers: httpx2.Headers) -> None:
+def _tidy(headers: Any) -> None:
     """Without what the clients say about this machine, and about a key that is none."""
     for name, value in headers.multi_items():
         if name.startswith("x-stainless") or value.removeprefix("Bearer ") == _NO_KEY:

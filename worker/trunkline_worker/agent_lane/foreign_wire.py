@@ -15,7 +15,12 @@ from trunkline_shared.events import FinishReason, RefusalDelta, RunEvent, Usage
 from trunkline_worker.agent_lane.faults import NO_ANSWER, Unfit, of_model_error
 from trunkline_worker.agent_lane.history import custom_call, refused
 from trunkline_worker.agent_lane.listening import Listener
-from trunkline_worker.agent_lane.options import settings_of, with_choice, with_request
+from trunkline_worker.agent_lane.options import (
+    settings_of,
+    with_choice,
+    with_request,
+    without_hints,
+)
 from trunkline_worker.agent_lane.outbound import Accepted, outbound
 from trunkline_worker.agent_lane.step import Step
 from trunkline_worker.backends.limits import OutputLimit
@@ -103,6 +108,7 @@ class ForeignCall:
         parameters = with_request(self._step.parameters, request, spec, profile)
         settings = settings_of(request, spec, profile, self._limit.sent or self._limit.tokens)
         settings = with_choice(settings, request, parameters, spec, profile)
+        settings = without_hints(settings, model.unsupported_settings)
         messages = outbound(self._step.messages, ACCEPTED[spec.wire], self._wire.thinker)
         messages = repair_messages(model.prepare_messages(messages, parameters))
         async with model.request_stream(messages, settings, parameters) as stream:

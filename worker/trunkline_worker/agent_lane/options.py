@@ -4,7 +4,7 @@ A field that changes the answer is said, or refused by its name; a hint that a p
 for is left out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 from typing import Any, Final, TypeAlias, cast
 
@@ -43,7 +43,8 @@ _RESPONSES: Final = {
     "parallel_tool_calls": "parallel_tool_calls",
 }
 _EFFORTS: Final = frozenset({"minimal", "low", "medium", "high", "xhigh", "max"})
-_HEADERS: Final = {"User-Agent": "trunkline"}
+AGENT: Final = {"User-Agent": "trunkline"}
+_HINTS: Final = frozenset({"parallel_tool_calls", "service_tier"})
 _LEAST_THOUGHT: Final = 1024  # tokens; providers take no smaller budget
 _SAMPLING: Final = ("temperature", "top_p")
 
@@ -53,6 +54,8 @@ def check_settings(spec: ModelSpec) -> None:
     for name in spec.settings:
         if name in BY_WIRE[spec.wire].refused:
             raise ValueError(f"settings.{name}: models of {spec.provider} do not take it")
+    if spec.extra_body and spec.wire not in ("responses", "anthropic"):
+        raise ValueError(f"settings.extra_body: models of {spec.provider} take none")
 
 
 def settings_of(
@@ -63,7 +66,9 @@ def settings_of(
     _check(options, spec.wire, profile)
     settings: Json = {}
     if spec.wire != "bedrock":  # whose client is told when it is made
-        settings = {"max_retries": 0, "extra_headers": {**_HEADERS, **spec.extra_headers}}
+        settings["max_retries"] = 0
+    if spec.wire != "cohere":  # as this one is
+        settings["extra_headers"] = {**AGENT, **spec.extra_headers}
     if max_tokens is not None:
         settings["max_tokens"] = max_tokens
     if spec.wire == "responses":
@@ -135,6 +140,12 @@ def with_choice(
         chosen.pop("anthropic_thinking", None)
         chosen["thinking"] = False
     return cast(ModelSettings, chosen)
+
+
+def without_hints(settings: ModelSettings, unsupported: Set[str]) -> ModelSettings:
+    """The settings without those hints that the model has no word for."""
+    kept = {name: value for name, value in settings.items() if name not in _HINTS & unsupported}
+    return cast(ModelSettings, kept)
 
 
 def _tool_choice(request: RunRequest, parameters: ModelRequestParameters) -> ModelSettings:
