@@ -1,6 +1,7 @@
 """The chain of an agent's models as the agent lane asks them, made once for all of its runs."""
 
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 
 from pydantic_ai.profiles import DEFAULT_PROFILE, ModelProfile, merge_profile
 
@@ -33,8 +34,9 @@ class LaneChain(Chain[Wire]):
         self.load_prices()
 
     async def aclose(self) -> None:
-        for wire in self.models:
-            await wire.aclose()
+        async with AsyncExitStack() as closing:
+            for wire in self.models:
+                closing.push_async_callback(wire.aclose)
 
 
 def make_chain(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from trunkline_shared.config.toolsets import ExecutionTools
+from trunkline_shared.owned import end_owned
 from trunkline_shared.run import RunId
 from trunkline_worker.sandbox.guard import Guard
 from trunkline_worker.sandbox.process import Process
@@ -126,6 +127,7 @@ class Commands:
             watch.cancel()
             await process.end()
             await guard.settle(process)
+            await end_owned(watch)
         said = _report(process, process.output.take())
         notes = [_FULL] if guard.full else []
         if guard.why and process.stopped != guard.why:
@@ -147,7 +149,7 @@ class Commands:
         key = f"command-{len(mine) + 1}"
         mine[key] = process
         watch = asyncio.create_task(guard.watch(process), name=f"guard:{key}")
-        call.workspace.ending.callback(watch.cancel)
+        call.workspace.ending.push_async_callback(end_owned, watch)
         return key
 
     async def _begin(

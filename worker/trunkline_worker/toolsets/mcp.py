@@ -91,7 +91,7 @@ class McpToolset:
                 listed = await _all_tools(await self._connection.client())
         except ToolError:
             return  # the connection has told the log
-        except (MCPError, TimeoutError, ValueError) as error:
+        except (MCPError, TimeoutError, RuntimeError, ValueError) as error:
             cause = f"{type(error).__name__}: {error}"[:300]
             log_event(
                 logger, "mcp tools not listed", level=logging.WARNING, server=self.name, cause=cause
