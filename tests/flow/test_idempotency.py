@@ -11,14 +11,13 @@ import pytest
 from tests.chaos import logs
 from tests.fakes.system import System, upstream_agent
 from tests.fakes.upstream import words
+from tests.flow.caller import CHAT, REPLAYED, RESPONSES, Caller, frames
 from tests.flow.stage import request, text_of
-from tests.patience import PATIENCE_S, until
+from tests.patience import until
 
 pytestmark = pytest.mark.redis
 KEYS = ("ana-key", "bob-key")
 MODELS = ("words-3", "slow-60x20", "slow-20x50", "error-first", "cut-3", "hang", "tools")
-CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
-REPLAYED = "idempotency-replayed"
 
 
 @pytest.fixture(scope="module")
@@ -29,32 +28,6 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     options: Any = {"apis": 2, "workers": 2, "api_keys": KEYS, "settings": settings}
     with System(directory, {"agents": agents}, **options) as system:
         yield system
-
-
-class Caller:
-    """One principal, at two API processes; its requests have the key unless they say another."""
-
-    def __init__(self, system: System, key: str) -> None:
-        self.key = str(uuid4())
-        self.http = [
-            httpx.AsyncClient(
-                base_url=system.url(api),
-                headers={"authorization": f"Bearer {key}"},
-                limits=httpx.Limits(max_connections=None),
-                timeout=PATIENCE_S,
-            )
-            for api in (0, 1)
-        ]
-
-    async def post(
-        self, body: dict[str, Any], *, api: int = 0, path: str = CHAT, **headers: str
-    ) -> httpx.Response:
-        headers = {"Idempotency-Key": self.key, **headers}
-        return await self.http[api].post(path, json=body, headers=headers)
-
-    async def aclose(self) -> None:
-        for http in self.http:
-            await http.aclose()
 
 
 @pytest.fixture
@@ -74,10 +47,6 @@ async def bob(system: System) -> Any:
 def asked(system: System) -> int:
     """How often the model was asked so far."""
     return len(system.upstream.requests())
-
-
-def frames(reply: httpx.Response) -> list[bytes]:
-    return [part for part in reply.content.split(b"\n\n") if part and not part.startswith(b":")]
 
 
 def forget_log(system: System, run_id: str) -> None:
