@@ -186,7 +186,9 @@ def _operation(ask: _Ask, model: str) -> dict[str, Any]:
             "application/json": {"schema": _ref(ask.reply.__name__)},
             "text/event-stream": {"schema": _ref(ask.event.__name__)},
         },
-        "headers": {"x-request-id": {"schema": {"type": "string"}}},
+        "headers": {
+            name: {"schema": {"type": "string"}} for name in ("x-request-id", idempotency.REPLAYED)
+        },
     }
     return {
         "tags": [ask.tag],

@@ -177,7 +177,7 @@ local function settle(id, s, outcome, turn, now)
   redis.call('PEXPIRE', K.log .. id, kept_ms)
   redis.call('PEXPIRE', run, kept_ms)
   if s.idem and string.sub(redis.call('GET', K.idem .. s.idem) or '', 1, #id) == id then
-    -- What nobody began may be asked for again.
+    -- What nobody began may be asked for anew.
     redis.call('PEXPIRE', K.idem .. s.idem, s.attempt > 0 and s.idem_ms or '0')
   end
   if s.conv then leave_conversation(id, s, outcome, turn, now) end
