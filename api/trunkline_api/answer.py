@@ -5,7 +5,7 @@ What differs between them is a `Question`; how a run is asked for, followed and 
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
@@ -20,6 +20,7 @@ from trunkline_api.follow import Follow
 from trunkline_api.gateway import Gateway
 from trunkline_api.headers import Headers, by_name
 from trunkline_api.hub import ReaderClosed
+from trunkline_api.idempotency import key_of
 from trunkline_api.later import LaterStream
 from trunkline_api.observability import span_name
 from trunkline_api.relay import Relay, RunLost, client_left, failure_of
@@ -31,6 +32,9 @@ from trunkline_api.watch import Watch
 from trunkline_shared.errors import RedisUnavailable, Refused, TrunklineError
 from trunkline_shared.fold import Fold, Folded
 from trunkline_shared.run import RunRequest, new_run_id
+
+if TYPE_CHECKING:
+    from trunkline_api.once import Once
 
 
 class Question(Protocol):
@@ -57,12 +61,19 @@ class Question(Protocol):
         Of a run in the background, which has not begun: what is to be known of it.
         """
 
+    def told(self, run: RunRequest, folded: Folded) -> bytes:
+        """The whole stream of a run of which only its result is left.
+
+        Raises ApiError when it failed before anything was shown, unless it is in the background.
+        """
+
 
 class Answer:
     """An endpoint as an ASGI app; one serves all its requests of a process.
 
     `parse` makes a question of a body and its request's headers, or raises ApiError. Without a
-    `watch` no question may ask for a run in the background, which is one without a `reply`.
+    `watch` no question may ask for a run in the background, which is one without a `reply`. Without
+    `once` an `Idempotency-Key` has no effect.
     """
 
     def __init__(
@@ -72,6 +83,7 @@ class Answer:
         targets: Targets,
         parse: Callable[[bytes, Headers], Question],
         watch: Watch | None = None,
+        once: "Once | None" = None,
     ) -> None:
         self._gateway = gateway
         self._settings = gateway.settings
@@ -79,6 +91,7 @@ class Answer:
         self._targets = targets
         self._parse = parse
         self._watch = watch
+        self._once = once
         self._abilities = Abilities()
         self._body_limit = TimeLimit(gateway.settings.body_timeout_s)
 
@@ -97,7 +110,7 @@ class Answer:
 
     async def _ask(
         self, scope: Scope, receive: Receive, send: Send, exchange: Exchange
-    ) -> "tuple[AbstractAsyncContextManager[Any], Stream | Whole | Begun]":
+    ) -> "tuple[AbstractAsyncContextManager[Any], _Reply]":
         """What is to be followed, and by which reply; nothing else of the request is kept."""
         headers = by_name(scope["headers"])
         exchange.conversation = named_conversation(headers)  # a 401 tells it too
@@ -109,6 +122,7 @@ class Answer:
         body = await read_body(
             receive, headers, max_bytes=max_bytes, limit=self._body_limit, arrived=client.body
         )
+        key = key_of(headers, scope["path"], body, principal.name, exchange.conversation)
         try:
             question = self._parse(body, headers)
         except ApiError:
@@ -119,7 +133,9 @@ class Answer:
         self._abilities.check(target.agent, target.model, question.asks())
         run = self._plain_run(target, principal, exchange)
         record = await question.ask(run, principal)
-        admission = Admission(target.agent, principal.max_concurrent, record)
+        admission = Admission(target.agent, principal.max_concurrent, record, key)
+        if key is not None and self._once is not None:
+            return await self._once.ask(question, run, admission, client, send, exchange)
         if not run.reply:
             assert self._watch is not None
             if not run.stream:
@@ -151,6 +167,10 @@ class Answer:
             conversation=exchange.conversation,
             profile=target.profile,
         )
+
+
+class _Reply(Protocol):
+    async def tell(self, relay: Any) -> None: ...
 
 
 class Whole:

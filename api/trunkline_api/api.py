@@ -18,6 +18,7 @@ from trunkline_api.follow import Follow
 from trunkline_api.gateway import Gateway, Resource, Shutdown
 from trunkline_api.hub import Hub
 from trunkline_api.lookup import Lookup
+from trunkline_api.once import Once
 from trunkline_api.outbox import Outbox
 from trunkline_api.profile_check import ProfileCheck
 from trunkline_api.profiles import Profiles
@@ -116,9 +117,10 @@ def build_application(
     )
     watch = Watch(runs, tail, pipe, lookup, keys, shutdown)
     stored = StoredResponses(lookup, keys, vault, max_bytes=settings.max_body_bytes)
+    once = Once(settings, runs, watch, stored, lookup, keys, vault)
     answers = {
-        CHAT_PATH: Answer(gateway, follow, targets, chat_question),
-        RESPONSES_PATH: Answer(gateway, follow, targets, responses_question(stored), watch),
+        CHAT_PATH: Answer(gateway, follow, targets, chat_question, watch, once),
+        RESPONSES_PATH: Answer(gateway, follow, targets, responses_question(stored), watch, once),
     }
     conversations = Conversations(settings, keys, pipe, vault)
     resources: list[Resource] = [pipe, runs, hub, tail]

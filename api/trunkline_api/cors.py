@@ -10,9 +10,10 @@ from starlette.types import ASGIApp
 from trunkline_api.conversation_id import HEADERS
 from trunkline_api.error_handlers import reply
 from trunkline_api.errors import invalid
+from trunkline_api.idempotency import REPLAYED
 
 _EXPOSED = (
-    *("x-request-id", "retry-after", "retry-after-ms", "x-should-retry"),
+    *("x-request-id", "retry-after", "retry-after-ms", "x-should-retry", REPLAYED),
     *(header.decode() for header in HEADERS),
 )
 

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from trunkline_api.conversation_id import HEADERS
 from trunkline_api.errors import SERVER_ERROR, ApiError, Send, send_error
+from trunkline_api.idempotency import REPLAYED
 from trunkline_shared.logs import log_event
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -33,6 +34,7 @@ class Exchange:
     run_id: str | None = None
     agent: str | None = None
     conversation: str = ""  # the reply tells it
+    replayed: bool = False  # an earlier request began the run; the reply tells that too
     span: str | None = None  # what the caller's traces call it
     error_code: str | None = None  # of an error that came after the headers
     send_body: Send | None = None  # for what follows the headers, past this layer
@@ -43,6 +45,8 @@ class Exchange:
         ours = [(b"x-request-id", self.request_id.encode())]
         if self.conversation:
             ours += [(name, self.conversation.encode()) for name in HEADERS]
+        if self.replayed:
+            ours.append((REPLAYED.encode(), b"true"))
         return [*headers, *ours]
 
 

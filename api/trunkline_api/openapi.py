@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from trunkline_api import idempotency
 from trunkline_api.shown_tools import HEADER
 from trunkline_api.wire.chat import ChatRequest
 from trunkline_api.wire.chat_reply import ChatCompletion, ChatCompletionChunk
@@ -24,7 +25,9 @@ _ERRORS: Final = (
     ("401", "No API key, or one that is wrong or has expired."),
     ("403", "The API key is not for this model."),
     ("404", "No agent has this id."),
+    ("409", "The run was cancelled, or what came of it is gone."),
     ("413", "The body is too large."),
+    ("422", "The `Idempotency-Key` was sent before with another request."),
     ("429", "Too many requests; `retry-after` says when to try again."),
     ("500", "The run broke."),
     ("502", "The agent's model provider failed."),
@@ -97,6 +100,13 @@ _SHOWN: Final = {
     "in": "header",
     "description": "`tools`: chat completions tell what the agent does itself, too.",
     "schema": {"type": "string", "enum": ["tools"]},
+}
+
+_KEY: Final = {
+    "name": idempotency.HEADER,
+    "in": "header",
+    "description": "The same request sent again under it is told of the same run.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
 }
 
 # Of routes that read their bodies themselves.
@@ -176,7 +186,9 @@ def _operation(ask: _Ask, model: str) -> dict[str, Any]:
             "application/json": {"schema": _ref(ask.reply.__name__)},
             "text/event-stream": {"schema": _ref(ask.event.__name__)},
         },
-        "headers": {"x-request-id": {"schema": {"type": "string"}}},
+        "headers": {
+            name: {"schema": {"type": "string"}} for name in ("x-request-id", idempotency.REPLAYED)
+        },
     }
     return {
         "tags": [ask.tag],
@@ -185,7 +197,7 @@ def _operation(ask: _Ask, model: str) -> dict[str, Any]:
         "listed are ignored; listed ones are applied, or refused with 400.",
         "operationId": ask.operation_id,
         "security": [{"bearer": []}, {"session": []}, {}],
-        "parameters": [_SHOWN],
+        "parameters": [_SHOWN, _KEY],
         "requestBody": {"required": True, "content": {"application/json": body}},
         "responses": {"200": success, **{status: _error(text) for status, text in _ERRORS}},
     }

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from redis.exceptions import RedisError, ResponseError
 
+from trunkline_api.idempotency import Known, key_reused, known_as
 from trunkline_api.settings import ApiSettings
 from trunkline_api.submission import Admission, submission
 from trunkline_api.time_limit import TimeLimit
@@ -62,27 +63,31 @@ class Runs:
             await asyncio.wait(self._asking, timeout=self._settings.submit_retry_s)
         await end_owned(*self._tasks)
 
-    async def submit(self, request: RunRequest, admission: Admission) -> None:
+    async def submit(self, request: RunRequest, admission: Admission) -> Known | None:
         """Admits the run and puts it on its queue, in one round trip.
 
-        Raises Refused. Retries for `submit_retry_s` while Redis is away, then raises
-        RedisUnavailable and sees to it that the run never happens.
+        Answers the run that its key stands for, if that is another. Raises Refused, and ApiError
+        for a key of another request. Retries for `submit_retry_s` while Redis is away, then raises
+        RedisUnavailable and sees to it that a run without a key never happens.
         """
         if self._full:
             raise self._refused("redis_unavailable", 0)
         arguments = submission(self._settings, request, admission)
         try:
             with self._limit:
-                code, wait_ms = await self._until_answered("submit", arguments)
+                code, more = await self._until_answered("submit", arguments)
         except TimeoutError:
-            self.cancel_soon(request.run_id)
+            self._give_up(request, admission)
             raise RedisUnavailable("the queue did not answer in time") from None
         except ResponseError as error:
             logger.error("redis refused a submit: %s", error)
-            self.cancel_soon(request.run_id)
+            self._give_up(request, admission)
             raise RedisUnavailable("the queue refused the run") from error
-        if code != b"ok":
-            raise self._refused(code.decode(), int(wait_ms))
+        if code == b"ok":
+            return None
+        if code == b"same":
+            return known_as(more)
+        raise key_reused() if code == b"reused" else self._refused(code.decode(), int(more))
 
     def cancel_soon(self, run_id: str, *, if_unread: bool = False) -> None:
         """Cancels a run whose client is gone, in a task of this object; with `if_unread` not one
@@ -172,6 +177,11 @@ class Runs:
                 return await self._pipe.call(script, *arguments)
             except RedisUnavailable:
                 await asyncio.sleep(0)  # the pipe notes its loss before we ask again
+
+    def _give_up(self, request: RunRequest, admission: Admission) -> None:
+        # Who has a key asks again, and is then told of this run if it was admitted.
+        if admission.key is None:
+            self.cancel_soon(request.run_id)
 
     async def _cancel(self, run_id: str, if_unread: bool) -> None:
         arguments = (run_id, "The client went away.", *(("unread",) if if_unread else ()))

@@ -29,6 +29,7 @@ class ApiSettings(CommonSettings):
     heartbeat_s: Seconds = 10.0  # an SSE comment after so much silence
     write_timeout_s: Seconds = 60.0  # a client that reads nothing for so long is let go
     reader_buffer_bytes: Positive = 256 * 1024  # frames waiting for one slow client
+    idempotency_retention_s: Seconds = 86_400.0  # what came of an Idempotency-Key is kept so long
     conversation_wait_s: Seconds = 300.0  # a run waits so long for the one before it
     max_waiting: Positive = 1000  # runs that wait in one conversation
     unknown_conversations: Literal["create", "refuse"] = "create"  # ids that callers chose

@@ -11,7 +11,7 @@ import orjson
 from trunkline_api.errors import SERVER_ERROR, ApiError, invalid
 from trunkline_api.hub import UNREADABLE
 from trunkline_api.lookup import Lookup
-from trunkline_api.render.response import About, ResponseStatus, run_id_of
+from trunkline_api.render.response import About, ResponseStatus, finished, run_id_of, unfinished
 from trunkline_shared.events import Failed
 from trunkline_shared.fold import Fold, Folded, decode, encode, said
 from trunkline_shared.frame import decode_frame
@@ -62,6 +62,13 @@ class Stored:
     @property
     def about(self) -> About:
         return About(self.run_id, self.record.model, self.record.echo)
+
+    @property
+    def value(self) -> dict[str, Any]:
+        """The response object."""
+        if self.folded is None:
+            return unfinished(self.about, self.status)
+        return finished(self.about, self.folded)
 
 
 class StoredResponses:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from trunkline_api.idempotency import IdempotencyKey
 from trunkline_api.settings import ApiSettings
 from trunkline_shared.config.models import AgentConfig
 from trunkline_shared.run import RunRequest, encode_job
@@ -13,12 +14,13 @@ class Admission(NamedTuple):
     """What a run is admitted with, beside what it asks of the worker.
 
     `max_concurrent` of its principal, None for the deployment's; `record` is what is stored beside
-    the result of one that is stored, sealed.
+    the result of one that is stored, sealed; `key` is what it can be asked for again by.
     """
 
     agent: AgentConfig
     max_concurrent: int | None = None
     record: bytes = b""
+    key: IdempotencyKey | None = None
 
 
 def submission(
@@ -49,6 +51,10 @@ def submission(
     )
     if admission.record:
         arguments = (*arguments, "record", admission.record)
+    if admission.key is not None:
+        name, digest = admission.key
+        kept_ms = int(settings.idempotency_retention_s * 1000)
+        arguments = (*arguments, "idem", name, "idem_body", digest, "idem_ms", kept_ms)
     if request.conversation:
         arguments = (*arguments, *_turn(settings, request, wait_ms))
     return arguments

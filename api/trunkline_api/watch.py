@@ -63,12 +63,15 @@ class Watch:
             yield relay
 
     @asynccontextmanager
-    async def read(self, run_id: str, client: Client) -> AsyncIterator[Relay]:
+    async def read(
+        self, run_id: str, client: Client, *, as_asked: bool = False
+    ) -> AsyncIterator[Relay]:
         """A relay of the run from its first event on; leaving it changes nothing for the run.
 
+        Who reads it `as_asked`, streamed or not as the run itself is, is not noted as one more.
         Raises LogGone, and ApiError or RedisUnavailable while Redis is away.
         """
-        drops = await self._drops(run_id)
+        drops = () if as_asked else await self._drops(run_id)
         async with self._tail.reading(run_id) as reader:
             reader.look_into_log()
             client.on_leaving(lambda: self._left(reader))

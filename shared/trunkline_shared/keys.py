@@ -13,6 +13,7 @@ _STEMS = {
     "journal": "journal:",  # + run id: list, which steps of the run are done; goes with its end
     "record": "record:",  # + run id: string, sealed: what a stored run was asked; lives `retention`
     "result": "result:",  # + run id: string, sealed: the folded result of a stored run
+    "idem": "idem:",  # + principal, SHA-256 of an Idempotency-Key, hex: string, see `submit.lua`
     "conversation": "conversation:",  # + id: hash, see `prelude.lua`; lives `retention`
     "turns": "turns:",  # + conversation id: list of its turns, sealed
     "session": "session:",  # + conversation id: list, a coding agent's record, sealed; `retention`
@@ -72,6 +73,10 @@ class Keys:
 
     def result(self, run_id: str) -> str:
         return self._stem("result") + run_id
+
+    def idem(self, name: str) -> str:
+        """Of a principal and a key, in one name."""
+        return self._stem("idem") + name
 
     def record(self, run_id: str) -> str:
         return self._stem("record") + run_id

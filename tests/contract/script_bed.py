@@ -53,7 +53,11 @@ class Bed:
         assert int(wait_ms) >= 0
         return code
 
-    async def ask(
+    async def ask(self, run_id: str, **wanted: Any) -> tuple[str, int]:
+        code, wait_ms = await self.answer(run_id, **wanted)
+        return code.decode(), int(wait_ms)
+
+    async def answer(
         self,
         run_id: str,
         *,
@@ -74,20 +78,21 @@ class Bed:
         max_waiting: int = 1000,
         unknown: str = "create",
         hooks: bool = False,
-    ) -> tuple[str, int]:
+        named: tuple[Argument, ...] = (),
+    ) -> Any:
+        """What `submit` answers; `named` are more of its names and values."""
         request = RunRequest(run_id, agent, pool, principal, reply, stream)  # type: ignore[arg-type]
         wanted: list[Argument] = [
             *(run_id, agent, pool, principal, reply, int(stream), on_lost, slots),
             *(timeout_ms, queue_timeout_ms, max_concurrent, max_queue, HOUR_MS),
         ]
-        more: list[Argument] = []
+        more: list[Argument] = [*named]
         if record:
             more += ("record", record)
         if conversation:
             more += ("conv", conversation, "wait_ms", wait_ms, "max_waiting", max_waiting)
             more += ("unknown", unknown, "model", agent, "hooks", int(hooks))
-        code, ms = await self.call("submit", *wanted, encode_job(request), *more)
-        return code.decode(), int(ms)
+        return await self.call("submit", *wanted, encode_job(request), *more)
 
     async def renew(
         self,

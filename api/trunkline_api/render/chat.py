@@ -13,6 +13,7 @@ import orjson
 from trunkline_api.errors import ApiError, envelope, from_failure
 from trunkline_api.render.activity import ACTIVITY, ActivityPieces
 from trunkline_api.render.completion import about, completion_id, usage_value
+from trunkline_api.render.unfolded import unfolded
 from trunkline_shared.events import (
     ActivityArgs,
     ActivityEnd,
@@ -30,7 +31,7 @@ from trunkline_shared.events import (
     ToolArgsDelta,
     ToolCallStart,
 )
-from trunkline_shared.fold import APART
+from trunkline_shared.fold import APART, Folded
 from trunkline_shared.frame import Texts
 from trunkline_shared.run import created_ms
 
@@ -90,6 +91,18 @@ class ChatRenderer:
             else:
                 self._render(event, pieces)
         return b"".join(pieces)
+
+    def whole(self, folded: Folded) -> bytes:
+        """A run that has ended, of which only its result is known: each part is one delta.
+
+        In place of `render`, not besides. Raises ApiError when it failed before anything was shown,
+        and ValueError when it has not ended.
+        """
+        events = [*unfolded(folded)]
+        first = next(filter(self.shows_output, events))
+        if isinstance(first, Failed):
+            raise self.refusal(first)
+        return self.render(events)
 
     def shows_output(self, event: RunEvent) -> bool:
         """Whether `render` writes something for this event, the end of the run included."""

@@ -37,6 +37,9 @@ class ChatQuestion:
         fill_in(run, self.request)
         return b""
 
+    def told(self, run: RunRequest, folded: Folded) -> bytes:
+        return self.renderer(run).whole(folded)
+
     def renderer(self, run: RunRequest) -> ChatRenderer:
         return ChatRenderer(
             run.run_id,

@@ -10,8 +10,8 @@ from trunkline_api.auth import Principal
 from trunkline_api.conversation_id import conversation_of, named_conversation
 from trunkline_api.errors import invalid
 from trunkline_api.headers import Headers
-from trunkline_api.render.response import About
-from trunkline_api.render.responses import ResponsesRenderer, render_response
+from trunkline_api.render.response import About, error_of
+from trunkline_api.render.responses import ResponsesRenderer, render_folded, render_response
 from trunkline_api.render.resumed import Resumed
 from trunkline_api.responses_echo import echo
 from trunkline_api.responses_request import fill_in, input_items
@@ -19,6 +19,7 @@ from trunkline_api.shown_tools import shows_tools
 from trunkline_api.stored_responses import Record, StoredResponses
 from trunkline_api.stream import Renderer
 from trunkline_api.wire.responses import ResponsesRequest, parse_responses
+from trunkline_shared.events import Failed
 from trunkline_shared.fold import Folded
 from trunkline_shared.run import RunRequest, created_ms
 from trunkline_shared.transcript import Item
@@ -67,6 +68,12 @@ class ResponsesQuestion:
 
     def reply(self, run: RunRequest, folded: Folded) -> bytes:
         return render_response(self._about(run), folded)
+
+    def told(self, run: RunRequest, folded: Folded) -> bytes:
+        end, about = folded.terminal, self._about(run)
+        if isinstance(end, Failed) and not folded.items and not about.is_background:
+            raise error_of(end)
+        return render_folded(about, folded)
 
     def _about(self, run: RunRequest) -> About:
         return About(run.run_id, run.model, self._echo(run))

@@ -13,7 +13,6 @@ from trunkline_api.gateway import Gateway
 from trunkline_api.later import Replay
 from trunkline_api.paging import Limit, Order, page
 from trunkline_api.render.input_items import item_values
-from trunkline_api.render.response import finished, unfinished
 from trunkline_api.stored_responses import Stored, StoredResponses, response_not_found
 from trunkline_api.watch import Watch
 from trunkline_api.wire.response_reply import DeletedResponse, InputItemList, ResponseObject
@@ -97,8 +96,4 @@ async def _end(found: Stored, watch: Watch) -> None:
 
 
 def _as_json(found: Stored) -> Response:
-    if found.folded is None:
-        value = unfinished(found.about, found.status)
-    else:
-        value = finished(found.about, found.folded)
-    return Response(orjson.dumps(value), media_type="application/json")
+    return Response(orjson.dumps(found.value), media_type="application/json")

@@ -25,7 +25,7 @@ else
     return answer
   end
   local now, result, turn = s.conv and now_ms(), ARGV[5], ARGV[6]
-  if s.kept and result == '' or s.conv and turn == '' then
+  if (s.kept or s.idem) and result == '' or s.conv and turn == '' then
     local events = cjson.decode(frame)
     if events[#events][1] == 'failed' then
       local event = cjson.encode(events[#events])

@@ -11,6 +11,7 @@
 --   cancel out   why it is to end, how it ended
 --   back   Unix ms when it was taken from a dead worker
 --   kept 1: has a record, its result is to be stored
+--   idem idem_ms   its Idempotency-Key, for which its result is stored too, and for how many ms
 --   conv qto hooks   its conversation, ms it may be queued once its turn comes, 1: webhooks hear of it
 --   deaf   Unix ms since when nobody listens to `reply`, while it waits for its turn
 -- A conversation is the hash K.conversation..id:
@@ -175,14 +176,19 @@ local function settle(id, s, outcome, turn, now)
   local kept_ms = s.kept and S.stored_log_ms or S.kept_ms
   redis.call('PEXPIRE', K.log .. id, kept_ms)
   redis.call('PEXPIRE', run, kept_ms)
+  if s.idem and string.sub(redis.call('GET', K.idem .. s.idem) or '', 1, #id) == id then
+    -- What nobody began may be asked for anew.
+    redis.call('PEXPIRE', K.idem .. s.idem, s.attempt > 0 and s.idem_ms or '0')
+  end
   if s.conv then leave_conversation(id, s, outcome, turn, now) end
 end
 
--- Only while there is a record: whoever deleted it wants no result.
+-- Of one that has a record only while that is there: whoever deleted it wants no result.
 local function store_result(id, s, result)
-  if s.kept and redis.call('EXISTS', K.record .. id) == 1 then
-    redis.call('SET', K.result .. id, result, 'PX', C.retention_ms)
-  end
+  if s.kept and redis.call('EXISTS', K.record .. id) == 0 then return end
+  local ms = s.kept and C.retention_ms or 0
+  if s.idem and s.attempt > 0 then ms = math.max(ms, tonumber(s.idem_ms)) end
+  if ms > 0 then redis.call('SET', K.result .. id, result, 'PX', int(ms)) end
 end
 
 -- What is stored of a run of which nothing is known but the event that ended it.

@@ -3,7 +3,10 @@
 --       max_queue kept_ms job, then names and values of what not every run has:
 --       record   what is stored of the request, sealed; the result is then stored too
 --       conv wait_ms max_waiting unknown(create|refuse) model hooks(0|1)   its conversation
--- Returns {'ok', wait_ms} or {code, wait_ms}.
+--       idem idem_body idem_ms   whose Idempotency-Key it has, the digest of what was asked, and how
+--         long both are kept after its end. Its key holds `<run id> <digest> <conversation or ''>`
+-- Returns {'ok', wait_ms} or {code, wait_ms}. Of a key that another run has, {'same', what it holds}
+-- if that was asked the same, else {'reused', 0}.
 -- Or notes that somebody beside the one who asked reads the run: what it has said counts as shown.
 -- ARGV: id
 -- Returns {'ok', attempts so far}, or {'gone', 0}.
@@ -22,6 +25,16 @@ local at, log, run, actives = int(now), K.log .. id, K.run .. id, K.active .. pr
 local more = {}
 for i = 15, #ARGV, 2 do more[ARGV[i]] = ARGV[i + 1] end
 local conv = more.conv
+
+-- Before admission, because what was asked once is not admitted again.
+local idem = more.idem and K.idem .. more.idem
+local known = idem and redis.call('GET', idem)
+if known then
+  local whose, digest = string.match(known, '^(%S+) (%S+)')
+  if whose == id then return { 'ok', '0' } end
+  if digest ~= more.idem_body then return { 'reused', '0' } end
+  return { 'same', known }
+end
 
 -- Whether somebody has the turn in the conversation; a code if the run may not be part of it.
 local function turn_is_taken()
@@ -98,6 +111,12 @@ note('slots', ARGV[8], '1')
 if more.record then
   note('kept', '1')
   redis.call('SET', K.record .. id, more.record, 'PX', S.retention_ms)
+end
+if idem then
+  note('idem', more.idem)
+  note('idem_ms', more.idem_ms)
+  local life_ms = int(more.idem_ms + ARGV[9] + ARGV[13]) -- longer than the run; its end cuts it
+  redis.call('SET', idem, id .. ' ' .. more.idem_body .. ' ' .. (conv or ''), 'PX', life_ms)
 end
 if conv then
   local key, mine = K.conversation .. conv, K.conversations .. principal
