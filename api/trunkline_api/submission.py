@@ -13,12 +13,13 @@ class Admission(NamedTuple):
     """What a run is admitted with, beside what it asks of the worker.
 
     `max_concurrent` of its principal, None for the deployment's; `record` is what is stored beside
-    the result of one that is stored, sealed.
+    the result of one that is stored, sealed; `must_exist` its conversation, whatever the setting.
     """
 
     agent: AgentConfig
     max_concurrent: int | None = None
     record: bytes = b""
+    must_exist: bool = False
 
 
 def submission(
@@ -50,16 +51,18 @@ def submission(
     if admission.record:
         arguments = (*arguments, "record", admission.record)
     if request.conversation:
-        arguments = (*arguments, *_turn(settings, request, wait_ms))
+        arguments = (*arguments, *_turn(settings, request, wait_ms, admission))
     return arguments
 
 
-def _turn(settings: ApiSettings, request: RunRequest, wait_ms: int) -> Iterable[Argument]:
+def _turn(
+    settings: ApiSettings, request: RunRequest, wait_ms: int, admission: Admission
+) -> Iterable[Argument]:
     return (
         *("conv", request.conversation),
         *("wait_ms", wait_ms),
         *("max_waiting", settings.max_waiting),
-        *("unknown", settings.unknown_conversations),
+        *("unknown", "refuse" if admission.must_exist else settings.unknown_conversations),
         *("model", request.model),
         *("hooks", int(bool(settings.webhooks))),
     )

@@ -8,7 +8,7 @@ from trunkline_shared.conversation import (
     encode_turn,
     history,
     loose_end,
-    what_is_new,
+    new_places,
 )
 from trunkline_shared.events import Usage
 
@@ -23,6 +23,10 @@ def calls(call_id: str) -> Any:
 
 def result(call_id: str) -> Any:
     return {"type": "tool_result", "id": call_id, "content": []}
+
+
+def what_is_new(before: list[Any], transcript: list[Any]) -> list[Any]:
+    return [transcript[at] for at in new_places(before, transcript)]
 
 
 RULES, QUESTION, ANSWER = says("system", "Be brief."), says("user", "Hi"), says("assistant", "Yo")
