@@ -124,7 +124,7 @@ def build_application(
         RESPONSES_PATH: Answer(gateway, follow, targets, responses_question(stored), watch),
     }
     conversations = Conversations(settings, keys, pipe, vault)
-    items = ConversationItems(lookup, runs, keys, vault)
+    items = ConversationItems(conversations, lookup, runs, keys, vault)
     resources: list[Resource] = [pipe, runs, hub, tail]
     if settings.webhooks:
         resources.append(Outbox(settings, keys, pipe, conversations))

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from trunkline_api.conversations import Conversations
 from trunkline_api.errors import ApiError, invalid, no_conversation
 from trunkline_api.lookup import Lookup
 from trunkline_api.paging import Order
@@ -21,14 +22,17 @@ from trunkline_shared.transcript import Item
 from trunkline_shared.vault import Unreadable, Vault
 
 _LARGE = 64 * 1024
-_TRIES = 10  # to delete an item of a turn of which others delete items too
+_TRIES = 100  # to delete an item of a turn of which others delete items too
 _T = TypeVar("_T")
 
 
 class ConversationItems:
     """Methods raise ApiError: 404 for what is not the principal's, 503 while Redis is away."""
 
-    def __init__(self, lookup: Lookup, runs: Runs, keys: Keys, vault: Vault) -> None:
+    def __init__(
+        self, conversations: Conversations, lookup: Lookup, runs: Runs, keys: Keys, vault: Vault
+    ) -> None:
+        self._conversations = conversations
         self._lookup = lookup
         self._runs = runs
         self._keys = keys
@@ -106,14 +110,26 @@ class ConversationItems:
         self, conversation: str, principal: str, run_id: str | None
     ) -> tuple[int | None, int]:
         """The place of a run's turn, None without one, and of the last turn."""
-        whose, count, place = await self._lookup.ask(
+        places = self._keys.places(conversation)
+        ask = ("HGET", places, run_id or "")
+        whose, count, known, place = await self._lookup.ask(
             ("HGET", self._keys.conversation(conversation), "principal"),
             ("LLEN", self._keys.turns(conversation)),
-            ("HGET", self._keys.places(conversation), run_id or ""),
+            ("HLEN", places),
+            ask,
         )
         if whose is None or whose.decode() != principal:
             raise no_conversation("conversation_id")
+        if run_id and place is None and known < count:
+            await self._note_places(conversation, principal)
+            (place,) = await self._lookup.ask(ask)
         return None if place is None else int(place), count - 1
+
+    async def _note_places(self, conversation: str, principal: str) -> None:
+        try:
+            await self._conversations.note_places(conversation, principal)
+        except (Unreadable, ValueError) as error:
+            raise unreadable(error) from None
 
     async def _turns(
         self, conversation: str, first: int, last: int, *, is_up: bool

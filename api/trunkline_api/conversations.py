@@ -143,6 +143,14 @@ class Conversations:
             return None
         return int(created or 0), orjson.loads(self._vault.open(noted or b"{}"))
 
+    async def note_places(self, conversation: str, principal: str) -> None:
+        """Notes where the turns are, which versions before did not."""
+        found = await self.find(conversation, principal)
+        if found is not None:
+            await self._ask(
+                *self._placed(conversation, found.turns), *self._prolong(conversation, principal)
+            )
+
     async def describe(
         self,
         head: Head,
