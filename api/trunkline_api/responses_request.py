@@ -88,6 +88,7 @@ def fill_in(run: RunRequest, request: ResponsesRequest, before: Sequence[Item]) 
     run.tools = tools
     run.tool_choice = _choice(request) if tools else None
     run.format = _format(request)
+    run.all_new = request.conversation is not None
     run.store = request.is_stored
     run.max_tool_calls = request.max_tool_calls
 

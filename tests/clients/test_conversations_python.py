@@ -127,6 +127,20 @@ def test_calls_and_their_results_are_items_and_go_together_whatever_is_deleted(
     assert len(asked(response)) == 3
 
 
+def test_all_of_an_input_is_new_to_the_conversation_that_the_body_names(
+    client: openai.OpenAI,
+) -> None:
+    made = client.conversations.create(items=[says("one")])
+    call: Any = {"type": "function_call", "call_id": "c", "name": "weather", "arguments": "{}"}
+    done: Any = {"type": "function_call_output", "call_id": "c", "output": "sunny"}
+    asked_for: Any = [says("two"), says("Fine.", "assistant"), call, done, says("one")]
+    response = client.responses.create(model="echo-request", input=asked_for, conversation=made.id)
+    assert asked(response) == ["one", "two", "Fine.", "sunny", "one"]
+    own = [*client.responses.input_items.list(response.id, order="asc")]
+    listed = [*client.conversations.items.list(made.id, order="asc")]
+    assert [item.id for item in listed[1:-1]] == [item.id for item in own]
+
+
 def test_chats_and_responses_are_turns_of_one_conversation(client: openai.OpenAI) -> None:
     made = client.conversations.create()
     header = {"X-Conversation-ID": made.id}

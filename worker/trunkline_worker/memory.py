@@ -116,7 +116,8 @@ class Remembered:
         self._new_at: list[int] = []
         self.loose_end: str | None = None
         if request.conversation:
-            self._new_at = new_places(before, request.transcript)
+            known = () if request.all_new else before
+            self._new_at = new_places(known, request.transcript)
             self._new = [request.transcript[at] for at in self._new_at]
             self.loose_end = loose_end(before, self._new)
         self.request = replace(request, transcript=[*before, *self._new])
