@@ -13,7 +13,12 @@ from trunkline_api.abilities import Abilities, Asked
 from trunkline_api.auth import Principal
 from trunkline_api.body import ClientLeft, read_body
 from trunkline_api.client import client_of
-from trunkline_api.conversation_id import named_conversation, new_conversation
+from trunkline_api.conversation_id import (
+    conversation_of,
+    must_exist,
+    named_conversation,
+    new_conversation,
+)
 from trunkline_api.errors import ApiError, Send, from_failure, from_refused, send_error
 from trunkline_api.exchange import Exchange, Receive, Scope, exchange_of
 from trunkline_api.follow import Follow
@@ -45,7 +50,7 @@ class Question(Protocol):
 
     @property
     def conversation(self) -> str:
-        """The id of the one that the body names, empty if none."""
+        """The id of the one that the body names, as it spells it; empty if none."""
 
     def asks(self) -> Asked:
         """What it asks beyond an answer in words, and where."""
@@ -133,7 +138,8 @@ class Answer:
         self._abilities.check(target.agent, target.model, question.asks())
         run = self._plain_run(target, principal, exchange)
         record = await question.ask(run, principal)
-        admission = Admission(target.agent, principal.max_concurrent, record, key)
+        exists = bool(run.conversation) and must_exist(headers, question.conversation)
+        admission = Admission(target.agent, principal.max_concurrent, record, key, exists)
         if key is not None and self._once is not None:
             return await self._once.ask(question, run, admission, client, send, exchange)
         if not run.reply:
@@ -150,7 +156,8 @@ class Answer:
         return following, Whole(question, run, send, self._settings.heartbeat_s)
 
     def _converse(self, exchange: Exchange, model: str, named: str = "") -> None:
-        exchange.conversation = exchange.conversation or named
+        if named and not exchange.conversation:
+            exchange.conversation = conversation_of(named)
         if not exchange.conversation and self._targets.converses(model):
             exchange.conversation = new_conversation()
 

@@ -13,6 +13,7 @@ from trunkline_api.answer import Answer
 from trunkline_api.app import CHAT_PATH, RESPONSES_PATH, Application, create_app
 from trunkline_api.auth import ApiKeys
 from trunkline_api.births import Births
+from trunkline_api.conversation_items import ConversationItems
 from trunkline_api.conversations import Conversations
 from trunkline_api.follow import Follow
 from trunkline_api.gateway import Gateway, Resource, Shutdown
@@ -25,7 +26,9 @@ from trunkline_api.profiles import Profiles
 from trunkline_api.routes.chat import chat_question
 from trunkline_api.routes.conversation_changes import conversation_changes_router
 from trunkline_api.routes.conversation_events import conversation_events_router
+from trunkline_api.routes.conversation_items import conversation_items_router
 from trunkline_api.routes.conversations import conversations_router
+from trunkline_api.routes.openai_conversations import openai_conversations_router
 from trunkline_api.routes.profiles import profiles_router
 from trunkline_api.routes.responses import responses_question
 from trunkline_api.routes.stored_responses import stored_responses_router
@@ -123,6 +126,7 @@ def build_application(
         RESPONSES_PATH: Answer(gateway, follow, targets, responses_question(stored), watch, once),
     }
     conversations = Conversations(settings, keys, pipe, vault)
+    items = ConversationItems(conversations, lookup, runs, keys, vault)
     resources: list[Resource] = [pipe, runs, hub, tail]
     if settings.webhooks:
         resources.append(Outbox(settings, keys, pipe, conversations))
@@ -133,6 +137,8 @@ def build_application(
         conversations_router(gateway, conversations),
         conversation_changes_router(gateway, conversations, runs),
         conversation_events_router(gateway, conversations),
+        openai_conversations_router(gateway, conversations, items, runs),
+        conversation_items_router(gateway, conversations, items),
     )
     return create_app(gateway, answers, resources, routers)
 

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Annotated, Any, Final, TypeAlias
 from uuid import UUID, uuid4
 
-from trunkline_api.errors import invalid
+from pydantic import AfterValidator, BeforeValidator
+
+from trunkline_api.errors import invalid, no_conversation
 from trunkline_api.headers import Headers
 
+PREFIX: Final = "conv_"
 HEADERS: Final[Mapping[bytes, str]] = MappingProxyType(
     {
         b"x-conversation-id": "X-Conversation-ID",
@@ -36,16 +39,52 @@ def named_conversation(headers: Headers) -> str:
 
 def conversation_of(text: str) -> str:
     """The id that the member `conversation` names, as a canonical UUID. Raises ApiError 400."""
-    return _canonical("conversation", text.removeprefix("conv_"))
+    return _canonical("conversation", text)
+
+
+def must_exist(headers: Headers, named: str) -> bool:
+    """Whether the headers, or what the body `named`, spell an id as `/v1/conversations` does.
+
+    Who makes ids up for conversations to begin has UUIDs.
+    """
+    return named.startswith(PREFIX) or any(
+        PREFIX in headers.get(name, b"").decode("latin-1") for name in HEADERS
+    )
 
 
 def new_conversation() -> str:
     return str(uuid4())
 
 
+def shown(conversation: str) -> str:
+    """The id as `/v1/conversations` tells it."""
+    return PREFIX + UUID(conversation).hex
+
+
+def _bare(text: Any) -> Any:
+    return text.removeprefix(PREFIX) if isinstance(text, str) else text
+
+
+AnyId: TypeAlias = Annotated[UUID, BeforeValidator(_bare)]
+"""An id in a path, however it is spelled."""
+
+
+def _stored(text: str) -> str:
+    try:
+        return str(UUID(_bare(text)))
+    except ValueError:
+        raise no_conversation("conversation_id") from None
+
+
+KnownId: TypeAlias = Annotated[str, AfterValidator(_stored)]
+"""An id in a path of `/v1`, as a canonical UUID; ApiError 404 for what can be none."""
+
+
 def _canonical(header: str, text: str) -> str:
     try:
-        return str(UUID(text))
+        return str(UUID(_bare(text)))
     except ValueError:
+        if text.startswith(PREFIX):
+            raise no_conversation(header) from None
         message = f"'{header}' is no UUID: send back the id of a reply, or leave it out."
         raise invalid(header, message) from None

@@ -115,9 +115,51 @@ class Conversations:
             ]
         return [head for head in heads if head.principal == principal]
 
-    async def describe(self, head: Head, title: str | None, tags: dict[str, str] | None) -> bool:
-        """Sets what is not None; tags replace all there were. False when it is gone by now."""
-        given = {"title": title, "tags": tags}
+    async def begin(self, conversation: str, principal: str, metadata: dict[str, str]) -> int:
+        """Makes one without turns under an id that is new; when that was, in Unix ms."""
+        key, about, now = (
+            self._keys.conversation(conversation),
+            self._keys.about(conversation),
+            _now_ms(),
+        )
+        await self._ask(
+            ("HSET", key, "principal", principal, "created", now, "updated", now),
+            ("HSET", about, "metadata", self._sealed(metadata)),
+            ("ZADD", self._keys.conversations(principal), now, conversation),
+            *self._prolong(conversation, principal),
+        )
+        return now
+
+    async def metadata(
+        self, conversation: str, principal: str
+    ) -> tuple[int, dict[str, str]] | None:
+        """When it was made, in Unix ms, and what its caller noted of it; None as for `find`."""
+        whose, created, noted = await self._ask(
+            ("HGET", self._keys.conversation(conversation), "principal"),
+            ("HGET", self._keys.conversation(conversation), "created"),
+            ("HGET", self._keys.about(conversation), "metadata"),
+        )
+        if whose is None or whose.decode() != principal:
+            return None
+        return int(created or 0), orjson.loads(self._vault.open(noted or b"{}"))
+
+    async def note_places(self, conversation: str, principal: str) -> None:
+        """Notes where the turns are, which versions before did not."""
+        found = await self.find(conversation, principal)
+        if found is not None:
+            await self._ask(
+                *self._placed(conversation, found.turns), *self._prolong(conversation, principal)
+            )
+
+    async def describe(
+        self,
+        head: Head,
+        title: str | None = None,
+        tags: dict[str, str] | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> bool:
+        """Sets what is not None, and replaces all there was. False when it is gone by now."""
+        given = {"title": title, "tags": tags, "metadata": metadata}
         sealed = [(n, self._sealed(value)) for n, value in given.items() if value is not None]
         if not sealed:
             return True
@@ -156,6 +198,7 @@ class Conversations:
             ("HSET", conversation, *_words(values), "forked_event", fork.event),
             ("COPY", self._keys.turns(head.id), turns),
             ("LTRIM", turns, 0, fork.turns - 1) if fork.turns else ("DEL", turns),
+            *self._placed(fork.id, source.turns[: fork.turns]),
             ("HSET", self._keys.about(fork.id), *_words(about)),
             ("ZADD", self._keys.conversations(head.principal), now, fork.id),
             *self._prolong(fork.id, head.principal),
@@ -164,8 +207,13 @@ class Conversations:
 
     def _prolong(self, id: str, principal: str) -> Iterable[tuple[Argument, ...]]:
         keys = (self._keys.conversation(id), self._keys.turns(id), self._keys.about(id))
-        for key in (*keys, self._keys.conversations(principal)):
+        for key in (*keys, self._keys.places(id), self._keys.conversations(principal)):
             yield ("PEXPIRE", key, self._retention_ms)
+
+    def _placed(self, id: str, turns: list[Turn]) -> Iterable[tuple[Argument, ...]]:
+        if turns:
+            words = _words({turn.run_id: place for place, turn in enumerate(turns)})
+            yield ("HSET", self._keys.places(id), *words)
 
     # In a thread: thousands of turns take a while, and others' streams are on the loop.
     def _decoded(self, turns: list[bytes]) -> list[Turn]:

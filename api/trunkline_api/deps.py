@@ -13,6 +13,7 @@ from trunkline_api.exchange import exchange_of
 from trunkline_api.gateway import Gateway
 from trunkline_api.headers import by_name
 from trunkline_api.time_limit import TimeLimit
+from trunkline_api.wire.problems import WireT, parse
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -52,15 +53,8 @@ def body_as(gateway: Gateway, model: type[_Model]) -> Callable[[Request], Awaita
 
     async def read(request: Request) -> _Model:
         try:
-            body = await read_body(
-                request.receive,
-                by_name(request.scope["headers"]),
-                max_bytes=settings.max_body_bytes,
-                limit=limit,
-            )
+            body = await _body(request, settings.max_body_bytes, limit)
             return model.model_validate_json(body or b"{}")
-        except ClientLeft:
-            raise ApiError(400, "The client left before its request was whole.") from None
         except ValidationError as error:
             mistakes = error.errors(include_url=False, include_input=False, include_context=False)
             raise unprocessable(
@@ -68,3 +62,26 @@ def body_as(gateway: Gateway, model: type[_Model]) -> Callable[[Request], Awaita
             ) from None
 
     return read
+
+
+def parsed_as(gateway: Gateway, model: type[WireT]) -> Callable[[Request], Awaitable[WireT]]:
+    """A dependency that reads the body as a route under /v1 wants it; bounded, else 400.
+
+    An empty body is an empty object.
+    """
+    settings = gateway.settings
+    limit = TimeLimit(settings.body_timeout_s)
+
+    async def read(request: Request) -> WireT:
+        body = await _body(request, settings.max_body_bytes, limit)
+        return parse(model, body or b"{}")
+
+    return read
+
+
+async def _body(request: Request, max_bytes: int, limit: TimeLimit) -> bytes:
+    headers = by_name(request.scope["headers"])
+    try:
+        return await read_body(request.receive, headers, max_bytes=max_bytes, limit=limit)
+    except ClientLeft:
+        raise ApiError(400, "The client left before its request was whole.") from None

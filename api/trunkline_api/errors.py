@@ -127,7 +127,10 @@ def from_failure(failed: Failed) -> ApiError:
 
 def from_refused(refused: Refused) -> ApiError:
     """The reply for a run that was not admitted."""
-    return from_failure(Failed(refused.code, refused.message, retry_after_s=refused.retry_after_s))
+    param = "conversation" if refused.code == "conversation_not_found" else None
+    return from_failure(
+        Failed(refused.code, refused.message, param, retry_after_s=refused.retry_after_s)
+    )
 
 
 def redis_away() -> ApiError:
@@ -156,6 +159,11 @@ def envelope(error: ApiError) -> bytes:
 def invalid(param: str | None, message: str, code: str | None = "invalid_value") -> ApiError:
     """400 for a request whose `param` has to change."""
     return ApiError(400, message, INVALID_REQUEST, code, param)
+
+
+def no_conversation(param: str) -> ApiError:
+    """404 for an id that is none of this principal's conversations."""
+    return from_failure(Failed("conversation_not_found", "", param))
 
 
 def unprocessable(mistakes: Iterable[Mapping[str, Any]]) -> ApiError:

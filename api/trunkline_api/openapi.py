@@ -14,6 +14,7 @@ from trunkline_api import idempotency
 from trunkline_api.shown_tools import HEADER
 from trunkline_api.wire.chat import ChatRequest
 from trunkline_api.wire.chat_reply import ChatCompletion, ChatCompletionChunk
+from trunkline_api.wire.conversation_items import AddItems, CreateConversation, UpdateMetadata
 from trunkline_api.wire.models import ErrorReply
 from trunkline_api.wire.profiles import RenameProfile, SaveProfile, ValidateProfile
 from trunkline_api.wire.response_reply import ResponseEvent, ResponseObject
@@ -111,6 +112,9 @@ _KEY: Final = {
 
 # Of routes that read their bodies themselves.
 _BODIES: Final[Mapping[str, type[BaseModel]]] = {
+    "/v1/conversations": CreateConversation,
+    "/v1/conversations/{conversation_id}": UpdateMetadata,
+    "/v1/conversations/{conversation_id}/items": AddItems,
     "/api/profiles/{name}": SaveProfile,
     "/api/profiles/{name}/rename": RenameProfile,
     "/api/profiles/{name}/validate": ValidateProfile,

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from trunkline_api.errors import invalid
 from trunkline_api.wire import response_items as wire
+from trunkline_api.wire.response_items import InputItem
 from trunkline_api.wire.response_rules import check_results
 from trunkline_api.wire.response_tools import (
     AllowedToolsChoice,
@@ -87,6 +88,7 @@ def fill_in(run: RunRequest, request: ResponsesRequest, before: Sequence[Item]) 
     run.tools = tools
     run.tool_choice = _choice(request) if tools else None
     run.format = _format(request)
+    run.all_new = request.conversation is not None
     run.store = request.is_stored
     run.max_tool_calls = request.max_tool_calls
 
@@ -95,7 +97,11 @@ def input_items(request: ResponsesRequest) -> list[Item]:
     """The request's own items, which are what is stored of it."""
     if isinstance(request.input, str):
         return [Message(type="message", role="user", content=_parts(request.input))]
-    return [each for item in request.input for each in _items(item)]
+    return neutral(request.input)
+
+
+def neutral(items: Sequence[InputItem]) -> list[Item]:
+    return [each for item in items for each in _items(item)]
 
 
 def _unanswered(before: Sequence[Item]) -> dict[str, bool]:
@@ -157,8 +163,11 @@ def _item(item: Any) -> Item:
             return _call(item, item.arguments)
         case wire.CustomToolCall():
             return _call(item, item.input)
-        case wire.FunctionCallOutput() | wire.CustomToolCallOutput():
+        case wire.FunctionCallOutput():
             return ToolResult(type="tool_result", id=item.call_id, content=_parts(item.output))
+        case wire.CustomToolCallOutput():
+            content = _parts(item.output)
+            return ToolResult(type="tool_result", id=item.call_id, content=content, kind="custom")
         case wire.ReasoningItem():
             return _reasoning(item)
         case _:

@@ -19,7 +19,7 @@ from trunkline_shared.keys import Keys
 from trunkline_shared.owned import end_owned, start_owned
 from trunkline_shared.pipe import Pipe
 from trunkline_shared.run import RunRequest
-from trunkline_shared.scripts import SEEN_MS, ScriptName
+from trunkline_shared.scripts import SEEN_MS, Argument, ScriptName
 from trunkline_shared.sweep import sweep_forever
 
 logger = logging.getLogger("trunkline.runs")
@@ -136,6 +136,17 @@ class Runs:
             self._own(self._insist(run_id.decode()), f"insist:{run_id.decode()}")
         return True
 
+    async def put_turn(
+        self, conversation: str, principal: str, run_id: str, turn: bytes, was: bytes = b""
+    ) -> str:
+        """Adds a turn that no run took, or puts it in the place of what it `was`.
+
+        'ok', 'gone' where the principal has no such conversation, 'changed' where the turn is not
+        what it was. Raises RedisUnavailable after `submit_retry_s` without an answer.
+        """
+        answer = await self._in_time("submit", run_id, conversation, principal, turn, was)
+        return str(answer.decode())
+
     async def redis_alive(self) -> bool:
         if not self._pipe.is_connected:
             return False
@@ -160,16 +171,14 @@ class Runs:
         except (TimeoutError, RedisUnavailable, RedisError):
             return False
 
-    async def _in_time(self, script: ScriptName, *arguments: str) -> Any:
+    async def _in_time(self, script: ScriptName, *arguments: str | bytes) -> Any:
         try:
             with self._limit:
                 return await self._until_answered(script, arguments)
         except (TimeoutError, RedisError) as error:
             raise RedisUnavailable(f"the queue did not take the {script}") from error
 
-    async def _until_answered(
-        self, script: ScriptName, arguments: tuple[str | bytes | int, ...]
-    ) -> Any:
+    async def _until_answered(self, script: ScriptName, arguments: tuple[Argument, ...]) -> Any:
         while True:
             if not self._pipe.is_connected:
                 await self._pipe.connected()

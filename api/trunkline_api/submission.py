@@ -14,13 +14,15 @@ class Admission(NamedTuple):
     """What a run is admitted with, beside what it asks of the worker.
 
     `max_concurrent` of its principal, None for the deployment's; `record` is what is stored beside
-    the result of one that is stored, sealed; `key` is what it can be asked for again by.
+    the result of one that is stored, sealed; `key` is what it can be asked for again by. Its
+    conversation `must_exist`, whatever the setting.
     """
 
     agent: AgentConfig
     max_concurrent: int | None = None
     record: bytes = b""
     key: IdempotencyKey | None = None
+    must_exist: bool = False
 
 
 def submission(
@@ -56,16 +58,18 @@ def submission(
         kept_ms = int(settings.idempotency_retention_s * 1000)
         arguments = (*arguments, "idem", name, "idem_body", digest, "idem_ms", kept_ms)
     if request.conversation:
-        arguments = (*arguments, *_turn(settings, request, wait_ms))
+        arguments = (*arguments, *_turn(settings, request, wait_ms, admission))
     return arguments
 
 
-def _turn(settings: ApiSettings, request: RunRequest, wait_ms: int) -> Iterable[Argument]:
+def _turn(
+    settings: ApiSettings, request: RunRequest, wait_ms: int, admission: Admission
+) -> Iterable[Argument]:
     return (
         *("conv", request.conversation),
         *("wait_ms", wait_ms),
         *("max_waiting", settings.max_waiting),
-        *("unknown", settings.unknown_conversations),
+        *("unknown", "refuse" if admission.must_exist else settings.unknown_conversations),
         *("model", request.model),
         *("hooks", int(bool(settings.webhooks))),
     )

@@ -93,16 +93,23 @@ def said(folded: Folded) -> list[Item]:
     activity always has a result, if only that it was interrupted. The caller's calls come last, so
     that nothing stands between them and the results which the caller gives.
     """
+    return [item for _, item in placed(folded)]
+
+
+def placed(folded: Folded) -> list[tuple[int, Item]]:
+    """The same, each with its place in the output."""
     last = folded.items[-1] if folded.items else None
-    items = [item for item in folded.items if _counts(item, is_last=item is last)]
-    final = {item.number: item for item in items if item.kind == "activity"}
+    items = [
+        (at, item) for at, item in enumerate(folded.items) if _counts(item, is_last=item is last)
+    ]
+    final = {item.number: item for _, item in items if item.kind == "activity"}
     told = [
-        each
-        for item in items
+        (at, each)
+        for at, item in items
         if item.kind not in _CALLS and not _was_begun_anew(item, final)
         for each in _neutral(item)
     ]
-    return [*told, *(_tool_call(item) for item in items if item.kind in _CALLS)]
+    return [*told, *((at, _tool_call(item)) for at, item in items if item.kind in _CALLS)]
 
 
 class Fold:

@@ -16,6 +16,7 @@ _STEMS = {
     "idem": "idem:",  # + principal, SHA-256 of an Idempotency-Key, hex: string, see `submit.lua`
     "conversation": "conversation:",  # + id: hash, see `prelude.lua`; lives `retention`
     "turns": "turns:",  # + conversation id: list of its turns, sealed
+    "places": "places:",  # + conversation id: hash, run id -> place of its turn in that list
     "session": "session:",  # + conversation id: list, a coding agent's record, sealed; `retention`
     "waiting": "waiting:",  # + conversation id: list of the runs that wait for their turn
     "about": "about:",  # + conversation id: hash, the title and tags that callers gave it
@@ -86,6 +87,9 @@ class Keys:
 
     def turns(self, conversation: str) -> str:
         return self._stem("turns") + conversation
+
+    def places(self, conversation: str) -> str:
+        return self._stem("places") + conversation
 
     def session(self, conversation: str) -> str:
         return self._stem("session") + conversation

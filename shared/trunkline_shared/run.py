@@ -33,8 +33,9 @@ class RunRequest:
     what `claim` does when text was already shown: end the run, or let a new attempt continue.
     `model` is what the caller named, where that is not the agent. `profile` is the LLM that the
     agent is to use, sealed as a whole. With a `conversation` the transcript is the whole one that
-    the caller sent: the worker continues the history with what is new in it. `store` keeps the
-    folded result. `max_tool_calls` bounds calls of the agent's own tools, as its limit does.
+    the caller sent: the worker continues the history with what is new in it, which is `all_new`
+    where the caller says so. `store` keeps the folded result. `max_tool_calls` bounds
+    calls of the agent's own tools, as its limit does.
     """
 
     run_id: RunId
@@ -50,6 +51,7 @@ class RunRequest:
     tool_choice: ToolChoice | None = None
     format: Format | None = None
     conversation: str = ""
+    all_new: bool = False
     profile: str = ""
     store: bool = False
     model: str = ""

@@ -67,11 +67,14 @@ class ToolCall(TypedDict):
 
 
 class ToolResult(TypedDict):
-    """`toolset` as in its call. `is_error` is there, and true, if the agent's own tool failed."""
+    """`toolset` as in its call. `is_error` is there, and true, if the agent's own tool failed.
+    `kind` is there if the caller said that it answers a custom tool.
+    """
 
     type: Literal["tool_result"]
     id: str
     content: list[Part]
+    kind: NotRequired[Literal["custom"]]
     toolset: NotRequired[str]
     is_error: NotRequired[bool]
 

@@ -123,7 +123,8 @@ def test_calls_and_their_results_are_taken_over(kind: str, member: str) -> None:
         ([], []),
     ):
         result = {"type": f"{kind}_call_output", "call_id": "c", "output": output}
-        assert only_item(result) == {"type": "tool_result", "id": "c", "content": content}
+        known = {"kind": "custom"} if kind == "custom_tool" else {}
+        assert only_item(result) == {"type": "tool_result", "id": "c", "content": content, **known}
 
 
 def test_reasoning_is_its_text_else_its_summary_else_opaque() -> None:

@@ -130,3 +130,27 @@ async def test_a_chain_of_responses_carries_the_calls(name: str, system: System)
             )
     assert first.final_output == "The tool said: Rome is sunny"
     assert second.final_output == "w0 w1 w2 "
+
+
+async def test_a_session_is_a_conversation(name: str, system: System) -> None:
+    async with openai.AsyncOpenAI(
+        base_url=system.base_url(), api_key=API_KEY, max_retries=0, timeout=60
+    ) as client:
+        session = agents.OpenAIConversationsSession(openai_client=client)
+        model = agents.OpenAIResponsesModel(name, client)
+        helper = agent(model, tools=[get_weather])
+        await agents.Runner.run(helper, "hi", session=session)
+        before = await session.get_items()
+        await agents.Runner.run(helper, "more", session=session)
+        items: Any = await session.get_items()
+        assert len(before) < len(items) and items[: len(before)] == before
+        texts = [item["content"][0]["text"] for item in items if item.get("role") == "user"]
+        assert texts == ["hi", "more"]
+        assert await session.pop_item() == items[-1]
+        assert await session.get_items(limit=2) == items[-3:-1]
+        await session.add_items([{"role": "user", "content": str(n)} for n in range(45)])
+        assert len(await session.get_items()) == len(items) - 1 + 45
+        conversation = session.session_id
+        await session.clear_session()
+        with pytest.raises(openai.NotFoundError):
+            await client.conversations.retrieve(conversation)

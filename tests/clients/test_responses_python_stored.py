@@ -135,13 +135,14 @@ def test_a_page_that_is_none_is_refused(
 
 @pytest.mark.parametrize("spelled", ["{}", "conv_{}"])
 def test_a_conversation_is_named_in_the_body(client: openai.OpenAI, spelled: str) -> None:
-    named = spelled.format(uuid4())
-    first = client.responses.create(model="words-3", input="one", conversation=named)
-    assert first.conversation is not None and first.conversation.id == named
+    plain = str(uuid4())  # with which a conversation may begin
+    first = client.responses.create(model="words-3", input="one", conversation=plain)
+    named = spelled.format(plain)
+    assert first.conversation is not None and first.conversation.id == plain
     second = client.responses.create(model="echo-request", input="two", conversation={"id": named})
     sent = json.loads(second.output_text)["messages"]
     assert [message["content"] for message in sent] == ["one", words(3), "two"]
-    header = {"X-Conversation-ID": named.removeprefix("conv_")}
+    header = {"X-Conversation-ID": plain}
     third = client.responses.create(
         model="echo-request", input="three", conversation=named, extra_headers=header
     )

@@ -203,11 +203,16 @@ class Bed:
         return int(await self.redis.llen(self.keys.wake(pool)))
 
     async def traces(self, run_id: str) -> list[str]:
-        """Every key, but for the run's own, that still names the run."""
+        """Every key, but for the run's own and where its turn is, that still names the run."""
         found = []
+        where = self.keys.places("")
         async for key in self.redis.scan_iter():
             name = key.decode()
-            if not name.endswith(run_id) and await self._names(key, run_id):
+            if (
+                not name.startswith(where)
+                and not name.endswith(run_id)
+                and await self._names(key, run_id)
+            ):
                 found.append(name)
         return found
 

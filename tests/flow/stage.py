@@ -87,7 +87,10 @@ class Stage:
             **self._common, slots=settings.get("slots", 10), drain_s=settings.get("drain_s", 5.0)
         )
         webhooks = settings.get("webhooks", ())
-        self._api = ApiSettings(**self._common, grace_s=5.0, webhooks=webhooks)
+        wait_s = settings.get("conversation_wait_s", 300.0)
+        self._api = ApiSettings(
+            **self._common, grace_s=5.0, webhooks=webhooks, conversation_wait_s=wait_s
+        )
         self._stack = AsyncExitStack()
         self._count = workers
         self.workers: list[tuple[Worker, StageBackends, asyncio.Task[Any]]] = []

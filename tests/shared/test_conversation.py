@@ -8,7 +8,8 @@ from trunkline_shared.conversation import (
     encode_turn,
     history,
     loose_end,
-    what_is_new,
+    new_places,
+    places,
 )
 from trunkline_shared.events import Usage
 
@@ -23,6 +24,10 @@ def calls(call_id: str) -> Any:
 
 def result(call_id: str) -> Any:
     return {"type": "tool_result", "id": call_id, "content": []}
+
+
+def what_is_new(before: list[Any], transcript: list[Any]) -> list[Any]:
+    return [transcript[at] for at in new_places(before, transcript)]
 
 
 RULES, QUESTION, ANSWER = says("system", "Be brief."), says("user", "Hi"), says("assistant", "Yo")
@@ -106,3 +111,42 @@ def test_calls_and_results_go_together(
 ) -> None:
     found = loose_end(before, new)
     assert found is None if problem is None else found is not None and problem in found
+
+
+def test_what_a_run_had_not_seen_comes_after_its_turn() -> None:
+    turns = [
+        Turn("r0", items=[RULES]),
+        Turn("a0", items=[says("user", "added meanwhile")]),
+        Turn("a1", items=[says("user", "and this")]),
+        Turn("r1", items=[QUESTION], said=[ANSWER], seen=1),
+        Turn("r2", items=[says("user", "more")], seen=4),
+    ]
+    items: Any = history(turns)
+    told = [item["content"][0]["text"] for item in items]
+    assert told == ["Be brief.", "Hi", "Yo", "added meanwhile", "and this", "more"]
+
+
+@pytest.mark.parametrize(
+    ("items", "left"),
+    [
+        ([QUESTION, calls("a"), QUESTION], [QUESTION, QUESTION]),
+        ([QUESTION, result("a"), QUESTION], [QUESTION, QUESTION]),
+        ([QUESTION, calls("a"), QUESTION, result("a")], [QUESTION, QUESTION]),
+        ([QUESTION, calls("a"), result("a"), result("a")], [QUESTION, calls("a"), result("a")]),
+        ([QUESTION, calls("a")], [QUESTION, calls("a")]),
+        ([QUESTION, own(calls("a")), QUESTION], [QUESTION, own(calls("a")), QUESTION]),
+    ],
+)
+def test_calls_without_results_and_results_without_calls_are_no_history(
+    items: list[Any], left: list[Any]
+) -> None:
+    assert history([Turn("r1", items=items)]) == left
+
+
+def test_places_are_written_where_they_tell_something_and_unknown_members_are_passed_over() -> None:
+    plain = Turn("r1", items=[QUESTION], said=[ANSWER])
+    assert b"said_at" not in encode_turn(plain) and b"seen" not in encode_turn(plain)
+    assert (places([0, 1, 2]), places([0, 2])) == ([], [0, 2])
+    placed = Turn("r1", items=[QUESTION], said=[ANSWER], items_at=[3], said_at=[1], seen=0)
+    assert decode_turn(encode_turn(placed)) == placed
+    assert decode_turn(b'{"v":1,"run_id":"r1","of_a_newer_version":1}') == Turn("r1")

@@ -16,6 +16,8 @@ from trunkline_shared.events import (
     RunEvent,
     Step,
     TextDelta,
+    ToolArgsDelta,
+    ToolCallStart,
     Usage,
 )
 from trunkline_shared.frame import encode_frame
@@ -178,3 +180,25 @@ async def test_instructions_stand_before_the_history_and_are_no_part_of_the_turn
     assert request.transcript == [says("system", "Shout."), *history, says("user", "More")]
     assert writer.kept is not None
     assert decode_turn(VAULT.open(writer.kept[1])).items == [says("user", "More")]
+
+
+async def test_a_turn_notes_the_places_of_its_items_and_what_it_has_seen() -> None:
+    before = [
+        Turn(f"r{n}", items=[says("user", "Hi")], said=[says("assistant", "Yo")]) for n in "ab"
+    ]
+    asked = job(
+        says("system", "Be brief."), says("assistant", "Yo"), says("user", "More"), conversation="c"
+    )
+    run, writer = execution(claimed(job=asked), pipe_with(*before), VAULT)
+    said: list[RunEvent] = [
+        ToolCallStart(0, "c1", "f", "function"),
+        ToolArgsDelta(0, "{}"),
+        TextDelta("I call."),
+        Finished("tool_calls"),
+    ]
+    await run.run(ScriptedBackend(said))
+    assert writer.kept is not None
+    turn = decode_turn(VAULT.open(writer.kept[1]))
+    assert (turn.items_at, turn.seen) == ([0, 2], 2)
+    assert [item["type"] for item in turn.said] == ["message", "tool_call"]
+    assert turn.said_at == [1, 0]

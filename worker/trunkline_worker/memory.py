@@ -13,7 +13,8 @@ from trunkline_shared.conversation import (
     encode_turn,
     history,
     loose_end,
-    what_is_new,
+    new_places,
+    places,
 )
 from trunkline_shared.errors import RedisUnavailable
 from trunkline_shared.events import Failed, Finished, RunEvent
@@ -61,6 +62,7 @@ class Memory:
             for _, (_, frame) in await self._read("XRANGE", self._keys.log(run.run_id), "-", "+"):
                 folded.add(*decode_frame(frame))
         before: list[Item] = []
+        stored: Sequence[bytes] = ()
         if request.conversation:
             stored = await self._read("LRANGE", self._keys.turns(request.conversation), 0, -1)
             # Ten thousand turns take half a second, and others' streams are on the loop.
@@ -69,7 +71,7 @@ class Memory:
             else:
                 before = self._history(stored)
         llm = open_llm(request.profile, self._vault).model if request.profile else ""
-        return Remembered(run, request, before, folded, self._vault, llm=llm)
+        return Remembered(run, request, before, folded, self._vault, llm=llm, seen=len(stored))
 
     async def journal(self, run_id: str) -> list[bytes]:
         """What earlier attempts of the run recorded, in order. Waits for Redis while it is away."""
@@ -101,17 +103,22 @@ class Remembered:
         vault: Vault,
         *,
         llm: str,
+        seen: int,
     ) -> None:
         self._llm = llm
+        self._seen = seen
         self._began_s = time.time()
         self._vault = vault
         self._fold = folded
         self._seq = run.last_seq + 1
         self._asked = request
         self._new = request.transcript
+        self._new_at: list[int] = []
         self.loose_end: str | None = None
         if request.conversation:
-            self._new = what_is_new(before, request.transcript)
+            known = () if request.all_new else before
+            self._new_at = new_places(known, request.transcript)
+            self._new = [request.transcript[at] for at in self._new_at]
             self.loose_end = loose_end(before, self._new)
         self.request = replace(request, transcript=[*before, *self._new])
 
@@ -137,6 +144,7 @@ class Remembered:
         now_s = time.time()
         end = folded.terminal
         failed = end if isinstance(end, Failed) else None
+        said = fold.placed(folded)
         return Turn(
             run_id=self._asked.run_id,
             asked_ms=created_ms(self._asked.run_id),
@@ -144,9 +152,12 @@ class Remembered:
             model=self._asked.model or self._asked.agent,
             llm=self._llm or (isinstance(end, Finished) and end.model) or "",
             items=self._new,
-            said=fold.said(folded),
+            said=[item for _, item in said],
             outcome=failed.code if failed else "finished",
             message=failed.message if failed else "",
             usage=folded.usage,
             latency_s=round(now_s - self._began_s, 3),
+            items_at=places(self._new_at),
+            said_at=places([at for at, _ in said]),
+            seen=self._seen,
         )

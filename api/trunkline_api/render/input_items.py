@@ -1,6 +1,6 @@
 """Items of a transcript as the Responses API has them in lists. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, assert_never
 
 from trunkline_shared.transcript import Item, Message, Part, ToolCall, ToolResult, text_of
@@ -20,7 +20,7 @@ def item_values(items: Sequence[Item], run_id: str) -> list[ItemJson]:
     values = []
     for number, item in enumerate(items):
         where = f"{run_id}_in{number}"
-        for value in _values(item, where, calls, results):
+        for value in values_of(item, where, calls, results):
             if value["id"] in known:
                 value["id"] = f"item_{where}"
             known.add(value["id"])
@@ -28,9 +28,10 @@ def item_values(items: Sequence[Item], run_id: str) -> list[ItemJson]:
     return values
 
 
-def _values(
-    item: Item, where: str, calls: dict[str, ToolCall], results: dict[str, ToolResult]
+def values_of(
+    item: Item, where: str, calls: Mapping[str, ToolCall], results: Mapping[str, ToolResult]
 ) -> Iterator[ItemJson]:
+    """One item, or none for a result that is told with its call. `where` ends its id."""
     match item["type"]:
         case "message":
             yield _message(item, where)
@@ -77,7 +78,7 @@ def _call(item: ToolCall, where: str) -> ItemJson:
 def _result(item: ToolResult, call: ToolCall | None, where: str) -> ItemJson:
     # The call may be in an earlier response; most are of functions.
     kind, prefix = "function_call_output", "fco"
-    if call is not None and call["kind"] == "custom":
+    if (item if call is None else call).get("kind") == "custom":
         kind, prefix = "custom_tool_call_output", "ctco"
     content = item["content"]
     output: Any = [_part(part, is_said=False) for part in content]

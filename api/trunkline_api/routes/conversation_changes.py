@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends
 
 from trunkline_api.auth import Principal
 from trunkline_api.conversation_events import events_of
+from trunkline_api.conversation_id import AnyId
 from trunkline_api.conversations import Conversation, Conversations, Fork
 from trunkline_api.deps import body_as, principal_of
 from trunkline_api.errors import ApiError
@@ -29,7 +30,7 @@ def conversation_changes_router(
 
     @router.patch("")
     async def update(
-        conversation_id: UUID,
+        conversation_id: AnyId,
         change: Annotated[UpdateConversation, Depends(body_as(gateway, UpdateConversation))],
         principal: Annotated[Principal, caller],
     ) -> Success:
@@ -37,7 +38,7 @@ def conversation_changes_router(
         return _told(await conversations.describe(found.head, change.title, change.tags))
 
     @router.delete("")
-    async def delete(conversation_id: UUID, principal: Annotated[Principal, caller]) -> Success:
+    async def delete(conversation_id: AnyId, principal: Annotated[Principal, caller]) -> Success:
         """Ends its runs, with 409 for who waits for them, and forgets all of it."""
         return _told(
             await runs.cancel_conversation(str(conversation_id), principal.name, delete=True)
@@ -45,13 +46,13 @@ def conversation_changes_router(
 
     @router.post("/pause")
     @router.post("/interrupt")
-    async def interrupt(conversation_id: UUID, principal: Annotated[Principal, caller]) -> Success:
+    async def interrupt(conversation_id: AnyId, principal: Annotated[Principal, caller]) -> Success:
         """Ends the run in progress and those that wait, with 409 for who waits for them."""
         return _told(await runs.cancel_conversation(str(conversation_id), principal.name))
 
     @router.post("/fork", status_code=201)
     async def fork(
-        conversation_id: UUID,
+        conversation_id: AnyId,
         wish: Annotated[ForkConversation, Depends(body_as(gateway, ForkConversation))],
         principal: Annotated[Principal, caller],
     ) -> ConversationInfo:

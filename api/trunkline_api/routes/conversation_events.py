@@ -4,12 +4,12 @@ import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
 
 from trunkline_api.auth import Principal
 from trunkline_api.conversation_events import EventJson, events_of, message_text
+from trunkline_api.conversation_id import AnyId
 from trunkline_api.conversations import Conversations
 from trunkline_api.deps import principal_of
 from trunkline_api.errors import ApiError
@@ -45,7 +45,7 @@ def conversation_events_router(gateway: Gateway, conversations: Conversations) -
     caller = Depends(principal_of(gateway))
 
     async def all_events(
-        conversation_id: UUID, principal: Annotated[Principal, caller]
+        conversation_id: AnyId, principal: Annotated[Principal, caller]
     ) -> list[EventJson]:
         missing = f"Conversation not found: {conversation_id}"
         found = await existing(conversations, conversation_id, principal, missing)

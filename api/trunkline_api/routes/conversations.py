@@ -14,6 +14,7 @@ from fastapi import APIRouter, Depends, Query
 
 from trunkline_api.auth import Principal
 from trunkline_api.conversation_events import final_response
+from trunkline_api.conversation_id import AnyId
 from trunkline_api.conversation_info import info_of
 from trunkline_api.conversations import Conversation, Conversations, Head
 from trunkline_api.deps import principal_of
@@ -68,20 +69,20 @@ def conversations_router(gateway: Gateway, conversations: Conversations) -> APIR
 
     @router.get("")
     async def batch(
-        ids: Annotated[list[UUID], Query(max_length=100)], principal: Annotated[Principal, caller]
+        ids: Annotated[list[AnyId], Query(max_length=100)], principal: Annotated[Principal, caller]
     ) -> list[ConversationInfo | None]:
         """Conversations by their ids, null for those that do not exist."""
         return await infos(map(str, ids), principal)
 
     @router.get("/{conversation_id}")
     async def get(
-        conversation_id: UUID, principal: Annotated[Principal, caller]
+        conversation_id: AnyId, principal: Annotated[Principal, caller]
     ) -> ConversationInfo:
         return await told(await existing(conversations, conversation_id, principal))
 
     @router.get("/{conversation_id}/agent_final_response")
     async def response(
-        conversation_id: UUID, principal: Annotated[Principal, caller]
+        conversation_id: AnyId, principal: Annotated[Principal, caller]
     ) -> FinalResponse:
         """What the agent said last; empty before it has said anything."""
         found = await existing(conversations, conversation_id, principal)

@@ -38,8 +38,7 @@ class ResponsesQuestion:
 
     @property
     def conversation(self) -> str:
-        named = self.request.conversation_id
-        return "" if named is None else conversation_of(named)
+        return self.request.conversation_id or ""
 
     def asks(self) -> Asked:
         return of_responses(self.request)
@@ -92,7 +91,7 @@ def responses_question(stored: StoredResponses) -> Callable[[bytes, Headers], Re
         shows_tools(headers)  # a response always does; only what nobody can be shown is refused
         asked = ResponsesQuestion(parse_responses(body), stored)
         named, sent = asked.conversation, named_conversation(headers)
-        if named and sent and named != sent:
+        if named and conversation_of(named) != sent and sent:
             message = "'conversation' and the conversation's header differ: send one."
             raise invalid("conversation", message)
         return asked

@@ -52,7 +52,7 @@ def check_responses(request: ResponsesRequest) -> None:
         raise invalid("input", "'input' is empty: send at least one item.")
     if not isinstance(request.input, str):
         for index, item in enumerate(request.input):
-            _check_item(index, item)
+            check_item(f"input[{index}]", item)
 
 
 def check_results(
@@ -127,12 +127,12 @@ def _choices(
         yield "tool_choice", choice
 
 
-def _check_item(number: int, item: InputItem) -> None:
+def check_item(where: str, item: InputItem) -> None:
+    """Raises ApiError 400 for what the item `where` may not say although it is well formed."""
     if isinstance(item, ItemReference):
-        param = f"input[{number}]"
         raise invalid(
-            param,
-            f"'{param}' is an item_reference, and items cannot be found by their id here: "
+            where,
+            f"'{where}' is an item_reference, and items cannot be found by their id here: "
             "send the whole item, or 'previous_response_id'.",
             "unsupported_value",
         )
@@ -141,7 +141,7 @@ def _check_item(number: int, item: InputItem) -> None:
         parts = members.get(name)
         for index, part in enumerate(parts if isinstance(parts, list) else ()):
             if isinstance(part, InputImage | InputFile):
-                _check_source(f"input[{number}].{name}[{index}]", part)
+                _check_source(f"{where}.{name}[{index}]", part)
 
 
 def _check_source(param: str, part: InputImage | InputFile) -> None:

@@ -38,7 +38,10 @@ if redis.call('HGET', key, 'principal') ~= principal then return 'gone' end
 local runs = redis.call('LRANGE', K.waiting .. conv, 0, -1)
 table.insert(runs, redis.call('HGET', key, 'run') or nil)
 if ARGV[3] == 'delete' then
-  redis.call('DEL', key, K.turns .. conv, K.waiting .. conv, K.about .. conv)
+  for _, stem in ipairs({ K.turns, K.places, K.session, K.waiting, K.about }) do
+    redis.call('DEL', stem .. conv)
+  end
+  redis.call('DEL', key)
   redis.call('ZREM', K.conversations .. principal, conv)
 end
 local answer = { 'ok' }

@@ -134,9 +134,15 @@ end
 
 -- Lives of all that a conversation has, from its last change.
 local function keep_conversation(conv)
-  for _, stem in ipairs({ K.conversation, K.turns, K.about, K.waiting }) do
+  for _, stem in ipairs({ K.conversation, K.turns, K.places, K.about, K.waiting }) do
     redis.call('PEXPIRE', stem .. conv, S.retention_ms)
   end
+end
+
+-- A turn keeps its place for ever, and is found there by its id.
+local function add_turn(conv, id, turn)
+  local count = redis.call('RPUSH', K.turns .. conv, turn)
+  redis.call('HSET', K.places .. conv, id, int(count - 1))
 end
 
 -- A run leaves its conversation, with the turn that it took if it took one.
@@ -147,7 +153,7 @@ local function leave_conversation(id, s, outcome, turn, now)
     redis.call('LREM', K.waiting .. s.conv, 1, id)
     return
   end
-  if turn then redis.call('RPUSH', K.turns .. s.conv, turn) end
+  if turn then add_turn(s.conv, id, turn) end
   local status = ({ finished = 'finished', cancelled = 'paused', failed = 'error' })[outcome]
   redis.call('HSET', key, 'updated', int(now), 'status', status)
   redis.call('ZADD', K.conversations .. s.principal, int(now), s.conv)

@@ -18,6 +18,29 @@ if not ARGV[2] then
   end
   return { 'ok', s.attempt }
 end
+-- Or puts a turn that no run took into a conversation, or in the place of what it `was` until now.
+-- ARGV: id conv principal turn was('' for a new one)
+-- Returns 'ok' · 'gone' the principal has no such conversation · 'changed' it is not what it was.
+if not ARGV[6] then
+  local id, conv, principal, turn, was = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+  local key = K.conversation .. conv
+  if redis.call('HGET', key, 'principal') ~= principal then return 'gone' end
+  local place, now = redis.call('HGET', K.places .. conv, id), int(now_ms())
+  if was ~= '' then
+    local stored = place and redis.call('LINDEX', K.turns .. conv, place)
+    if stored ~= was and stored ~= turn then return 'changed' end
+    despite_full_memory()
+    redis.call('LSET', K.turns .. conv, place, turn)
+    redis.call('DEL', K.session .. conv) -- which has the words that are gone now
+  elseif not place then
+    add_turn(conv, id, turn)
+  end
+  redis.call('HSET', key, 'updated', now)
+  redis.call('ZADD', K.conversations .. principal, now, conv)
+  redis.call('PEXPIRE', K.conversations .. principal, C.retention_ms)
+  keep_conversation(conv)
+  return 'ok'
+end
 local id, agent, pool, principal, reply = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local max_concurrent, max_queue = tonumber(ARGV[11]), tonumber(ARGV[12])
 local now = now_ms()
