@@ -49,6 +49,8 @@ def submission(
     )
     if admission.record:
         arguments = (*arguments, "record", admission.record)
+    if settings.response_webhooks and request.store and not request.reply:
+        arguments = (*arguments, "rhooks", 1)
     if request.conversation:
         arguments = (*arguments, *_turn(settings, request, wait_ms))
     return arguments

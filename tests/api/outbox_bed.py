@@ -34,7 +34,7 @@ class OutboxBed(ConversationBed):
 
     @asynccontextmanager
     async def delivering(self) -> AsyncIterator[Outbox]:
-        outbox = Outbox(self.settings, self.keys, self.pipe, self.conversations)
+        outbox = Outbox(self.settings, self.keys, self.pipe, self.conversations, self.vault)
         try:
             await outbox.start()
             yield outbox

@@ -85,10 +85,11 @@ def finished(about: About, folded: Folded) -> dict[str, Any]:
     end = folded.terminal
     if end is None:
         raise ValueError(f"run {about.run_id} has not ended")
-    return _response(about, _status(end), folded.items, end, folded.ended_ms)
+    return _response(about, status_of(end), folded.items, end, folded.ended_ms)
 
 
-def _status(end: Terminal) -> ResponseStatus:
+def status_of(end: Terminal) -> ResponseStatus:
+    """What a run that ended so is called."""
     match end:
         case Finished():
             return "incomplete" if end.reason in _INCOMPLETE else "completed"

@@ -12,6 +12,7 @@
 --   back   Unix ms when it was taken from a dead worker
 --   kept 1: has a record, its result is to be stored
 --   conv qto hooks   its conversation, ms it may be queued once its turn comes, 1: webhooks hear of it
+--   rhooks   1: webhooks of responses hear of its end
 --   deaf   Unix ms since when nobody listens to `reply`, while it waits for its turn
 -- A conversation is the hash K.conversation..id:
 --   principal created updated model run   whose it is, Unix ms, what was named last, who has the turn
@@ -175,6 +176,10 @@ local function settle(id, s, outcome, turn, now)
   local kept_ms = s.kept and S.stored_log_ms or S.kept_ms
   redis.call('PEXPIRE', K.log .. id, kept_ms)
   redis.call('PEXPIRE', run, kept_ms)
+  if s.rhooks then
+    redis.call('XADD', K.outbox_responses, 'MAXLEN', '~', C.outbox, '*', 'r', id)
+    redis.call('PEXPIRE', K.outbox_responses, C.retention_ms)
+  end
   if s.conv then leave_conversation(id, s, outcome, turn, now) end
 end
 

@@ -2,6 +2,7 @@
 -- ARGV: id agent pool principal reply stream lost slots timeout_ms queue_timeout_ms max_concurrent
 --       max_queue kept_ms job, then names and values of what not every run has:
 --       record   what is stored of the request, sealed; the result is then stored too
+--       rhooks(1)   webhooks of responses are to hear of its end
 --       conv wait_ms max_waiting unknown(create|refuse) model hooks(0|1)   its conversation
 -- Returns {'ok', wait_ms} or {code, wait_ms}.
 -- Or notes that somebody beside the one who asked reads the run: what it has said counts as shown.
@@ -99,6 +100,7 @@ if more.record then
   note('kept', '1')
   redis.call('SET', K.record .. id, more.record, 'PX', S.retention_ms)
 end
+if more.rhooks then note('rhooks', more.rhooks) end
 if conv then
   local key, mine = K.conversation .. conv, K.conversations .. principal
   redis.call('HSETNX', key, 'created', at)
