@@ -115,6 +115,14 @@ async def test_a_submit_is_refused_and_leaves_nothing(bed: Bed) -> None:
     assert not await bed.redis.exists(bed.keys.log(run_id))
 
 
+async def test_a_run_gets_a_further_reader(bed: Bed) -> None:
+    run_id = await bed.submit()
+    await bed.claim()
+    await fill(bed)
+    assert await bed.call("submit", run_id) == [b"ok", 1]
+    assert (await bed.state(run_id))["read"] == "1"
+
+
 async def test_runs_are_claimed_and_handed_back(bed: Bed) -> None:
     run_id = await bed.submit()
     await fill(bed)

@@ -12,6 +12,7 @@ if not ARGV[2] then
   local s = state(ARGV[1])
   if not s then return { 'gone', 0 } end
   if s.st ~= 'done' and not s.read then
+    despite_full_memory() -- two short fields, and the reader would be refused
     redis.call('HSET', K.run .. ARGV[1], 'stream', '1', 'read', '1')
   end
   return { 'ok', s.attempt }
