@@ -107,8 +107,16 @@ local function wake(pool)
   if redis.call('LLEN', K.wake .. pool) == 0 then redis.call('RPUSH', K.wake .. pool, '1') end
 end
 
-local function enqueue(id, s)
+-- Of a run that was begun before its owner kept all alive, and nobody will until the next claim: it
+-- must be there when its deadline passes, for the sweep to end it.
+local function enqueue(id, s, now)
   local queue = s.crashes > 1 and K.suspects or K.queue
+  if s.dl > 0 then
+    local ms = int(s.dl - now + C.slack_ms)
+    for _, stem in ipairs({ K.journal, K.log, K.run, K.job }) do
+      redis.call('PEXPIRE', stem .. id, ms)
+    end
+  end
   redis.call('HSET', K.run .. id, 'st', 'queued', 'owner', '')
   redis.call('ZADD', queue .. s.pool, s.score, id)
   wake(s.pool)
@@ -126,7 +134,7 @@ local function advance(conv, now)
       s.score = int(now)
       redis.call('HSET', K.run .. id, 'score', s.score, 'exp', int(now + (s.qto or 0)))
       redis.call('HSET', K.conversation .. conv, 'run', id)
-      enqueue(id, s)
+      enqueue(id, s, now)
       return
     end
   end
