@@ -108,7 +108,8 @@ def _response(
 ) -> dict[str, Any]:
     about_end: dict[str, Any] = {"error": None, "incomplete_details": None}
     if isinstance(end, Failed):
-        about_end["error"] = _error(end)
+        if status != "cancelled":  # which says it all
+            about_end["error"] = _error(end)
     elif end is not None:
         if status == "incomplete":
             why = {} if end.detail is None else {"detail": end.detail}
