@@ -279,14 +279,6 @@ async def test_the_first_reason_to_close_stands(bench: Bench) -> None:
     assert caught.value.shutting_down
 
 
-async def test_a_run_is_shared_when_redis_says_so(bench: Bench) -> None:
-    assert not await bench.relay.is_shared()
-    bench.log.read = b"1"
-    assert await bench.relay.is_shared()
-    bench.log.trouble = RedisUnavailable("away")
-    assert not await bench.relay.is_shared()
-
-
 async def test_the_end_is_the_end_whatever_is_pushed_later(bench: Bench) -> None:
     bench.push(2, Failed("worker_lost", "x"))
     bench.reader.push(*frame(9, TextDelta("late")))
