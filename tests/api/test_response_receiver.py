@@ -38,9 +38,6 @@ class ResponsesBed(OutboxBed):
         await self.redis.xadd(self.keys.outbox_responses, {"r": run_id})
         return f"resp_{run_id}"
 
-    async def left(self) -> int:
-        return await super().left() + int(await self.redis.xlen(self.keys.outbox_responses))
-
 
 @asynccontextmanager
 async def bed(redis_url: str, url: str, **spec: Any) -> AsyncIterator[ResponsesBed]:
