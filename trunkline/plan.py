@@ -23,6 +23,7 @@ CALLERS_KEYS = frozenset(
 GRACE_AFTER_DRAIN_S = 2.0  # so that the API can still pass on what the workers say last
 
 _SECRET = re.compile("key|token|secret|password", re.IGNORECASE)
+_WEBHOOKS = ("TRUNKLINE_WEBHOOKS", "TRUNKLINE_RESPONSE_WEBHOOKS", "OH_WEBHOOKS")
 CLOSING_S = 4.0  # for connections and files, after the streams
 
 
@@ -84,7 +85,7 @@ def is_callers_key(name: str) -> bool:
 
 def _is_of_the_api(name: str) -> bool:
     """Webhooks have secrets in their headers."""
-    return is_callers_key(name) or name.startswith(("TRUNKLINE_WEBHOOKS", "OH_WEBHOOKS"))
+    return is_callers_key(name) or name.startswith(_WEBHOOKS)
 
 
 def _without(environ: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:

@@ -139,7 +139,8 @@ class Answer:
         run = self._plain_run(target, principal, exchange)
         record = await question.ask(run, principal)
         exists = bool(run.conversation) and must_exist(headers, question.conversation)
-        admission = Admission(target.agent, principal.max_concurrent, record, key, exists)
+        most, background = principal.max_concurrent, not run.reply
+        admission = Admission(target.agent, most, record, key, exists, background)
         if key is not None and self._once is not None:
             return await self._once.ask(question, run, admission, client, send, exchange)
         if not run.reply:

@@ -128,8 +128,8 @@ def build_application(
     conversations = Conversations(settings, keys, pipe, vault)
     items = ConversationItems(conversations, lookup, runs, keys, vault)
     resources: list[Resource] = [pipe, runs, hub, tail]
-    if settings.webhooks:
-        resources.append(Outbox(settings, keys, pipe, conversations))
+    if settings.webhooks or settings.response_webhooks:
+        resources.append(Outbox(settings, keys, pipe, conversations, vault))
     resources.append(_Connected(pipe, hub, settings.redis_timeout_s))
     routers = (
         profiles_router(gateway, profiles, ProfileCheck(follow, runner)),

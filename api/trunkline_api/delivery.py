@@ -1,4 +1,4 @@
-"""The turns that one webhook is to hear of, from a stream of its own, in order per conversation."""
+"""What one webhook is to hear of, from a stream of its own; what belongs together in order."""
 
 import asyncio
 import logging
@@ -6,39 +6,57 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
-from uuid import UUID
+from typing import Any, Final, Protocol
 
-import orjson
-
-from trunkline_api.conversation_events import events_of
-from trunkline_api.conversation_info import info_of
-from trunkline_api.conversations import Conversation, Conversations
 from trunkline_api.lease import LOOK_S, Lease
-from trunkline_api.webhook_client import WebhookClient
-from trunkline_api.webhooks import Webhook
+from trunkline_api.webhook_client import Parcel, Problem, WebhookClient
 from trunkline_shared.pipe import Pipe
-from trunkline_shared.vault import Unreadable
 
 logger = logging.getLogger("trunkline.webhooks")
 
 WINDOW: Final = 10_000  # entries in hand; those that are refused again and again stay there
 AT_A_LOOK: Final = 1000  # entries in one reply of Redis
-AT_ONCE: Final = 16  # requests, and conversations in memory
+AT_ONCE: Final = 16  # requests, and what they tell in memory
 LAST_DELAY_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One ended turn. `id` begins with the Unix ms of its end."""
+    """One ended run, with its conversation if it was a turn. `id` begins with the Unix ms of the
+    end."""
 
     id: bytes
     conversation: str
     run: str
 
     @property
+    def ended_ms(self) -> int:
+        return int(self.id.partition(b"-")[0])
+
+    @property
     def age_s(self) -> float:
-        return time.time() - int(self.id.partition(b"-")[0]) / 1000
+        return time.time() - self.ended_ms / 1000
+
+
+class Receiver(Protocol):
+    """What is special of one webhook. `name` is for logs, `retry_delay_s` what the second attempt
+    waits; each later one waits twice as long, a minute at most.
+    """
+
+    name: str
+    retry_delay_s: float
+
+    def lane(self, entry: Entry) -> str:
+        """Entries of one lane are told in their order."""
+
+    def is_passing(self, status: int) -> bool:
+        """Whether one that answers with this, which is not 2xx, may take it the next time."""
+
+    async def parcels(self, entry: Entry) -> Sequence[Parcel]:
+        """What is to be sent now, made anew for each attempt: what waits must not fill the memory.
+
+        None for what it is not to hear of. Raises what Redis raises.
+        """
 
 
 class Delivery:
@@ -46,17 +64,15 @@ class Delivery:
 
     def __init__(
         self,
-        webhook: Webhook,
+        receiver: Receiver,
         stream: str,
         pipe: Pipe,
-        conversations: Conversations,
         lease: Lease,
         patience_s: float,
     ) -> None:
         self.stream = stream
-        self._webhook = webhook
+        self._receiver = receiver
         self._pipe = pipe
-        self._conversations = conversations
         self._lease = lease
         self._patience_s = patience_s
         self._room = asyncio.Semaphore(AT_ONCE)
@@ -70,10 +86,11 @@ class Delivery:
             room = WINDOW - sum(map(len, self._lanes.values()))
             for entry in await self._entries(last, room):
                 last = entry.id
-                lane = self._lanes.get(entry.conversation)
+                name = self._receiver.lane(entry)
+                lane = self._lanes.get(name)
                 if lane is None:
-                    lane = self._lanes[entry.conversation] = deque()
-                    tasks.create_task(self._empty(entry.conversation, lane, client))
+                    lane = self._lanes[name] = deque()
+                    tasks.create_task(self._empty(name, lane, client))
                 lane.append(entry)
             await asyncio.sleep(LOOK_S)
 
@@ -83,60 +100,37 @@ class Delivery:
         command = ("XRANGE", self.stream, b"(" + last, "+", "COUNT", min(count, AT_A_LOOK))
         return [_entry(id, fields) for id, fields in await self._pipe.send(*command)]
 
-    async def _empty(self, conversation: str, lane: deque[Entry], client: WebhookClient) -> None:
-        """Delivers one conversation's entries, one after the other."""
+    async def _empty(self, name: str, lane: deque[Entry], client: WebhookClient) -> None:
+        """Delivers one lane's entries, one after the other."""
         while lane:
             await self._tell(lane[0], client)
             await self._pipe.send("XDEL", self.stream, lane[0].id)
             lane.popleft()
-        del self._lanes[conversation]
+        del self._lanes[name]
 
     async def _tell(self, entry: Entry, client: WebhookClient) -> None:
         """Returns when the webhook has the entry, or will never have it."""
-        webhook = self._webhook
-        taken, delay_s = 0, webhook.retry_delay
+        receiver = self._receiver
+        taken, delay_s = 0, receiver.retry_delay_s
         while True:
             async with self._room:
-                parcels = await self._parcels(entry, webhook.event_buffer_size)
-                problem = None
+                parcels = await receiver.parcels(entry)
+                problem: Problem | None = None
                 while problem is None and taken < len(parcels):
                     self._lease.check()
-                    problem = await client.post(webhook, *parcels[taken])
+                    problem = await client.post(parcels[taken])
                     taken += problem is None
             if problem is None:
                 return
-            words = f"{webhook.base_url}: {problem.words}"
-            if problem.passing and entry.age_s < self._patience_s:
+            words = f"{receiver.name}: {problem.words}"
+            status = problem.status
+            if (status is None or receiver.is_passing(status)) and entry.age_s < self._patience_s:
                 logger.warning("webhook %s; run %s again in %g s", words, entry.run, delay_s)
                 await asyncio.sleep(delay_s)
                 delay_s = min(max(2 * delay_s, 0.1), LAST_DELAY_S)
             else:
                 logger.error("webhook %s; dropped what run %s said", words, entry.run)
-                taken, delay_s = taken + 1, webhook.retry_delay
-
-    async def _parcels(self, entry: Entry, batch: int) -> Sequence[tuple[str, bytes]]:
-        """Paths and bodies, made anew for each attempt: what waits must not fill the memory."""
-        try:
-            conversation = await self._conversations.read(entry.conversation)
-            if conversation is None:
-                return ()
-            return await asyncio.to_thread(parcels_of, conversation, entry.run, batch)
-        except (Unreadable, ValueError, LookupError, TypeError) as error:
-            # What another version wrote, or another key sealed, must not stop all others.
-            why = error if isinstance(error, Unreadable) else type(error).__name__
-            logger.error("conversation %s is not delivered: %s", entry.conversation, why)
-            return ()
-
-
-def parcels_of(conversation: Conversation, run: str, batch: int) -> list[tuple[str, bytes]]:
-    """What a webhook is told of a turn, `batch` events at a time, then of the conversation."""
-    by_turn = zip(conversation.turns, events_of(conversation.turns), strict=True)
-    events = next((events for turn, events in by_turn if turn.run_id == run), [])
-    path = f"/events/{UUID(conversation.head.id).hex}"
-    starts = range(0, len(events), batch)
-    parcels = [(path, orjson.dumps(events[at : at + batch])) for at in starts]
-    info = info_of(conversation).model_dump(mode="json")
-    return [*parcels, ("/conversations", orjson.dumps(info))]
+                taken, delay_s = taken + 1, receiver.retry_delay_s
 
 
 def _entry(id: bytes, fields: list[Any]) -> Entry:

@@ -1,6 +1,6 @@
-"""Ended turns on their way to webhooks: each at least once, in order per conversation.
+"""Ended turns and responses on their way to webhooks: each at least once, turns in their order.
 
-The scripts write each ended turn into a stream; from there it goes into one of each webhook. One
+The scripts write each into the stream of its kind; from there it goes into one of each webhook. One
 API process at a time holds the lease and delivers what is there; an entry leaves a webhook's stream
 when that webhook has it, so that a process that dies loses nothing: the next one begins with it
 again.
@@ -16,16 +16,18 @@ from typing import Final
 from redis.exceptions import RedisError
 
 from trunkline_api.conversations import Conversations
-from trunkline_api.delivery import Delivery
+from trunkline_api.delivery import Delivery, Receiver
 from trunkline_api.lease import LOOK_S, Lease, LeaseLost
+from trunkline_api.response_receiver import ResponseReceiver
 from trunkline_api.settings import ApiSettings
+from trunkline_api.turn_receiver import TurnReceiver
 from trunkline_api.webhook_client import WebhookClient
-from trunkline_api.webhooks import Webhook
 from trunkline_shared.errors import RedisUnavailable
 from trunkline_shared.keys import Keys
 from trunkline_shared.owned import end_owned, start_owned
 from trunkline_shared.pipe import Pipe
 from trunkline_shared.scripts import OUTBOX
+from trunkline_shared.vault import Vault
 
 logger = logging.getLogger("trunkline.webhooks")
 
@@ -49,18 +51,36 @@ class Outbox:
     """Delivers while it lives, in whichever process holds the lease."""
 
     def __init__(
-        self, settings: ApiSettings, keys: Keys, pipe: Pipe, conversations: Conversations
+        self,
+        settings: ApiSettings,
+        keys: Keys,
+        pipe: Pipe,
+        conversations: Conversations,
+        vault: Vault,
     ) -> None:
         self._timeout_s = settings.webhook_timeout_s
         self._retention_ms = int(settings.retention_s * 1000)
-        self._stream = keys.outbox
         self._pipe = pipe
-        self._lease = Lease(pipe, keys.outbox_lease)
-        patience_s = settings.webhook_patience_s
-        self._deliveries = [
-            Delivery(webhook, keys.outbox_of(name), pipe, conversations, self._lease, patience_s)
-            for webhook, name in names(settings.webhooks)
-        ]
+        self._lease = lease = Lease(pipe, keys.outbox_lease)
+
+        def delivery(name: str, receiver: Receiver) -> Delivery:
+            return Delivery(
+                receiver, keys.outbox_of(name), pipe, lease, settings.webhook_patience_s
+            )
+
+        hooks, response_hooks = settings.webhooks, settings.response_webhooks
+        turns = names([hook.base_url for hook in hooks])
+        responses = names([f"response {hook.url}" for hook in response_hooks])
+        self._kinds = {
+            keys.outbox: [
+                delivery(name, TurnReceiver(hook, conversations))
+                for name, hook in zip(turns, hooks, strict=True)
+            ],
+            keys.outbox_responses: [
+                delivery(name, ResponseReceiver(hook, pipe, keys, vault))
+                for name, hook in zip(responses, response_hooks, strict=True)
+            ],
+        }
         self._owner: asyncio.Task[None] | None = None
         self._client: WebhookClient | None = None
         self._closed = False
@@ -81,29 +101,33 @@ class Outbox:
             try:
                 if await self._lease.renew():
                     async with asyncio.TaskGroup() as tasks:
-                        for delivery in self._deliveries:
-                            tasks.create_task(delivery.run(tasks, client))
+                        for deliveries in self._kinds.values():
+                            for delivery in deliveries:
+                                tasks.create_task(delivery.run(tasks, client))
                         await self._spread()
             except* (LeaseLost, RedisUnavailable, RedisError) as errors:
                 logger.warning("webhooks wait: %r", errors.exceptions[0])
             await asyncio.sleep(LOOK_S)
 
     async def _spread(self) -> None:
-        """Hands each entry to all webhooks, for as long as the lease holds; raises LeaseLost."""
-        streams = [self._stream, *(delivery.stream for delivery in self._deliveries)]
+        """Hands each entry to all webhooks of its kind, for as long as the lease holds; raises
+        LeaseLost."""
         limits = (_AT_ONCE, OUTBOX, self._retention_ms)
         while True:
-            while await self._pipe.send("EVAL", _SPREAD, len(streams), *streams, *limits):
-                pass
+            for stream, deliveries in self._kinds.items():
+                streams = [stream, *(delivery.stream for delivery in deliveries)]
+                while deliveries and await self._pipe.send(
+                    "EVAL", _SPREAD, len(streams), *streams, *limits
+                ):
+                    pass
             await asyncio.sleep(LOOK_S)
             if not await self._lease.renew():
                 raise LeaseLost
 
 
-def names(webhooks: Sequence[Webhook]) -> Iterator[tuple[Webhook, str]]:
-    """Each with a name that stays, also when others come and go; URLs may be secret."""
+def names(urls: Sequence[str]) -> Iterator[str]:
+    """For each a name that stays, also when others come and go; URLs may be secret."""
     seen: Counter[str] = Counter()
-    for webhook in webhooks:
-        seen[webhook.base_url] += 1
-        said = f"{seen[webhook.base_url]} {webhook.base_url}"
-        yield webhook, hashlib.sha256(said.encode()).hexdigest()[:16]
+    for url in urls:
+        seen[url] += 1
+        yield hashlib.sha256(f"{seen[url]} {url}".encode()).hexdigest()[:16]

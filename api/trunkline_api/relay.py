@@ -17,6 +17,7 @@ from trunkline_shared.pipe import Pipe
 
 PAGE = 100  # entries one read of the log fetches, of at most 64 KB each
 AGAIN_S = 0.05  # from a read that failed at once to the next
+SHARED_S = 1.0  # to learn what becomes of a run whose stream ends with this process
 AWAY_S = 30.0  # a log that cannot be read for so long ends the stream
 
 
@@ -82,6 +83,7 @@ class Relay:
         "_client",
         "_cursor",
         "_dropped",
+        "_keys",
         "_log",
         "_pipe",
         "_reader",
@@ -95,6 +97,7 @@ class Relay:
         self._reader = reader
         self._dropped = dropped  # seqs that are not passed on
         self._pipe = pipe
+        self._keys = keys
         self._log = keys.log(reader.run_id)
         # Whoever submitted the run knows that it was created; nobody pushes that event.
         self._cursor = Cursor(b"0-1", 1)
@@ -127,6 +130,16 @@ class Relay:
         if self._reader.behind and not self.ended:
             await self._catch_up(batches, timeout_s)
         return batches or None
+
+    async def is_shared(self) -> bool:
+        """Whether somebody else reads the run too, so that it goes on when this reader is gone.
+        False also while Redis does not answer."""
+        key = self._keys.run(self._reader.run_id)
+        try:
+            async with asyncio.timeout(SHARED_S):
+                return await self._pipe.send("HGET", key, "read") is not None
+        except (RedisUnavailable, RedisError, TimeoutError):
+            return False
 
     async def _catch_up(self, batches: list[Batch], timeout_s: float) -> None:
         """Reads the log, or leaves the reader behind: the next call tries again."""

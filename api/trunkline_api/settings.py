@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from trunkline_api.response_webhooks import ResponseWebhook, read_response_webhooks
 from trunkline_api.webhooks import Webhook, read_webhooks
 from trunkline_shared.settings import CommonSettings, Count, MaybeSeconds, Positive, Seconds
 
@@ -37,8 +38,12 @@ class ApiSettings(CommonSettings):
         default=(), repr=False
     )
     """Who is told of every turn of a conversation."""
+    response_webhooks: Annotated[
+        tuple[ResponseWebhook, ...], BeforeValidator(read_response_webhooks)
+    ] = field(default=(), repr=False)
+    """Who is told of the end of each response in the background."""
     webhook_timeout_s: Seconds = 30.0  # a webhook that takes longer to answer is asked again
-    webhook_patience_s: Seconds = 3600.0  # a turn that no webhook took by then is dropped
+    webhook_patience_s: Seconds = 3600.0  # what a webhook has not taken by then is dropped
     submit_retry_s: Seconds = 1.0  # how long a submit waits for a Redis that is away
     notice_s: MaybeSeconds = 0.0  # requests are taken so long after SIGTERM, for slow proxies
     grace_s: MaybeSeconds = 30.0  # streams go on so long after that

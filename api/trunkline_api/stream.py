@@ -33,8 +33,8 @@ class Renderer(Protocol):
     def shows_output(self, event: RunEvent) -> bool:
         """Whether `render` shows something for this event, the end of the run included."""
 
-    def broken(self, failed: Failed) -> bytes:
-        """The last bytes of a stream that cannot go on."""
+    def broken(self, failed: Failed, *, goes_on: bool) -> bytes:
+        """The last bytes of a stream that cannot go on; whether its run is known to go on."""
 
     def refusal(self, failed: Failed) -> ApiError:
         """The reply for a run that failed before anything was shown."""
@@ -81,7 +81,8 @@ class Stream:
                 raise
             failed = failure_of(error)
             self._exchange.error_code = failed.code
-            await self._write(self._renderer.broken(failed), last=True)
+            goes_on = isinstance(error, ReaderClosed) and await relay.is_shared()
+            await self._write(self._renderer.broken(failed, goes_on=goes_on), last=True)
 
     async def _begin(self, relay: Relay) -> None:
         """Headers go with the first output or after `headers_after_s`; before, failures raise."""

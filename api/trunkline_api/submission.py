@@ -15,7 +15,7 @@ class Admission(NamedTuple):
 
     `max_concurrent` of its principal, None for the deployment's; `record` is what is stored beside
     the result of one that is stored, sealed; `key` is what it can be asked for again by. Its
-    conversation `must_exist`, whatever the setting.
+    conversation `must_exist`, whatever the setting. In the `background` it has no client to end it.
     """
 
     agent: AgentConfig
@@ -23,6 +23,7 @@ class Admission(NamedTuple):
     record: bytes = b""
     key: IdempotencyKey | None = None
     must_exist: bool = False
+    background: bool = False
 
 
 def submission(
@@ -57,6 +58,8 @@ def submission(
         name, digest = admission.key
         kept_ms = int(settings.idempotency_retention_s * 1000)
         arguments = (*arguments, "idem", name, "idem_body", digest, "idem_ms", kept_ms)
+    if settings.response_webhooks and admission.record and admission.background:
+        arguments = (*arguments, "rhooks", 1)
     if request.conversation:
         arguments = (*arguments, *_turn(settings, request, wait_ms, admission))
     return arguments

@@ -1,22 +1,27 @@
-"""One request to a webhook, and whether it is worth another."""
+"""One request to a webhook, and what came of it."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import NamedTuple
 
 import httpx
 
-from trunkline_api.webhooks import Webhook
 
-_PASSING: Final = frozenset({401, 403, 408, 429})  # a key can be put right
+class Parcel(NamedTuple):
+    """One request; `body` is JSON."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a webhook did not take a request; a passing one may be over the next time."""
+    """Why a webhook did not take a request; `status` None: it did not answer."""
 
     words: str
-    passing: bool
+    status: int | None = None
 
 
 class WebhookClient:
@@ -32,20 +37,17 @@ class WebhookClient:
             trust_env=False,
         )
 
-    async def post(self, webhook: Webhook, path: str, body: bytes) -> Problem | None:
+    async def post(self, parcel: Parcel) -> Problem | None:
         """None when the webhook took it."""
-        headers = {**webhook.headers, "content-type": "application/json"}
+        headers = {**parcel.headers, "content-type": "application/json"}
         try:
             async with asyncio.timeout(self._timeout_s):
-                reply = await self._client.post(
-                    webhook.base_url + path, content=body, headers=headers
-                )
+                reply = await self._client.post(parcel.url, content=parcel.body, headers=headers)
         except (httpx.RequestError, TimeoutError) as error:
-            return Problem(type(error).__name__, passing=True)
+            return Problem(type(error).__name__)
         if reply.is_success:
             return None
-        status = reply.status_code
-        return Problem(f"status {status}", passing=status in _PASSING or status >= 500)
+        return Problem(f"status {reply.status_code}", reply.status_code)
 
     async def aclose(self) -> None:
         await self._client.aclose()

@@ -1,6 +1,10 @@
 """Run events: what a run emits, and their compact form in the log.
 
 An event crosses Redis as a JSON array whose first member names its kind, in frames: `frame.py`.
+
+While a deployment is upgraded old and new processes read each other's events. So an event, and
+`Usage`, may grow: by fields at its end, with defaults, which who does not know them passes over. No
+field may change its place or its meaning, and a new kind of event ends the streams of old readers.
 """
 
 from collections.abc import Sequence
@@ -188,6 +192,8 @@ _KINDS: dict[str, type[RunEvent]] = {
 
 
 _KIND_OF = {event: kind for kind, event in _KINDS.items()}
+_SIZES = {kind: len(event.__dataclass_fields__) for kind, event in _KINDS.items()}
+_USAGE_SIZE = len(Usage.__dataclass_fields__)
 
 
 def encode(event: RunEvent) -> list[Any]:
@@ -211,10 +217,10 @@ def decode(row: Sequence[Any]) -> RunEvent:
     """The event of one row. Raises KeyError for a kind this version does not know."""
     kind, *values = row
     if kind == "finished":
-        values[1] = Usage(*values[1])
+        values[1] = Usage(*values[1][:_USAGE_SIZE])
     elif kind == "failed" and len(values) > 4 and values[4] is not None:
-        values[4] = Usage(*values[4])
-    return _KINDS[kind](*values)
+        values[4] = Usage(*values[4][:_USAGE_SIZE])
+    return _KINDS[kind](*values[: _SIZES[kind]])
 
 
 def _value(value: Any) -> Any:

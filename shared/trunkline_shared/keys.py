@@ -40,6 +40,7 @@ _STEMS = {
     "profiles": "profiles",  # hash, name -> sealed LLM; stays until it is deleted
     "active_profile": "profiles:active",  # string, the name of the one last activated
     "outbox": "outbox",  # stream of ended turns that webhooks are to hear of
+    "outbox_responses": "outbox:responses",  # the same of ended responses; lives `retention`
     "outbox_of": "outbox:of:",  # + webhook: the same, of one webhook; lives `retention`
     "api_keys": "api_keys",  # hash: a key's SHA-256, hex -> its record; kept for ever
     "born": "born",  # hash: model -> Unix s when it was first listed; kept for ever
@@ -122,6 +123,10 @@ class Keys:
     @property
     def outbox(self) -> str:
         return self._stem("outbox")
+
+    @property
+    def outbox_responses(self) -> str:
+        return self._stem("outbox_responses")
 
     def outbox_of(self, webhook: str) -> str:
         return self._stem("outbox_of") + webhook

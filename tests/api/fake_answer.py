@@ -29,11 +29,15 @@ class FakeRelay:
     def __init__(self, script: Sequence[Any]) -> None:
         self.script = [*script]
         self.ended = False
+        self.shared = False
         self.seq = 2
         self.waited: list[float] = []
 
     def go_straight(self, client: Any, tell: Any) -> None:
         """All comes from `next`."""
+
+    async def is_shared(self) -> bool:
+        return self.shared
 
     async def next(self, timeout_s: float) -> list[Batch] | None:
         self.waited.append(timeout_s)

@@ -14,6 +14,7 @@ class FakeLog:
         self.entries: list[tuple[bytes, bytes]] = [(b"0-1", b'[1,["created",1]]')]
         self.trouble: Exception | None = None
         self.gate: asyncio.Event | None = None
+        self.read: bytes | None = None  # the mark that others read the run
         self.reads = 0
 
     def add(self, first_seq: int, *events: RunEvent, epoch: int = 5) -> tuple[bytes, bytes]:
@@ -30,6 +31,8 @@ class FakeLog:
             await self.gate.wait()
         if self.trouble is not None:
             raise self.trouble
+        if command[0] == "HGET":
+            return self.read
         if command[0] == "EXISTS":
             return int(bool(self.entries))
         assert command[0] == "XRANGE"

@@ -22,6 +22,7 @@ class OutboxBed(ConversationBed):
     async def left(self) -> int:
         # In the order in which an entry moves, so that none is missed on its way.
         left = int(await self.redis.xlen(self.keys.outbox))
+        left += await self.redis.xlen(self.keys.outbox_responses)
         for stream in await self.redis.keys(self.keys.outbox_of("*")):
             left += await self.redis.xlen(stream)
         return left
@@ -34,7 +35,7 @@ class OutboxBed(ConversationBed):
 
     @asynccontextmanager
     async def delivering(self) -> AsyncIterator[Outbox]:
-        outbox = Outbox(self.settings, self.keys, self.pipe, self.conversations)
+        outbox = Outbox(self.settings, self.keys, self.pipe, self.conversations, self.vault)
         try:
             await outbox.start()
             yield outbox

@@ -11,7 +11,7 @@ from trunkline_api.webhooks import Webhook
 async def deliver(redis_url: str, url: str) -> None:
     webhooks = (Webhook(base_url=url, retry_delay=0),)
     async with ConversationBed(redis_url, webhooks=webhooks) as bed:
-        outbox = Outbox(bed.settings, bed.keys, bed.pipe, bed.conversations)
+        outbox = Outbox(bed.settings, bed.keys, bed.pipe, bed.conversations, bed.vault)
         await outbox.start()
         await asyncio.Event().wait()
 

@@ -101,27 +101,34 @@ def test_a_text_that_was_broken_off_is_incomplete() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "status", "told"),
+    ("code", "told"),
     [
-        ("worker_lost", "failed", "server_error"),
-        ("upstream_rate_limited", "failed", "rate_limit_exceeded"),
-        ("context_length_exceeded", "failed", "invalid_prompt"),
-        ("cancelled", "cancelled", "server_error"),
+        ("worker_lost", "server_error"),
+        ("upstream_rate_limited", "rate_limit_exceeded"),
+        ("context_length_exceeded", "invalid_prompt"),
     ],
 )
-def test_a_failure_is_the_last_event_and_says_why(code: str, status: str, told: str) -> None:
+def test_a_failure_is_the_last_event_and_says_why(code: str, told: str) -> None:
     failed = Failed(code, "It broke.", usage=USAGE)
     events = stream(TextDelta("a"), failed)
     assert [event["type"] for event in events].count("response.failed") == 1
     response = events[-1]["response"]
     assert events[-1]["type"] == "response.failed"
-    assert (response["status"], response["completed_at"]) == (status, None)
+    assert (response["status"], response["completed_at"]) == ("failed", None)
     assert (response["error"]["code"], response["error"]["message"]) == (told, "It broke.")
     assert response["error"].keys() == {"code", "message", "type", "param"}
     assert response["usage"]["total_tokens"] == 30
     assert response["output"][0]["status"] == "incomplete"
     with pytest.raises(ApiError, match="It broke"):
         whole(TextDelta("a"), failed)
+
+
+def test_a_response_that_was_cancelled_has_no_error() -> None:
+    *_, last = stream(TextDelta("a"), Failed("cancelled", "It was cancelled.", usage=USAGE))
+    response = last["response"]
+    assert (last["type"], response["status"]) == ("response.failed", "cancelled")
+    assert (response["error"], response["completed_at"]) == (None, None)
+    assert response["usage"]["total_tokens"] == 30
 
 
 def test_the_tier_that_answered_is_the_one_that_is_told() -> None:

@@ -149,6 +149,14 @@ async def test_a_process_that_closes_ends_its_streams_with_response_failed() -> 
     assert reply.events[-1]["type"] == "response.failed"
 
 
+async def test_a_process_that_closes_lets_a_reader_come_back_to_a_run_that_goes_on() -> None:
+    asked = Asked(TEXTS[1], ReaderClosed(shutting_down=True))
+    asked.follow.relay.shared = True
+    *_, last, error = (await asked.ask()).events
+    assert (error["type"], error["code"]) == ("error", "api_draining")
+    assert error["sequence_number"] == last["sequence_number"]
+
+
 async def test_a_run_that_waits_is_told_of_and_kept_alive_by_comments() -> None:
     reply = await Asked(None, None, *TEXTS).ask()
     assert reply.body.startswith(b"event: response.created\n")

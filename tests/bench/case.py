@@ -28,6 +28,8 @@ class Scale:
     held: int = 800
     in_flight: int = 100
     trips: int = 100
+    cancels: int = 60
+    cancel_among: int = 50  # runs
     fleet_s: float = 4.0
     fleet_workers: int = 40
     idle_s: float = 11.0  # long enough for each periodic work of a process
@@ -41,10 +43,14 @@ class Scale:
         return f"paced-{4 * self.wide_s}-4"
 
     @property
+    def endless_model(self) -> str:
+        return f"paced-{20 * HOLD_S}-20"
+
+    @property
     def models(self) -> list[str]:
         fixed = ["burst-1", "burst-16", "burst-500", "nap-500", f"sleep-{HOLD_S}"]
         held = [f"hold-500-{HOLD_S}", f"drip-500-50-{HOLD_S}"]
-        return [*fixed, *held, self.paced_model, self.wide_model]
+        return [*fixed, *held, self.paced_model, self.wide_model, self.endless_model]
 
 
 QUICK = Scale(
@@ -56,6 +62,7 @@ QUICK = Scale(
     wide_s=10,
     wide_ramp_s=6.0,
     in_flight=50,
+    cancels=20,
     fleet_s=2.0,
     fleet_workers=10,
     idle_s=3.0,

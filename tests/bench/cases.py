@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from tests.bench.cancels import cancels
 from tests.bench.case import BOTH, QUICK, Case, Scale, per, spec
 from tests.bench.fleet import SLOTS, SLOTS_OF_MANY, filled, linear
 from tests.bench.held import held, in_flight, waiting
@@ -113,6 +114,7 @@ CASES = (
     Case("responses", "as short, through /v1/responses", _OURS, _measure_responses,
          load=_responses),
     Case("trips", "what 16 tokens ask of Redis", _OURS, _measure_trips),
+    Case("cancel", "responses in the background, cancelled while 50 run", _OURS, cancels),
     Case("burst", "8 connections, 500 tokens at once", BOTH, per(_burst, "tokens", 1e6),
          load=_burst),
     Case("paced", "1,000 streams of 20 tokens/s", BOTH, _measure_paced, load=_paced),

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.bench.cancels import cancels
 from tests.bench.case import Case, Scale
 from tests.bench.load import Load
 from tests.bench.rounds import run
@@ -114,6 +115,16 @@ async def test_trunkline_answers_every_kind_of_load_and_grows_by_workers():
         system.grow(3)
         assert {"worker", "worker2", "worker3"} < system.pids.keys()
         assert min(system.cpu().values()) > 0
+
+
+@pytest.mark.redis
+def test_cancels_are_counted_when_the_upstream_is_left_alone():
+    scale = Scale(cancels=2, cancel_among=3)
+    with upstream() as port, trunkline(port, [scale.endless_model], slots=4) as system:
+        figures = cancels(system, port, scale)
+        assert figures["bad"] == 0
+        assert 0 < figures["reply_p50_ms"] <= figures["over_p50_ms"] <= figures["over_p99_ms"]
+        assert stats(port)["requests"] == 5
 
 
 @pytest.mark.redis

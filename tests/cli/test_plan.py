@@ -106,7 +106,12 @@ def test_session_keys_reach_no_worker(name: str) -> None:
 @pytest.mark.parametrize("name", ["TRUNKLINE_WEBHOOKS", "OH_WEBHOOKS"])
 def test_secrets_of_webhooks_reach_no_worker(name: str) -> None:
     webhooks = '[{"base_url": "http://x", "headers": {"X-Key": "word"}}]'
-    environ = {name: webhooks, "OH_WEBHOOKS_0_HEADERS": '{"X-Key": "word"}'}
+    responses = '[{"url": "http://x", "secret": "whsec_%s"}]' % ("word" * 8)
+    environ = {
+        "TRUNKLINE_RESPONSE_WEBHOOKS": responses,
+        name: webhooks,
+        "OH_WEBHOOKS_0_HEADERS": '{"X-Key": "word"}',
+    }
     plan = make_plan(None, {}, environ)
     assert plan.api_environ[name] == webhooks
     assert "word" not in str(plan.worker_environ)

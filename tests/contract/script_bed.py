@@ -73,6 +73,7 @@ class Bed:
         max_concurrent: int = 0,
         max_queue: int = 1000,
         record: bytes = b"",
+        rhooks: bool = False,
         conversation: str = "",
         wait_ms: int = 300_000,
         max_waiting: int = 1000,
@@ -89,6 +90,8 @@ class Bed:
         more: list[Argument] = [*named]
         if record:
             more += ("record", record)
+        if rhooks:
+            more += ("rhooks", 1)
         if conversation:
             more += ("conv", conversation, "wait_ms", wait_ms, "max_waiting", max_waiting)
             more += ("unknown", unknown, "model", agent, "hooks", int(hooks))

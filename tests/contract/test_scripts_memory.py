@@ -115,6 +115,14 @@ async def test_a_submit_is_refused_and_leaves_nothing(bed: Bed) -> None:
     assert not await bed.redis.exists(bed.keys.log(run_id))
 
 
+async def test_a_run_gets_a_further_reader(bed: Bed) -> None:
+    run_id = await bed.submit()
+    await bed.claim()
+    await fill(bed)
+    assert await bed.call("submit", run_id) == [b"ok", 1]
+    assert (await bed.state(run_id))["read"] == "1"
+
+
 async def test_runs_are_claimed_and_handed_back(bed: Bed) -> None:
     run_id = await bed.submit()
     await fill(bed)
@@ -124,13 +132,15 @@ async def test_runs_are_claimed_and_handed_back(bed: Bed) -> None:
 
 async def test_a_turn_of_a_stored_run_ends_and_the_next_is_called(bed: Bed) -> None:
     first, second, third = [
-        await bed.submit(conversation="c", record=b"asked", hooks=True) for _ in range(3)
+        await bed.submit(conversation="c", record=b"asked", hooks=True, rhooks=True)
+        for _ in range(3)
     ]
     (run,) = await bed.claim()
     await fill(bed)
     assert await bed.cancel(third) == "cancelled"
     assert await bed.finish(run, 3, Finished("stop"), result=b"{}", turn=b"{}") == "ok"
     assert await bed.redis.get(bed.keys.result(first)) == b"{}"
+    assert await bed.redis.xlen(bed.keys.outbox_responses) == 2
     assert await bed.redis.lrange(bed.keys.turns("c"), 0, -1) == [b"{}"]
     assert await bed.queued() == [second]
     assert await bed.call("cancel", "c", "Gone.", "delete", "someone") == [b"ok"]

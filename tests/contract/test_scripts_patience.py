@@ -1,9 +1,10 @@
 """What has waited for longer than five seconds: it is neither passed by others nor left hanging."""
 
 import orjson
+import pytest
 
 from tests.contract.script_bed import HOUR_MS, POOL, Bed, now_ms
-from trunkline_shared.events import Attempt, Failed, TextDelta
+from trunkline_shared.events import Attempt, Failed, Step, TextDelta
 from trunkline_shared.run import RunRequest, encode_job, new_run_id
 
 LONG_MS = 6_000
@@ -53,6 +54,29 @@ async def test_a_stream_that_has_shown_nothing_waits_for_another_worker(bed: Bed
     await bed.renew("w2")
     assert [each.run_id for each in await bed.claim("w2")] == [run_id]
     assert [e.number for e in await bed.events(run_id) if isinstance(e, Attempt)] == [1, 2]
+
+
+@pytest.mark.parametrize("crashes", [False, True])
+async def test_a_run_that_waits_for_another_worker_lives_until_its_deadline_and_ends_visibly(
+    bed: Bed, crashes: bool
+) -> None:
+    await bed.renew()
+    run_id = await bed.submit(timeout_ms=2 * HOUR_MS, record=b"asked", rhooks=True)
+    (run,) = await bed.claim()
+    await bed.record(run, 3, b"a step", Step())
+    keys = [stem(run_id) for stem in (bed.keys.run, bed.keys.log, bed.keys.job, bed.keys.journal)]
+    for key in keys:
+        await bed.redis.pexpire(key, LONG_MS)
+    await (bed.crash("w") if crashes else bed.hand_back("w", run_id))
+    assert await bed.queued() == [run_id]
+    for key in keys:
+        assert await bed.redis.pttl(key) > 2 * HOUR_MS
+    await bed.set_state(run_id, dl=now_ms() - 1)
+    assert await bed.sweep() == (0, 1, 0)
+    *_, last = await bed.events(run_id)
+    assert isinstance(last, Failed) and last.code == "run_timeout"
+    assert await bed.redis.exists(bed.keys.result(run_id))
+    assert await bed.redis.xlen(bed.keys.outbox_responses) == 1
 
 
 async def test_a_stock_job_that_was_deferred_waits_for_its_time(bed: Bed) -> None:

@@ -1,7 +1,10 @@
-"""A real HTTP server that notes what webhooks are told: `async with WebhookSink() as sink`."""
+"""A real HTTP server that notes what webhooks are told: `async with WebhookSink() as sink`, or
+`with beside() as sink` where no loop runs."""
 
 import asyncio
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -13,7 +16,11 @@ import orjson
 class Told:
     path: str
     headers: dict[str, str]
-    body: Any
+    raw: bytes
+
+    @property
+    def body(self) -> Any:
+        return orjson.loads(self.raw)
 
 
 class WebhookSink:
@@ -72,7 +79,7 @@ class WebhookSink:
             name.lower(): value for name, value in (line.split(": ", 1) for line in head[1:-1])
         }
         body = await reader.readexactly(int(headers["content-length"]))
-        told = Told(head[0].split()[1], headers, orjson.loads(body))
+        told = Told(head[0].split()[1], headers, body)
         self.asked.append(told)
         status = self.answer(told)
         if status is None:
@@ -86,3 +93,19 @@ class WebhookSink:
             "content-length: 0\r\n\r\n".encode()
         )
         await writer.drain()
+
+
+@contextmanager
+def beside() -> Iterator[WebhookSink]:
+    """A sink on the loop of a thread of its own."""
+    loop, sink = asyncio.new_event_loop(), WebhookSink()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(sink.__aenter__(), loop).result()
+        yield sink
+        asyncio.run_coroutine_threadsafe(sink.__aexit__(None, None, None), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

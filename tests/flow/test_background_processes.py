@@ -76,7 +76,12 @@ def test_a_run_in_the_foreground_goes_on_for_others_when_its_api_process_shuts_d
         with http.stream("GET", url) as other:
             system.kill_api(3, signal.SIGTERM)
             told = events(other.read())
+        own = events(data + b"".join(_until_cut(chunks)))
+        failure = value(own.pop())
+        assert (failure["type"], failure["code"]) == ("error", "api_draining")
+        own += events(http.get(f"{url}&starting_after={failure['sequence_number']}").content)
     assert value(told[-1])["response"]["status"] == "completed"
+    assert own == told
 
 
 def _until_cut(chunks: Iterator[bytes]) -> Iterator[bytes]:

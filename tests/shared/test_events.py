@@ -55,6 +55,14 @@ def test_an_event_comes_back_as_it_went(event: RunEvent) -> None:
     assert decode(encode(event)) == event
 
 
+@pytest.mark.parametrize("event", EVERY_KIND, ids=repr)
+def test_what_a_newer_version_says_more_is_passed_over(event: RunEvent) -> None:
+    row = encode(event)
+    row += [getattr(event, left_out.name) for left_out in fields(event)[len(row) - 1 :]]
+    newer = [[*value, "new"] if type(value) is list and value[0] == 1 else value for value in row]
+    assert decode([*newer, "new", None]) == event
+
+
 def test_every_kind_of_event_is_among_those_tested() -> None:
     assert {type(event) for event in EVERY_KIND} == set(get_args(RunEvent))
 

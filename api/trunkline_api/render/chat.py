@@ -108,8 +108,8 @@ class ChatRenderer:
         """Whether `render` writes something for this event, the end of the run included."""
         return not isinstance(event, self._silent)
 
-    def broken(self, failed: Failed) -> bytes:
-        """The end of a stream that cannot go on, and of its run."""
+    def broken(self, failed: Failed, *, goes_on: bool) -> bytes:
+        """The end of a stream that cannot go on; nobody could come back to it."""
         return self.render([failed])
 
     def refusal(self, failed: Failed) -> ApiError:

@@ -85,10 +85,11 @@ def finished(about: About, folded: Folded) -> dict[str, Any]:
     end = folded.terminal
     if end is None:
         raise ValueError(f"run {about.run_id} has not ended")
-    return _response(about, _status(end), folded.items, end, folded.ended_ms)
+    return _response(about, status_of(end), folded.items, end, folded.ended_ms)
 
 
-def _status(end: Terminal) -> ResponseStatus:
+def status_of(end: Terminal) -> ResponseStatus:
+    """What a run that ended so is called."""
     match end:
         case Finished():
             return "incomplete" if end.reason in _INCOMPLETE else "completed"
@@ -107,7 +108,8 @@ def _response(
 ) -> dict[str, Any]:
     about_end: dict[str, Any] = {"error": None, "incomplete_details": None}
     if isinstance(end, Failed):
-        about_end["error"] = _error(end)
+        if status != "cancelled":  # which says it all
+            about_end["error"] = _error(end)
     elif end is not None:
         if status == "incomplete":
             why = {} if end.detail is None else {"detail": end.detail}

@@ -11,7 +11,8 @@ from typing import Any, Final, assert_never
 
 import orjson
 
-from trunkline_api.errors import ApiError
+from trunkline_api.errors import ApiError, from_failure
+from trunkline_api.render.broken_off import broken_off
 from trunkline_api.render.response import (
     About,
     empty_part,
@@ -116,8 +117,10 @@ class ResponsesRenderer:
         """Whether `render` shows output for this event, or the end of the run."""
         return not isinstance(event, _SILENT)
 
-    def broken(self, failed: Failed) -> bytes:
-        """The end of a stream that cannot go on, and of its run."""
+    def broken(self, failed: Failed, *, goes_on: bool) -> bytes:
+        """The end of a stream that cannot go on; of its run too, unless that `goes_on`."""
+        if goes_on:
+            return broken_off(from_failure(failed), max(0, self._sequence - 1))
         return self.render([failed])
 
     @staticmethod

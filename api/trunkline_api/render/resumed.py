@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-import orjson
-
-from trunkline_api.errors import ApiError, error_body, from_failure, invalid
+from trunkline_api.errors import from_failure, invalid
+from trunkline_api.render.broken_off import broken_off
 from trunkline_api.render.responses import ResponsesRenderer
 from trunkline_shared.events import Failed, Finished, RunEvent
 
@@ -31,19 +30,12 @@ class Resumed:
         left_out = min(self._known, len(blocks) - 1)
         self._known -= left_out
         if self._known and events and isinstance(events[-1], Finished | Failed):
-            return self._error(invalid("starting_after", _UNKNOWN), self._renderer.told - 1)
+            return broken_off(invalid("starting_after", _UNKNOWN), self._renderer.told - 1)
         return b"\n\n".join(blocks[left_out:])
 
-    def broken(self, failed: Failed) -> bytes:
+    def broken(self, failed: Failed, *, goes_on: bool = True) -> bytes:
         """Tells that this stream cannot go on, though its run may.
 
-        It has the number of the event before, or that after which its reader came: who goes on
-        after it misses nothing and is told nothing twice.
+        It has the number of the event before, or that after which its reader came.
         """
-        return self._error(from_failure(failed), max(0, self._renderer.told + self._known - 1))
-
-    def _error(self, error: ApiError, number: int) -> bytes:
-        nested = error_body(error)  # clients look for it in either of two places
-        about = {key: nested["error"][key] for key in ("code", "message", "param")}
-        body = {"type": "error", "sequence_number": number, **about, **nested}
-        return b"event: error\ndata: " + orjson.dumps(body) + b"\n\n"
+        return broken_off(from_failure(failed), max(0, self._renderer.told + self._known - 1))

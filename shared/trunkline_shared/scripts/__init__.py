@@ -31,7 +31,7 @@ SWEEP_MIN_MS = 250  # two sweeps nearer than this do nothing new
 TIDY_MS = 10_000
 BATCH = 500  # runs one sweep takes from dead workers
 STORED_LOG_MS = 600_000  # the log of a stored run is kept so long after its end
-OUTBOX = 100_000  # turns that webhooks have not heard of; the oldest are lost beyond that
+OUTBOX = 100_000  # entries of which webhooks have not heard; the oldest are lost beyond that
 SLACK_MS = 600_000  # how long logs and state outlive the last sign of their owner
 
 _COMMENT = re.compile(r"^ *--.*\n|  *-- .*$", re.MULTILINE)

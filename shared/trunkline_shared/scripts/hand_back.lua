@@ -13,7 +13,7 @@ for i = 2, #ARGV do
     s.score = score or s.score
     local now = now_ms()
     local event, outcome = overdue(s, now)
-    if event then end_run(id, s, event, outcome, now) else enqueue(id, s) end
+    if event then end_run(id, s, event, outcome, now) else enqueue(id, s, now) end
     table.insert(back, id)
   end
 end

@@ -13,6 +13,7 @@
 --   kept 1: has a record, its result is to be stored
 --   idem idem_ms   its Idempotency-Key, for which its result is stored too, and for how many ms
 --   conv qto hooks   its conversation, ms it may be queued once its turn comes, 1: webhooks hear of it
+--   rhooks   1: webhooks of responses hear of its end
 --   deaf   Unix ms since when nobody listens to `reply`, while it waits for its turn
 -- A conversation is the hash K.conversation..id:
 --   principal created updated model run   whose it is, Unix ms, what was named last, who has the turn
@@ -107,8 +108,16 @@ local function wake(pool)
   if redis.call('LLEN', K.wake .. pool) == 0 then redis.call('RPUSH', K.wake .. pool, '1') end
 end
 
-local function enqueue(id, s)
+-- Of a run that was begun before its owner kept all alive, and nobody will until the next claim: it
+-- must be there when its deadline passes, for the sweep to end it.
+local function enqueue(id, s, now)
   local queue = s.crashes > 1 and K.suspects or K.queue
+  if s.dl > 0 then
+    local ms = int(s.dl - now + C.slack_ms)
+    for _, stem in ipairs({ K.journal, K.log, K.run, K.job }) do
+      redis.call('PEXPIRE', stem .. id, ms)
+    end
+  end
   redis.call('HSET', K.run .. id, 'st', 'queued', 'owner', '')
   redis.call('ZADD', queue .. s.pool, s.score, id)
   wake(s.pool)
@@ -126,7 +135,7 @@ local function advance(conv, now)
       s.score = int(now)
       redis.call('HSET', K.run .. id, 'score', s.score, 'exp', int(now + (s.qto or 0)))
       redis.call('HSET', K.conversation .. conv, 'run', id)
-      enqueue(id, s)
+      enqueue(id, s, now)
       return
     end
   end
@@ -185,6 +194,10 @@ local function settle(id, s, outcome, turn, now)
   if s.idem and string.sub(redis.call('GET', K.idem .. s.idem) or '', 1, #id) == id then
     -- What nobody began may be asked for anew.
     redis.call('PEXPIRE', K.idem .. s.idem, s.attempt > 0 and s.idem_ms or '0')
+  end
+  if s.rhooks then
+    redis.call('XADD', K.outbox_responses, 'MAXLEN', '~', C.outbox, '*', 'r', id)
+    redis.call('PEXPIRE', K.outbox_responses, C.retention_ms)
   end
   if s.conv then leave_conversation(id, s, outcome, turn, now) end
 end

@@ -2,6 +2,7 @@
 -- ARGV: id agent pool principal reply stream lost slots timeout_ms queue_timeout_ms max_concurrent
 --       max_queue kept_ms job, then names and values of what not every run has:
 --       record   what is stored of the request, sealed; the result is then stored too
+--       rhooks(1)   webhooks of responses are to hear of its end
 --       conv wait_ms max_waiting unknown(create|refuse) model hooks(0|1)   its conversation
 --       idem idem_body idem_ms   whose Idempotency-Key it has, the digest of what was asked, and how
 --         long both are kept after its end. Its key holds `<run id> <digest> <conversation or ''>`
@@ -14,6 +15,7 @@ if not ARGV[2] then
   local s = state(ARGV[1])
   if not s then return { 'gone', 0 } end
   if s.st ~= 'done' and not s.read then
+    despite_full_memory() -- two short fields, and the reader would be refused
     redis.call('HSET', K.run .. ARGV[1], 'stream', '1', 'read', '1')
   end
   return { 'ok', s.attempt }
@@ -141,6 +143,7 @@ if idem then
   local life_ms = int(more.idem_ms + ARGV[9] + ARGV[13]) -- longer than the run; its end cuts it
   redis.call('SET', idem, id .. ' ' .. more.idem_body .. ' ' .. (conv or ''), 'PX', life_ms)
 end
+if more.rhooks then note('rhooks', more.rhooks) end
 if conv then
   local key, mine = K.conversation .. conv, K.conversations .. principal
   redis.call('HSETNX', key, 'created', at)

@@ -23,7 +23,7 @@ local function take_back(id, s)
     end_run(id, s, event, outcome, now)
     ended = ended + 1
   else
-    enqueue(id, s)
+    enqueue(id, s, now)
     moved = moved + 1
   end
 end
