@@ -74,7 +74,7 @@ class StoredResponses:
         self._lookup = lookup
         self._keys = keys
         self._vault = vault
-        self._max_bytes = max_bytes  # of all that one response can follow
+        self.max_bytes = max_bytes  # of all stored responses that one request can build on
 
     async def seal(self, record: Record) -> bytes:
         """The record as `submit` stores it."""
@@ -169,8 +169,8 @@ class StoredResponses:
                     "previous_response_not_ended",
                 )
             size += stored.size
-            if size > self._max_bytes:
-                raise _too_long(self._max_bytes)
+            if size > self.max_bytes:
+                raise _too_long(self.max_bytes)
             turns += (said(stored.folded), stored.record.input)
             following = stored.record.previous
         return [item for turn in reversed(turns) for item in turn]

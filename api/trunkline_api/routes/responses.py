@@ -10,6 +10,7 @@ from trunkline_api.auth import Principal
 from trunkline_api.conversation_id import conversation_of, named_conversation
 from trunkline_api.errors import invalid
 from trunkline_api.headers import Headers
+from trunkline_api.references import References
 from trunkline_api.render.response import About
 from trunkline_api.render.responses import ResponsesRenderer, render_response
 from trunkline_api.render.resumed import Resumed
@@ -48,14 +49,15 @@ class ResponsesQuestion:
         before: list[Item] = []
         if previous is not None and not run.conversation:
             before = await self.stored.history(previous, principal.name)
-        fill_in(run, self.request, before)
+        request = await self._resolved(principal)
+        fill_in(run, request, before)
         if not run.store:
             return b""
         record = Record(
             principal=principal.name,
             model=run.model,
             echo=self._echo(run),
-            input=input_items(self.request),
+            input=input_items(request),
             previous=previous,
             created=created_ms(run.run_id) // 1000,
         )
@@ -67,6 +69,13 @@ class ResponsesQuestion:
 
     def reply(self, run: RunRequest, folded: Folded) -> bytes:
         return render_response(self._about(run), folded)
+
+    async def _resolved(self, principal: Principal) -> ResponsesRequest:
+        items = self.request.input
+        if isinstance(items, str):
+            return self.request
+        references = References(self.stored, principal.name)
+        return self.request.model_copy(update={"input": await references.resolved(items)})
 
     def _about(self, run: RunRequest) -> About:
         return About(run.run_id, run.model, self._echo(run))

@@ -149,7 +149,7 @@ class ReasoningItem(Wire):
 
 
 class ItemReference(Wire):
-    """Refused with 400: items cannot be found by their id here."""
+    """An item of a stored response; 404 if there is none of that id."""
 
     type: Literal["item_reference"] | None = None
     id: NonEmpty
@@ -157,7 +157,7 @@ class ItemReference(Wire):
 
 def _refuse(found: Any) -> Any:
     known = "a message, function_call, function_call_output, custom_tool_call"
-    known += ", custom_tool_call_output, mcp_call, reasoning"
+    known += ", custom_tool_call_output, mcp_call, reasoning, item_reference"
     raise ValueError(f"{known}, or an item of OpenAI's tools")
 
 

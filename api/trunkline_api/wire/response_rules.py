@@ -14,7 +14,6 @@ from trunkline_api.wire.response_items import (
     InputFile,
     InputImage,
     InputItem,
-    ItemReference,
 )
 from trunkline_api.wire.response_tools import (
     AllowedToolsChoice,
@@ -128,14 +127,6 @@ def _choices(
 
 
 def _check_item(number: int, item: InputItem) -> None:
-    if isinstance(item, ItemReference):
-        param = f"input[{number}]"
-        raise invalid(
-            param,
-            f"'{param}' is an item_reference, and items cannot be found by their id here: "
-            "send the whole item, or 'previous_response_id'.",
-            "unsupported_value",
-        )
     members = item if isinstance(item, dict) else vars(item)
     for name in ("content", "output"):
         parts = members.get(name)
