@@ -152,7 +152,7 @@ def _words(error: str | dict[str, Any] | None) -> str | None:
 def _item(item: Any) -> Item:
     match item:
         case wire.InputMessage() | wire.OutputMessage():
-            return Message(type="message", role=item.role, content=_parts(item.content))
+            return _message(item)
         case wire.FunctionCallItem():
             return _call(item, item.arguments)
         case wire.CustomToolCall():
@@ -163,6 +163,13 @@ def _item(item: Any) -> Item:
             return _reasoning(item)
         case _:
             return Opaque(type="opaque", origin=ORIGIN, value=item)
+
+
+def _message(item: wire.InputMessage | wire.OutputMessage) -> Message:
+    message = Message(type="message", role=item.role, content=_parts(item.content))
+    if isinstance(item, wire.OutputMessage) and item.phase is not None:
+        message["phase"] = item.phase
+    return message
 
 
 def _call(item: wire.FunctionCallItem | wire.CustomToolCall, arguments: str) -> ToolCall:

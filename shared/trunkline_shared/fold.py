@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -151,6 +151,7 @@ def encode(folded: Folded) -> bytes:
         {
             "v": FOLDED_VERSION,
             "items": [_row(item) for item in folded.items],
+            "phases": [item.phase for item in folded.items],
             "end": None if folded.terminal is None else events.encode(folded.terminal),
             "at": folded.ended_ms,
         }
@@ -179,8 +180,11 @@ def _decoded(values: dict[str, Any]) -> Folded:
     end = None if values["end"] is None else events.decode(values["end"])
     if end is not None and not isinstance(end, Finished | Failed):
         raise ValueError("no terminal event")
-    items = tuple(_item(*row) for row in values.get("items", ()))
-    return Folded(items, end, values.get("at", 0))
+    items = [_item(*row) for row in values.get("items", ())]
+    # Beside the items, which stay as versions read them that know no phases.
+    phases = values.get("phases") or [None] * len(items)
+    told = (replace(item, phase=phase) for item, phase in zip(items, phases, strict=True))
+    return Folded(tuple(told), end, values.get("at", 0))
 
 
 def _row(item: OutputItem) -> list[Any]:
@@ -215,7 +219,8 @@ def _was_begun_anew(item: OutputItem, final: Mapping[int, OutputItem]) -> bool:
 def _neutral(item: OutputItem) -> list[Item]:
     if item.kind == "message":
         content = [_part(part) for part in item.parts]
-        return [Message(type="message", role="assistant", content=content)]
+        message = Message(type="message", role="assistant", content=content)
+        return [message if item.phase is None else {**message, "phase": item.phase}]
     if item.kind == "reasoning":
         return [Reasoning(type="reasoning", text=item.text)]
     error = item.error if item.status == "completed" else INTERRUPTED

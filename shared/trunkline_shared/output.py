@@ -40,6 +40,7 @@ from trunkline_shared.output_items import (
     PartOpened,
     Status,
 )
+from trunkline_shared.transcript import Phase
 
 _PART_OF: Mapping[type, PartKind] = MappingProxyType(
     {TextDelta: "text", RefusalDelta: "refusal", ReasoningDelta: "reasoning"}
@@ -126,7 +127,9 @@ class Output:
             case Finished():
                 yield from self._open_calls()
                 # What the model was saying when it was cut off is incomplete, and nothing else.
-                yield from self._close_all([] if event.reason in _WHOLE else [self._grown])
+                cut = [] if event.reason in _WHOLE else [self._grown]
+                is_last = event.reason != "tool_calls"
+                yield from self._close_all(cut, "final_answer" if is_last else "commentary")
             case Created() | Attempt() | Failed():
                 self._starting.clear()
                 yield from self._close_all([i for i in self._open_items() if not i.recorded])
@@ -247,22 +250,30 @@ class Output:
 
     def _end_speech(self) -> Iterator[Change]:
         if self._speaking is not None:
-            yield from self._close(self._speaking, "completed")
+            yield from self._close(self._speaking, "completed", "commentary")
 
-    def _close_all(self, cut: Sequence[_Growing | None]) -> Iterator[Change]:
+    def _close_all(
+        self, cut: Sequence[_Growing | None], phase: Phase | None = None
+    ) -> Iterator[Change]:
+        """Without a `phase` it is not known what would have followed, but for what is recorded."""
         for number, activity in self._activities.items():
             self._cut_activities[number] = activity.item("incomplete")
         for item in self._open_items():
             is_cut = item in cut or item.empty.kind == "activity"
-            yield from self._close(item, "incomplete" if is_cut else "completed")
+            known = phase or ("commentary" if item.recorded else None)
+            yield from self._close(item, "incomplete" if is_cut else "completed", known)
         self._calls.clear()
         self._activities.clear()
 
     def _open_items(self) -> list[_Growing]:
         return [item for item in self._items if isinstance(item, _Growing)]
 
-    def _close(self, item: _Growing, status: Status) -> Iterator[Change]:
+    def _close(
+        self, item: _Growing, status: Status, phase: Phase | None = None
+    ) -> Iterator[Change]:
         whole = item.item(status)
+        if phase is not None and whole.kind == "message":
+            whole = replace(whole, phase=phase)
         yield from _close_part(item)
         if item is self._speaking:
             self._speaking = None

@@ -41,13 +41,17 @@ Part: TypeAlias = TextPart | ImagePart | AudioPart | FilePart | RefusalPart
 
 
 Role: TypeAlias = Literal["system", "developer", "user", "assistant"]
+Phase: TypeAlias = Literal["commentary", "final_answer"]
 
 
 class Message(TypedDict):
+    """`phase`, of what the assistant said: on the way to its answer, or the answer."""
+
     type: Literal["message"]
     role: Role
     content: list[Part]
     name: NotRequired[str]
+    phase: NotRequired[Phase]
 
 
 class Reasoning(TypedDict):

@@ -6,7 +6,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.clients.test_responses_python import HELLO, WEATHER
+from tests.clients.test_responses_python import HELLO, WEATHER, last, streamed
 from tests.fakes.upstream import words
 
 
@@ -56,3 +56,17 @@ def test_items_of_openais_tools_are_kept_in_chains(client: openai.OpenAI) -> Non
     assert json.loads(raw.text)["data"][:2] == opaque
     second = client.responses.create(model="words-3", input="2", previous_response_id=first.id)
     assert second.output_text == words(3)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_message_says_whether_it_is_the_answer(client: openai.OpenAI, stream: bool) -> None:
+    request: Any = {"model": "both-tools", "input": HELLO, "tools": [WEATHER]}
+    reply = last(streamed(client, **request)) if stream else client.responses.create(**request)
+    assert client.responses.retrieve(reply.id).output == reply.output
+    answer = client.responses.create(model="words-3", input=HELLO)
+    [message] = answer.output
+    assert message.type == "message" and message.phase == "final_answer"
+    history: Any = [message.to_dict(), {"role": "user", "content": "more"}]
+    again = client.responses.create(model="words-3", input=history)
+    listed = client.responses.input_items.list(again.id, order="asc").data
+    assert listed[0].to_dict()["phase"] == "final_answer"

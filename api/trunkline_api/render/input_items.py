@@ -58,7 +58,8 @@ def _message(item: Message, where: str) -> ItemJson:
     is_said = item["role"] == "assistant"
     content = [_part(part, is_said=is_said) for part in item["content"]]
     head = {"type": "message", "id": f"msg_{where}", "role": item["role"]}
-    return {**head, "status": "completed", "content": content}
+    phase = {"phase": item["phase"]} if "phase" in item else {}
+    return {**head, "status": "completed", "content": content, **phase}
 
 
 def _call(item: ToolCall, where: str) -> ItemJson:

@@ -145,7 +145,8 @@ def item_value(run_id: str, index: int, item: OutputItem) -> dict[str, Any]:
     content = [part_value(part) for part in item.parts]
     match item.kind:
         case "message":
-            return {"type": "message", **head, "role": "assistant", "content": content}
+            phase = {} if item.phase is None else {"phase": item.phase}
+            return {"type": "message", **head, "role": "assistant", "content": content, **phase}
         case "reasoning":
             about = {"summary": [], "content": content, "encrypted_content": None}
             return {"type": "reasoning", **head, **about}

@@ -248,7 +248,8 @@ class ResponsesRenderer:
 
 
 def _told_at_once(index: int, item: OutputItem) -> Iterable[Change]:
-    yield Opened(index, replace(item, status="in_progress", parts=(), error=None))
+    empty = replace(item, status="in_progress", parts=(), error=None, phase=None)
+    yield Opened(index, empty)
     for number, part in enumerate(item.parts):
         if part.kind != "arguments":
             yield PartOpened(index, number, part.kind)

@@ -97,6 +97,7 @@ class InputMessage(Wire):
 class OutputMessage(Wire):
     role: Literal["assistant"]
     content: str | Many[AssistantPart]
+    phase: Literal["commentary", "final_answer"] | None = None
 
 
 class FunctionCallItem(Wire):

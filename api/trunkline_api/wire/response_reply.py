@@ -58,6 +58,7 @@ class ItemObject(BaseModel):
     id: str
     status: Literal["in_progress", "completed", "incomplete", "failed"]
     role: Literal["assistant"] | None = None
+    phase: Literal["commentary", "final_answer"] | None = None
     content: list[ContentPart] | None = None
     summary: list[dict[str, Any]] | None = None
     encrypted_content: None = None
