@@ -59,7 +59,11 @@ def _reasoning(request: ResponsesRequest) -> dict[str, Any]:
     given = request.reasoning
     if given is None:
         return {"effort": None, "summary": None}
-    return {"effort": given.effort, "summary": given.summary}
+    told: dict[str, Any] = {"effort": given.effort, "summary": given.wanted_summary}
+    for name in ("generate_summary", "context", "mode"):
+        if (value := getattr(given, name)) is not None:
+            told[name] = value
+    return told
 
 
 def _text(request: ResponsesRequest) -> dict[str, Any]:

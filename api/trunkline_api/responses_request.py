@@ -183,9 +183,11 @@ def _call(item: wire.FunctionCallItem | wire.CustomToolCall, arguments: str) -> 
 
 
 def _reasoning(item: wire.ReasoningItem) -> Item:
-    text = "".join(each.text for each in item.content or item.summary or ())
-    if text or item.encrypted_content is None:
-        return Reasoning(type="reasoning", text=text)
+    text = "".join(each.text for each in item.content or ())
+    summary = [each.text for each in item.summary or ()]
+    if text or summary or item.encrypted_content is None:
+        reasoning = Reasoning(type="reasoning", text=text)
+        return {**reasoning, "summary": summary} if summary else reasoning
     return Opaque(type="opaque", origin=ORIGIN, value=item.model_dump())
 
 
@@ -220,6 +222,7 @@ def _options(request: ResponsesRequest, *, has_tools: bool) -> Options:
     options: dict[str, Any] = {name: getattr(request, name) for name in said}
     if request.reasoning is not None:
         options["reasoning_effort"] = request.reasoning.effort
+        options["reasoning_summary"] = request.reasoning.wanted_summary
     if request.text is not None:
         options["verbosity"] = request.text.verbosity
     if request.wants_logprobs:

@@ -10,6 +10,7 @@ import orjson
 
 from trunkline_api.errors import SERVER_ERROR, ApiError, invalid
 from trunkline_api.hub import UNREADABLE
+from trunkline_api.kept_reasoning import Seal, seal_of
 from trunkline_api.lookup import Lookup
 from trunkline_api.render.response import About, ResponseStatus, run_id_of
 from trunkline_shared.events import Failed
@@ -35,7 +36,7 @@ LOST = Failed("server_error", "The response's result was lost.")
 @dataclass(frozen=True, slots=True)
 class Record:
     """What is stored of a request: `input` are its own items, `previous` the response it follows,
-    `echo` what replies repeat of it.
+    `echo` what replies repeat of it. With `seals` they have reasoning sealed, too.
     """
 
     principal: str
@@ -44,6 +45,7 @@ class Record:
     input: list[Item] = field(default_factory=list)
     previous: str | None = None
     created: int = 0
+    seals: bool = False
     v: int = RECORD_VERSION
 
 
@@ -58,10 +60,11 @@ class Stored:
     folded: Folded | None
     status: ResponseStatus = "completed"
     size: int = 0
+    seal: Seal | None = None
 
     @property
     def about(self) -> About:
-        return About(self.run_id, self.record.model, self.record.echo)
+        return About(self.run_id, self.record.model, self.record.echo, self.seal)
 
 
 class StoredResponses:
@@ -74,12 +77,24 @@ class StoredResponses:
         self._lookup = lookup
         self._keys = keys
         self._vault = vault
-        self.max_bytes = max_bytes  # of all stored responses that one request can build on
+        self._max_bytes = max_bytes  # of all that one request can build on
+
+    @property
+    def vault(self) -> Vault:
+        return self._vault
+
+    @property
+    def max_bytes(self) -> int:
+        return self._max_bytes
 
     async def seal(self, record: Record) -> bytes:
         """The record as `submit` stores it."""
         stored = orjson.dumps(record)
         return await _aside(len(stored), lambda: self._vault.seal(stored))
+
+    def seal_of(self, record: Record) -> Seal | None:
+        """What its replies' reasoning is sealed with; None: it is not."""
+        return seal_of(self._vault, record.principal) if record.seals else None
 
     async def get(self, response: str, principal: str) -> Stored:
         """As `find`, but raises ApiError 404."""
@@ -109,13 +124,14 @@ class StoredResponses:
                 folded = await _aside(len(result), lambda: decode(self._vault.open(result)))
                 if not folded.ended_ms:  # by a script, which knows no more than how it ended
                     folded = await self._with_output(run_id, folded)
-                return Stored(run_id, record, folded, size=len(sealed) + len(result))
+                size = len(sealed) + len(result)
+                return Stored(run_id, record, folded, size=size, seal=self.seal_of(record))
         except (Unreadable, ValueError) as error:
             logger.error("response %s cannot be read: %s", response, error)
             message = f"The response '{response}' is stored, but cannot be read."
             raise ApiError(500, message, SERVER_ERROR, "server_error") from error
         if state in _UNFINISHED:
-            return Stored(run_id, record, None, _UNFINISHED[state])
+            return Stored(run_id, record, None, _UNFINISHED[state], seal=self.seal_of(record))
         return Stored(run_id, record, Folded(terminal=LOST))
 
     async def _with_output(self, run_id: str, bare: Folded) -> Folded:
@@ -169,8 +185,8 @@ class StoredResponses:
                     "previous_response_not_ended",
                 )
             size += stored.size
-            if size > self.max_bytes:
-                raise _too_long(self.max_bytes)
+            if size > self._max_bytes:
+                raise _too_long(self._max_bytes)
             turns += (said(stored.folded), stored.record.input)
             following = stored.record.previous
         return [item for turn in reversed(turns) for item in turn]

@@ -55,7 +55,7 @@ class Folded:
 
     @property
     def reasoning(self) -> str:
-        return self._all("reasoning")
+        return self._all("reasoning", "summary")
 
     @property
     def refusal(self) -> str:
@@ -78,8 +78,8 @@ class Folded:
         known = [part.logprobs for part in self._parts() if part.logprobs is not None]
         return tuple(row for rows in known for row in rows) if known else None
 
-    def _all(self, kind: str) -> str:
-        return "".join(part.text for part in self._parts() if part.kind == kind)
+    def _all(self, *kinds: str) -> str:
+        return "".join(part.text for part in self._parts() if part.kind in kinds)
 
     def _parts(self) -> Iterator[OutputPart]:
         return (part for item in self.items for part in item.parts)
@@ -222,7 +222,9 @@ def _neutral(item: OutputItem) -> list[Item]:
         message = Message(type="message", role="assistant", content=content)
         return [message if item.phase is None else {**message, "phase": item.phase}]
     if item.kind == "reasoning":
-        return [Reasoning(type="reasoning", text=item.text)]
+        reasoning = Reasoning(type="reasoning", text=item.of("reasoning"))
+        summary = [part.text for part in item.parts if part.kind == "summary"]
+        return [{**reasoning, "summary": summary} if summary else reasoning]
     error = item.error if item.status == "completed" else INTERRUPTED
     return [*answered(_tool_call(item), item.toolset, item.of("output"), error)]
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 from trunkline_shared.transcript import Phase
 
 ItemKind: TypeAlias = Literal["message", "reasoning", "function", "custom", "activity"]
-PartKind: TypeAlias = Literal["text", "refusal", "reasoning", "arguments", "output"]
+PartKind: TypeAlias = Literal["text", "refusal", "reasoning", "summary", "arguments", "output"]
 Status: TypeAlias = Literal["in_progress", "completed", "incomplete"]
 
 
@@ -60,6 +60,8 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class PartOpened:
+    """`part` counts those of its item; those of a summary are counted apart."""
+
     index: int
     part: int
     kind: PartKind

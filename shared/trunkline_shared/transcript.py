@@ -55,8 +55,11 @@ class Message(TypedDict):
 
 
 class Reasoning(TypedDict):
+    """`text` is empty where a provider gave no more than a `summary`, in its parts."""
+
     type: Literal["reasoning"]
     text: str
+    summary: NotRequired[list[str]]
 
 
 class ToolCall(TypedDict):
@@ -132,6 +135,7 @@ class Options(TypedDict, total=False):
     logprobs: bool
     top_logprobs: int
     reasoning_effort: str
+    reasoning_summary: str
     verbosity: str
     service_tier: str
     parallel_tool_calls: bool
@@ -142,6 +146,11 @@ class Options(TypedDict, total=False):
     user: str
     safety_identifier: str
     metadata: dict[str, str]
+
+
+def thought(item: Reasoning) -> str:
+    """What is known of it, as one text."""
+    return item["text"] or "\n\n".join(item.get("summary", ()))
 
 
 def text_of(parts: list[Part]) -> str:

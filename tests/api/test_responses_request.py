@@ -126,12 +126,14 @@ def test_calls_and_their_results_are_taken_over(kind: str, member: str) -> None:
         assert only_item(result) == {"type": "tool_result", "id": "c", "content": content}
 
 
-def test_reasoning_is_its_text_else_its_summary_else_opaque() -> None:
+def test_reasoning_is_its_text_and_its_summary_else_opaque() -> None:
     text = [{"type": "reasoning_text", "text": "hm"}]
     summary = [{"type": "summary_text", "text": "short"}]
     both = {"type": "reasoning", "id": "rs_1", "summary": summary, "content": text}
-    assert only_item(both) == {"type": "reasoning", "text": "hm"}
-    assert only_item({**both, "content": None}) == {"type": "reasoning", "text": "short"}
+    neutral = {"type": "reasoning", "text": "hm", "summary": ["short"]}
+    assert only_item(both) == neutral
+    assert only_item({**both, "content": None}) == {**neutral, "text": ""}
+    assert only_item({**both, "summary": []}) == {"type": "reasoning", "text": "hm"}
     sealed = only_item({"type": "reasoning", "summary": [], "encrypted_content": "x"})
     assert sealed["type"] == "opaque" and sealed["value"]["encrypted_content"] == "x"
 

@@ -35,8 +35,9 @@ def _values(
         case "message":
             yield _message(item, where)
         case "reasoning":
-            text = {"type": "reasoning_text", "text": item["text"]}
-            about = {"summary": [], "content": [text], "encrypted_content": None}
+            content = [{"type": "reasoning_text", "text": text} for text in [item["text"]] if text]
+            told = [{"type": "summary_text", "text": text} for text in item.get("summary", ())]
+            about = {"summary": told, "content": content, "encrypted_content": None}
             yield {"type": "reasoning", "id": f"rs_{where}", **about, "status": "completed"}
         case "tool_call" if "toolset" in item:
             yield _activity(item, results.get(item["id"]), where)

@@ -10,6 +10,7 @@ from trunkline_api.auth import Principal
 from trunkline_api.conversation_id import conversation_of, named_conversation
 from trunkline_api.errors import invalid
 from trunkline_api.headers import Headers
+from trunkline_api.kept_reasoning import opened, seal_of
 from trunkline_api.references import References
 from trunkline_api.render.response import About
 from trunkline_api.render.responses import ResponsesRenderer, render_response
@@ -60,6 +61,7 @@ class ResponsesQuestion:
             input=input_items(request),
             previous=previous,
             created=created_ms(run.run_id) // 1000,
+            seals=self.request.seals_reasoning,
         )
         return await self.stored.seal(record)
 
@@ -74,11 +76,14 @@ class ResponsesQuestion:
         items = self.request.input
         if isinstance(items, str):
             return self.request
-        references = References(self.stored, principal.name)
-        return self.request.model_copy(update={"input": await references.resolved(items)})
+        items = await References(self.stored, principal.name).resolved(items)
+        items = opened(items, self.stored.vault, principal.name)
+        return self.request.model_copy(update={"input": items})
 
     def _about(self, run: RunRequest) -> About:
-        return About(run.run_id, run.model, self._echo(run))
+        seals = self.request.seals_reasoning
+        seal = seal_of(self.stored.vault, run.principal) if seals else None
+        return About(run.run_id, run.model, self._echo(run), seal)
 
     def _echo(self, run: RunRequest) -> dict[str, Any]:
         values = echo(self.request)

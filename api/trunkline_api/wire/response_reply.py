@@ -42,7 +42,7 @@ class IncompleteDetails(BaseModel):
 class ContentPart(BaseModel):
     """`refusal` has its text in the member of that name."""
 
-    type: Literal["output_text", "refusal", "reasoning_text"]
+    type: Literal["output_text", "refusal", "reasoning_text", "summary_text"]
     text: str | None = None
     refusal: str | None = None
     annotations: list[dict[str, Any]] | None = None
@@ -61,7 +61,7 @@ class ItemObject(BaseModel):
     phase: Literal["commentary", "final_answer"] | None = None
     content: list[ContentPart] | None = None
     summary: list[dict[str, Any]] | None = None
-    encrypted_content: None = None
+    encrypted_content: str | None = None
     call_id: str | None = None
     name: str | None = None
     arguments: str | None = None
@@ -125,6 +125,7 @@ class ResponseEvent(BaseModel):
     item_id: str | None = None
     output_index: int | None = None
     content_index: int | None = None
+    summary_index: int | None = None
     delta: str | None = None
 
 

@@ -97,3 +97,11 @@ class Text(Wire):
 class ReasoningOptions(Wire):
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     summary: Literal["auto", "concise", "detailed"] | None = None
+    generate_summary: Literal["auto", "concise", "detailed"] | None = None
+    context: Literal["auto", "current_turn", "all_turns"] | None = None
+    mode: str | None = None
+
+    @property
+    def wanted_summary(self) -> str | None:
+        """`generate_summary` is its older name."""
+        return self.summary or self.generate_summary
