@@ -47,7 +47,7 @@ def echo(request: ResponsesRequest) -> dict[str, Any]:
         "text": _text(request),
         "tool_choice": "auto" if choice is None else _plain(choice),
         "tools": [_tool(tool) for tool in request.tools or ()],
-        "truncation": "disabled",
+        "truncation": request.truncation or "disabled",
     }
 
 

@@ -201,7 +201,6 @@ def test_a_wrong_tool_is_named(members: dict[str, Any], param: str, code: str) -
         ("image", {"context_compression": "auto"}),
         ("moderation", {"model": "m"}),
         ("prompt", {"id": "p"}),
-        ("truncation", "auto"),
     ],
 )
 def test_what_is_not_there_is_refused_by_its_name(param: str, value: Any) -> None:

@@ -261,7 +261,7 @@ def test_parse_gives_the_callers_own_type(client: openai.OpenAI) -> None:
     ("request_", "param"),
     [
         ({"background": True, "store": False}, "background"),
-        ({"truncation": "auto"}, "truncation"),
+        ({"truncation": "middle"}, "truncation"),
         ({"max_output_tokens": 1}, "max_output_tokens"),
         ({"tools": [{"type": "file_search", "vector_store_ids": []}]}, "tools[0].type"),
         ({"previous_response_id": "resp_unknown"}, "previous_response_id"),

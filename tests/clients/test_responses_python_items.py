@@ -70,3 +70,18 @@ def test_a_message_says_whether_it_is_the_answer(client: openai.OpenAI, stream: 
     again = client.responses.create(model="words-3", input=history)
     listed = client.responses.input_items.list(again.id, order="asc").data
     assert listed[0].to_dict()["phase"] == "final_answer"
+
+
+def test_what_is_too_long_is_truncated_for_those_who_want_it(client: openai.OpenAI) -> None:
+    turns: Any = [
+        {"role": role, "content": f"{role} {n}"} for n in range(4) for role in ("user", "assistant")
+    ]
+    about: Any = {"model": "context-3", "input": [*turns, {"role": "user", "content": "more"}]}
+    reply = client.responses.create(**about, truncation="auto")
+    assert (reply.output_text, reply.truncation) == (words(3), "auto")
+    final = last(streamed(client, **about, truncation="auto"))
+    assert (final.output_text, final.truncation) == (words(3), "auto")
+    for truncation in ("disabled", None):
+        with pytest.raises(openai.BadRequestError) as caught:
+            client.responses.create(**about, truncation=truncation)
+        assert caught.value.code == "context_length_exceeded"

@@ -90,8 +90,6 @@ def _check_supported(request: ResponsesRequest) -> None:
     if request.conversation is not None and request.previous_response_id is not None:
         message = "A run is part of a conversation or follows a response, not both: "
         raise invalid("conversation", f"{message}leave out 'conversation' or the other.")
-    if request.truncation == "auto":
-        raise _unsupported("truncation", 'Nothing is cut here: send "disabled" or leave it out.')
 
 
 def _check_tools(request: ResponsesRequest) -> None:

@@ -81,10 +81,7 @@ class ResponsesRequest(Wire):
     tools: Many[Tool] | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    truncation: (
-        Annotated[Literal["auto", "disabled"], Field(description="Only disabled is possible.")]
-        | None
-    ) = None
+    truncation: Literal["auto", "disabled"] | None = None
     user: str | None = None
 
     @property
