@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from trunkline_api.errors import ApiError, invalid
 from trunkline_api.render.input_items import item_values
-from trunkline_api.render.response import item_value, response_id
+from trunkline_api.render.response import response_id, told_item
 from trunkline_api.stored_responses import Stored, StoredResponses
 from trunkline_api.wire.response_items import InputItem, ItemReference
 
@@ -63,7 +63,7 @@ def _told(stored: Stored) -> Iterator[dict[str, Any]]:
     yield from item_values(stored.record.input, stored.run_id)
     said = () if stored.folded is None else stored.folded.items
     for index, item in enumerate(said):
-        yield item_value(stored.run_id, index, item)
+        yield told_item(stored.about, index, item)
 
 
 def _not_found(item_id: str, param: str) -> ApiError:

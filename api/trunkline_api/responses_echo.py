@@ -6,6 +6,7 @@ from trunkline_api.wire.response_tools import (
     FlatCustomTool,
     FlatFunctionTool,
     FlatJsonSchemaFormat,
+    NamespaceTool,
     Tool,
 )
 from trunkline_api.wire.responses import ResponsesRequest
@@ -52,7 +53,7 @@ def echo(request: ResponsesRequest) -> dict[str, Any]:
 
 
 def _plain(choice: Any) -> Any:
-    return choice if isinstance(choice, str) else choice.model_dump()
+    return choice if isinstance(choice, str) else choice.model_dump(exclude_none=True)
 
 
 def _reasoning(request: ResponsesRequest) -> dict[str, Any]:
@@ -102,5 +103,7 @@ def _tool(tool: Tool) -> dict[str, Any]:
             form = tool.format.model_dump() if tool.format else {"type": "text"}
             described = {} if tool.description is None else {"description": tool.description}
             return {"type": tool.type, "name": tool.name, **described, "format": form}
+        case NamespaceTool():
+            return tool.model_dump(exclude_unset=True)
         case _:
             return tool.model_dump()

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from trunkline_api.errors import invalid
 from trunkline_api.wire import response_items as wire
+from trunkline_api.wire.namespaces import offered, spelled
 from trunkline_api.wire.response_rules import check_results
 from trunkline_api.wire.response_tools import (
     AllowedToolsChoice,
@@ -72,11 +73,7 @@ def fill_in(run: RunRequest, request: ResponsesRequest, before: Sequence[Item]) 
         _check_turn(request, own)
     sent = () if isinstance(request.input, str) else request.input
     check_results(sent, _unanswered(before), in_conversation=bool(run.conversation))
-    tools = [
-        _tool(tool)
-        for tool in request.tools or ()
-        if isinstance(tool, FlatFunctionTool | FlatCustomTool)
-    ]
+    tools = [_tool(name, tool) for _, name, tool in offered(request.tools)]
     if request.background:
         run.reply = ""  # nobody waits for it
     run.stream = bool(request.stream)
@@ -174,13 +171,16 @@ def _message(item: wire.InputMessage | wire.OutputMessage) -> Message:
 
 
 def _call(item: wire.FunctionCallItem | wire.CustomToolCall, arguments: str) -> ToolCall:
-    return ToolCall(
+    call = ToolCall(
         type="tool_call",
         id=item.call_id,
-        name=item.name,
+        name=spelled(item.namespace, item.name),
         arguments=arguments,
         kind="function" if isinstance(item, wire.FunctionCallItem) else "custom",
     )
+    if item.namespace is not None:
+        call["namespace"] = item.namespace
+    return call
 
 
 def _reasoning(item: wire.ReasoningItem) -> Item:
@@ -233,8 +233,8 @@ def _options(request: ResponsesRequest, *, has_tools: bool) -> Options:
     return cast(Options, {name: value for name, value in options.items() if value is not None})
 
 
-def _tool(tool: FlatFunctionTool | FlatCustomTool) -> Tool:
-    neutral = Tool(type=tool.type, name=tool.name)
+def _tool(name: str, tool: FlatFunctionTool | FlatCustomTool) -> Tool:
+    neutral = Tool(type=tool.type, name=name)
     spec = tool.parameters if isinstance(tool, FlatFunctionTool) else _form(tool)
     if tool.description is not None:
         neutral["description"] = tool.description
@@ -258,12 +258,16 @@ def _choice(request: ResponsesRequest) -> ToolChoice | None:
         case AllowedToolsChoice(mode=mode, tools=allowed):
             return ToolChoice(
                 mode="allowed" if mode == "auto" else "allowed_required",
-                tools=[Tool(type=tool.type, name=tool.name) for tool in allowed],
+                tools=[_named(tool) for tool in allowed],
             )
         case FunctionToolChoice() | CustomToolChoice() as tool:
-            return ToolChoice(mode="named", tools=[Tool(type=tool.type, name=tool.name)])
+            return ToolChoice(mode="named", tools=[_named(tool)])
         case mode:
             return ToolChoice(mode=mode)
+
+
+def _named(choice: FunctionToolChoice | CustomToolChoice) -> Tool:
+    return Tool(type=choice.type, name=spelled(choice.namespace, choice.name))
 
 
 def _format(request: ResponsesRequest) -> Format | None:

@@ -63,7 +63,9 @@ class Reasoning(TypedDict):
 
 
 class ToolCall(TypedDict):
-    """`toolset` is there if it was a call of one of the agent's own tools, not of the caller's."""
+    """`toolset` is there if it was a call of one of the agent's own tools, not of the caller's.
+    `namespace` is what the caller knows apart in the `name`.
+    """
 
     type: Literal["tool_call"]
     id: str
@@ -71,6 +73,7 @@ class ToolCall(TypedDict):
     arguments: str
     kind: Literal["function", "custom"]
     toolset: NotRequired[str]
+    namespace: NotRequired[str]
 
 
 class ToolResult(TypedDict):

@@ -7,7 +7,6 @@ from tests.api.responses_bodies import (
     SCHEMA,
     SEARCH,
     SHELL,
-    SPACE,
     WEATHER,
     body,
     items,
@@ -176,7 +175,7 @@ def test_logprobs_are_asked_for_by_either_member() -> None:
 
 def test_tools_are_flat_and_those_of_others_are_left_out() -> None:
     strict = {**WEATHER, "description": "Tells", "strict": True}
-    asked = run(tools=[strict, SEARCH, SHELL, SPACE], parallel_tool_calls=False, tool_choice="auto")
+    asked = run(tools=[strict, SEARCH, SHELL], parallel_tool_calls=False, tool_choice="auto")
     assert asked.tools == [
         {
             "type": "function",

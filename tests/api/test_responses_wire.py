@@ -157,7 +157,18 @@ def test_a_wrong_item_is_named(members: dict[str, Any], param: str, code: str) -
     ("members", "param", "code"),
     [
         ({"tools": {}}, "tools", TYPE),
-        ({"tools": [{"type": "file_search"}]}, "tools[0].type", VALUE),
+        *(
+            ({"tools": [{"type": kind}]}, "tools[0].type", VALUE)
+            for kind in (
+                *("apply_patch", "code_interpreter", "computer", "computer_use_preview"),
+                *("file_search", "image_generation", "mcp", "programmatic_tool_calling", "shell"),
+            )
+        ),
+        ({"tools": [{**SPACE, "name": "a b"}]}, "tools[0].name", VALUE),
+        ({"tools": [{**SPACE, "tools": [{"type": "mcp"}]}]}, "tools[0].tools[0].type", VALUE),
+        ({"tools": [{**SPACE, "x": 2**70}]}, "tools[0]", VALUE),
+        ({"tools": [SPACE, {**WEATHER, "name": "crm__weather"}]}, "tools[1].name", VALUE),
+        ({"tools": [{**SPACE, "name": "x" * 126}]}, "tools[0].tools[0].name", VALUE),
         ({"tools": [{"name": "f"}]}, "tools[0].type", MISSING),
         ({"tools": [{"type": "function"}]}, "tools[0].name", MISSING),
         ({"tools": [{**WEATHER, "name": "a b"}]}, "tools[0].name", VALUE),

@@ -186,7 +186,8 @@ def test_tools_of_coding_agents_are_tolerated_and_echoed(client: openai.OpenAI) 
         {"type": "web_search"},
         {"type": "namespace", "name": "crm", "description": "CRM", "tools": [WEATHER]},
     ]
-    assert [tool["type"] for tool in echoed(client, tools=tools)["tools"]] == ["function"]
+    sent = [tool["function"]["name"] for tool in echoed(client, tools=tools)["tools"]]
+    assert sent == ["weather", "crm__weather"]
     reply = client.responses.create(model="words-3", input=HELLO, tools=tools, tool_choice="auto")
     assert [tool.type for tool in reply.tools] == ["function", "web_search", "namespace"]
 

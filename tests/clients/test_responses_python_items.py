@@ -85,3 +85,18 @@ def test_what_is_too_long_is_truncated_for_those_who_want_it(client: openai.Open
         with pytest.raises(openai.BadRequestError) as caught:
             client.responses.create(**about, truncation=truncation)
         assert caught.value.code == "context_length_exceeded"
+
+
+def test_tools_in_namespaces_are_called_and_answered(client: openai.OpenAI) -> None:
+    space: Any = {"type": "namespace", "name": "crm", "description": "CRM", "tools": [WEATHER]}
+    about: Any = {"model": "tools", "tools": [space, {"type": "local_shell"}], "store": False}
+    reply = client.responses.create(input=HELLO, **about)
+    for response in (reply, last(streamed(client, **about))):
+        [call] = response.output
+        assert call.type == "function_call"
+        assert (call.namespace, call.name) == ("crm", "weather")
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}
+    history: Any = [{"role": "user", "content": HELLO}, call.to_dict(), result]
+    final = client.responses.create(input=history, **about)
+    assert final.output_text == "The tool said: sunny"
+    assert [tool.type for tool in final.tools] == ["namespace", "local_shell"]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, assert_never
 
+from trunkline_api.wire.namespaces import within
 from trunkline_shared.transcript import Item, Message, Part, ToolCall, ToolResult, text_of
 
 ItemJson = dict[str, Any]
@@ -65,6 +66,9 @@ def _message(item: Message, where: str) -> ItemJson:
 
 def _call(item: ToolCall, where: str) -> ItemJson:
     about = {"call_id": item["id"], "name": item["name"], "status": "completed"}
+    if "namespace" in item:
+        space = item["namespace"]
+        about |= {"namespace": space, "name": within(space, item["name"])}
     if item["kind"] == "custom":
         return {
             "type": "custom_tool_call",

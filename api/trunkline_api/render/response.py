@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias, assert_never
 
 from trunkline_api.errors import ApiError, from_failure
+from trunkline_api.wire.namespaces import namespace_of, within
 from trunkline_shared.events import Failed, Finished, Terminal, Usage
 from trunkline_shared.fold import Folded
 from trunkline_shared.output_items import OutputItem, OutputPart, PartKind
@@ -147,6 +148,10 @@ def told_item(about: About, index: int, item: OutputItem) -> dict[str, Any]:
     value = item_value(about.run_id, index, item)
     if item.kind == "reasoning" and item.status == "completed" and about.seal is not None:
         value["encrypted_content"] = about.seal(item)
+    if item.kind in ("function", "custom"):
+        space = namespace_of(about.echo.get("tools", ()), item.name)
+        if space is not None:
+            value |= {"namespace": space, "name": within(space, item.name)}
     return value
 
 

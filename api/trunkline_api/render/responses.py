@@ -206,7 +206,8 @@ class ResponsesRenderer:
     def _closed(self, index: int, item: OutputItem) -> Iterable[bytes]:
         # Who acts on a call as soon as its arguments are done must not hear it of half a call.
         if item.status == "completed" and item.kind == "function":
-            about = {"name": item.name, "arguments": item.text}
+            name = told_item(self._about, index, item)["name"]
+            about = {"name": name, "arguments": item.text}
             yield self._of_item(f"{self._argued(index)}.done", index, **about)
         elif item.status == "completed" and item.kind == "custom":
             yield self._of_item(f"{self._argued(index)}.done", index, input=item.text)

@@ -104,6 +104,7 @@ class FunctionCallItem(Wire):
     type: Literal["function_call"]
     call_id: NonEmpty
     name: NonEmpty
+    namespace: NonEmpty | None = None
     arguments: str
 
 
@@ -117,6 +118,7 @@ class CustomToolCall(Wire):
     type: Literal["custom_tool_call"]
     call_id: NonEmpty
     name: NonEmpty
+    namespace: NonEmpty | None = None
     input: str
 
 

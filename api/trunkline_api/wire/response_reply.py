@@ -64,6 +64,7 @@ class ItemObject(BaseModel):
     encrypted_content: str | None = None
     call_id: str | None = None
     name: str | None = None
+    namespace: str | None = None
     arguments: str | None = None
     input: str | None = None
     server_label: str | None = None
