@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import orjson
@@ -92,9 +92,9 @@ class StoredResponses:
         stored = orjson.dumps(record)
         return await _aside(len(stored), lambda: self._vault.seal(stored))
 
-    def seal_of(self, record: Record) -> Seal | None:
-        """What its replies' reasoning is sealed with; None: it is not."""
-        return seal_of(self._vault, record.principal) if record.seals else None
+    def sealing(self, found: Stored) -> Stored:
+        """The same, whose replies have reasoning sealed."""
+        return replace(found, seal=seal_of(self._vault, found.record.principal))
 
     async def get(self, response: str, principal: str) -> Stored:
         """As `find`, but raises ApiError 404."""
@@ -105,6 +105,10 @@ class StoredResponses:
 
     async def find(self, response: str, principal: str) -> Stored | None:
         """None for what does not exist, or is somebody else's."""
+        found = await self._read(response, principal)
+        return self.sealing(found) if found is not None and found.record.seals else found
+
+    async def _read(self, response: str, principal: str) -> Stored | None:
         run_id = run_id_of(response)
         if run_id is None:
             return None
@@ -124,14 +128,13 @@ class StoredResponses:
                 folded = await _aside(len(result), lambda: decode(self._vault.open(result)))
                 if not folded.ended_ms:  # by a script, which knows no more than how it ended
                     folded = await self._with_output(run_id, folded)
-                size = len(sealed) + len(result)
-                return Stored(run_id, record, folded, size=size, seal=self.seal_of(record))
+                return Stored(run_id, record, folded, size=len(sealed) + len(result))
         except (Unreadable, ValueError) as error:
             logger.error("response %s cannot be read: %s", response, error)
             message = f"The response '{response}' is stored, but cannot be read."
             raise ApiError(500, message, SERVER_ERROR, "server_error") from error
         if state in _UNFINISHED:
-            return Stored(run_id, record, None, _UNFINISHED[state], seal=self.seal_of(record))
+            return Stored(run_id, record, None, _UNFINISHED[state])
         return Stored(run_id, record, Folded(terminal=LOST))
 
     async def _with_output(self, run_id: str, bare: Folded) -> Folded:

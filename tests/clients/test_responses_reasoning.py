@@ -86,5 +86,9 @@ def test_replays_have_the_same_seal(clients: list[openai.OpenAI]) -> None:
     response = last(events)
     assert [*clients[0].responses.retrieve(response.id, stream=True)] == events
     assert clients[0].responses.retrieve(response.id).output == response.output
+    plain = clients[0].responses.create(model="raw", input=HELLO)
+    asked = clients[0].responses.retrieve(plain.id, include=ENCRYPTED).output
+    for item, is_sealed in ((plain.output[0], False), (asked[0], True)):
+        assert item.type == "reasoning" and bool(item.encrypted_content) == is_sealed
     [item, _] = response.output
     assert item.type == "reasoning" and (item.encrypted_content or "").startswith("tlr1_")
