@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from trunkline_api.abilities import options
 from trunkline_api.wire.chat import ChatRequest
+from trunkline_api.wire.namespaces import offered
 from trunkline_api.wire.response_tools import ReasoningOptions, Text
 from trunkline_api.wire.responses import ResponsesRequest
 
@@ -56,7 +57,7 @@ def of_chat(request: ChatRequest) -> Iterator[tuple[str, str]]:
 
 
 def of_responses(request: ResponsesRequest) -> Iterator[tuple[str, str]]:
-    if any(tool.type in ("function", "custom") for tool in request.tools or ()):
+    if any(offered(request.tools)):
         yield "tools", "tools"
     text, reasoning = request.text or Text(), request.reasoning or ReasoningOptions()
     if text.format is not None and text.format.type != "text":

@@ -20,6 +20,7 @@ from trunkline_shared.transcript import (
     ToolCall,
     ToolResult,
     text_of,
+    thought,
 )
 
 EventJson: TypeAlias = dict[str, Any]
@@ -114,7 +115,7 @@ class _Branch:
         )
 
     def _add_reasoning(self, item: Reasoning) -> None:
-        self._reasoning += item["text"]
+        self._reasoning += thought(item)
 
     def _add_call(self, item: ToolCall) -> None:
         called = {"id": item["id"], "name": item["name"], "arguments": item["arguments"]}

@@ -6,6 +6,7 @@ from trunkline_api.wire.response_tools import (
     FlatCustomTool,
     FlatFunctionTool,
     FlatJsonSchemaFormat,
+    NamespaceTool,
     Tool,
 )
 from trunkline_api.wire.responses import ResponsesRequest
@@ -47,19 +48,23 @@ def echo(request: ResponsesRequest) -> dict[str, Any]:
         "text": _text(request),
         "tool_choice": "auto" if choice is None else _plain(choice),
         "tools": [_tool(tool) for tool in request.tools or ()],
-        "truncation": "disabled",
+        "truncation": request.truncation or "disabled",
     }
 
 
 def _plain(choice: Any) -> Any:
-    return choice if isinstance(choice, str) else choice.model_dump()
+    return choice if isinstance(choice, str) else choice.model_dump(exclude_none=True)
 
 
 def _reasoning(request: ResponsesRequest) -> dict[str, Any]:
     given = request.reasoning
     if given is None:
         return {"effort": None, "summary": None}
-    return {"effort": given.effort, "summary": given.summary}
+    told: dict[str, Any] = {"effort": given.effort, "summary": given.wanted_summary}
+    for name in ("generate_summary", "context", "mode"):
+        if (value := getattr(given, name)) is not None:
+            told[name] = value
+    return told
 
 
 def _text(request: ResponsesRequest) -> dict[str, Any]:
@@ -98,5 +103,7 @@ def _tool(tool: Tool) -> dict[str, Any]:
             form = tool.format.model_dump() if tool.format else {"type": "text"}
             described = {} if tool.description is None else {"description": tool.description}
             return {"type": tool.type, "name": tool.name, **described, "format": form}
+        case NamespaceTool():
+            return tool.model_dump(exclude_unset=True)
         case _:
             return tool.model_dump()

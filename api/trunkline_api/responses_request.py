@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from trunkline_api.errors import invalid
 from trunkline_api.wire import response_items as wire
+from trunkline_api.wire.namespaces import offered, spelled
 from trunkline_api.wire.response_items import InputItem
 from trunkline_api.wire.response_rules import check_results
 from trunkline_api.wire.response_tools import (
@@ -73,11 +74,7 @@ def fill_in(run: RunRequest, request: ResponsesRequest, before: Sequence[Item]) 
         _check_turn(request, own)
     sent = () if isinstance(request.input, str) else request.input
     check_results(sent, _unanswered(before), in_conversation=bool(run.conversation))
-    tools = [
-        _tool(tool)
-        for tool in request.tools or ()
-        if isinstance(tool, FlatFunctionTool | FlatCustomTool)
-    ]
+    tools = [_tool(name, tool) for _, name, tool in offered(request.tools)]
     if request.background:
         run.reply = ""  # nobody waits for it
     run.stream = bool(request.stream)
@@ -91,6 +88,7 @@ def fill_in(run: RunRequest, request: ResponsesRequest, before: Sequence[Item]) 
     run.all_new = request.conversation is not None
     run.store = request.is_stored
     run.max_tool_calls = request.max_tool_calls
+    run.truncate = request.truncation == "auto"
 
 
 def input_items(request: ResponsesRequest) -> list[Item]:
@@ -158,7 +156,7 @@ def _words(error: str | dict[str, Any] | None) -> str | None:
 def _item(item: Any) -> Item:
     match item:
         case wire.InputMessage() | wire.OutputMessage():
-            return Message(type="message", role=item.role, content=_parts(item.content))
+            return _message(item)
         case wire.FunctionCallItem():
             return _call(item, item.arguments)
         case wire.CustomToolCall():
@@ -174,20 +172,32 @@ def _item(item: Any) -> Item:
             return Opaque(type="opaque", origin=ORIGIN, value=item)
 
 
+def _message(item: wire.InputMessage | wire.OutputMessage) -> Message:
+    message = Message(type="message", role=item.role, content=_parts(item.content))
+    if isinstance(item, wire.OutputMessage) and item.phase is not None:
+        message["phase"] = item.phase
+    return message
+
+
 def _call(item: wire.FunctionCallItem | wire.CustomToolCall, arguments: str) -> ToolCall:
-    return ToolCall(
+    call = ToolCall(
         type="tool_call",
         id=item.call_id,
-        name=item.name,
+        name=spelled(item.namespace, item.name),
         arguments=arguments,
         kind="function" if isinstance(item, wire.FunctionCallItem) else "custom",
     )
+    if item.namespace is not None:
+        call["namespace"] = item.namespace
+    return call
 
 
 def _reasoning(item: wire.ReasoningItem) -> Item:
-    text = "".join(each.text for each in item.content or item.summary or ())
-    if text or item.encrypted_content is None:
-        return Reasoning(type="reasoning", text=text)
+    text = "".join(each.text for each in item.content or ())
+    summary = [each.text for each in item.summary or ()]
+    if text or summary or item.encrypted_content is None:
+        reasoning = Reasoning(type="reasoning", text=text)
+        return {**reasoning, "summary": summary} if summary else reasoning
     return Opaque(type="opaque", origin=ORIGIN, value=item.model_dump())
 
 
@@ -222,6 +232,7 @@ def _options(request: ResponsesRequest, *, has_tools: bool) -> Options:
     options: dict[str, Any] = {name: getattr(request, name) for name in said}
     if request.reasoning is not None:
         options["reasoning_effort"] = request.reasoning.effort
+        options["reasoning_summary"] = request.reasoning.wanted_summary
     if request.text is not None:
         options["verbosity"] = request.text.verbosity
     if request.wants_logprobs:
@@ -231,8 +242,8 @@ def _options(request: ResponsesRequest, *, has_tools: bool) -> Options:
     return cast(Options, {name: value for name, value in options.items() if value is not None})
 
 
-def _tool(tool: FlatFunctionTool | FlatCustomTool) -> Tool:
-    neutral = Tool(type=tool.type, name=tool.name)
+def _tool(name: str, tool: FlatFunctionTool | FlatCustomTool) -> Tool:
+    neutral = Tool(type=tool.type, name=name)
     spec = tool.parameters if isinstance(tool, FlatFunctionTool) else _form(tool)
     if tool.description is not None:
         neutral["description"] = tool.description
@@ -256,12 +267,16 @@ def _choice(request: ResponsesRequest) -> ToolChoice | None:
         case AllowedToolsChoice(mode=mode, tools=allowed):
             return ToolChoice(
                 mode="allowed" if mode == "auto" else "allowed_required",
-                tools=[Tool(type=tool.type, name=tool.name) for tool in allowed],
+                tools=[_named(tool) for tool in allowed],
             )
         case FunctionToolChoice() | CustomToolChoice() as tool:
-            return ToolChoice(mode="named", tools=[Tool(type=tool.type, name=tool.name)])
+            return ToolChoice(mode="named", tools=[_named(tool)])
         case mode:
             return ToolChoice(mode=mode)
+
+
+def _named(choice: FunctionToolChoice | CustomToolChoice) -> Tool:
+    return Tool(type=choice.type, name=spelled(choice.namespace, choice.name))
 
 
 def _format(request: ResponsesRequest) -> Format | None:

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import orjson
 
 from trunkline_api.errors import SERVER_ERROR, ApiError, invalid
 from trunkline_api.hub import UNREADABLE
+from trunkline_api.kept_reasoning import Seal, seal_of
 from trunkline_api.lookup import Lookup
 from trunkline_api.render.response import About, ResponseStatus, finished, run_id_of, unfinished
 from trunkline_shared.events import Failed
@@ -35,7 +36,7 @@ LOST = Failed("server_error", "The response's result was lost.")
 @dataclass(frozen=True, slots=True)
 class Record:
     """What is stored of a request: `input` are its own items, `previous` the response it follows,
-    `echo` what replies repeat of it.
+    `echo` what replies repeat of it. With `seals` they have reasoning sealed, too.
     """
 
     principal: str
@@ -44,6 +45,7 @@ class Record:
     input: list[Item] = field(default_factory=list)
     previous: str | None = None
     created: int = 0
+    seals: bool = False
     v: int = RECORD_VERSION
 
 
@@ -58,10 +60,11 @@ class Stored:
     folded: Folded | None
     status: ResponseStatus = "completed"
     size: int = 0
+    seal: Seal | None = None
 
     @property
     def about(self) -> About:
-        return About(self.run_id, self.record.model, self.record.echo)
+        return About(self.run_id, self.record.model, self.record.echo, self.seal)
 
     @property
     def value(self) -> dict[str, Any]:
@@ -81,12 +84,24 @@ class StoredResponses:
         self._lookup = lookup
         self._keys = keys
         self._vault = vault
-        self._max_bytes = max_bytes  # of all that one response can follow
+        self._max_bytes = max_bytes  # of all that one request can build on
+
+    @property
+    def vault(self) -> Vault:
+        return self._vault
+
+    @property
+    def max_bytes(self) -> int:
+        return self._max_bytes
 
     async def seal(self, record: Record) -> bytes:
         """The record as `submit` stores it."""
         stored = orjson.dumps(record)
         return await _aside(len(stored), lambda: self._vault.seal(stored))
+
+    def sealing(self, found: Stored) -> Stored:
+        """The same, whose replies have reasoning sealed."""
+        return replace(found, seal=seal_of(self._vault, found.record.principal))
 
     async def get(self, response: str, principal: str) -> Stored:
         """As `find`, but raises ApiError 404."""
@@ -97,6 +112,10 @@ class StoredResponses:
 
     async def find(self, response: str, principal: str) -> Stored | None:
         """None for what does not exist, or is somebody else's."""
+        found = await self._read(response, principal)
+        return self.sealing(found) if found is not None and found.record.seals else found
+
+    async def _read(self, response: str, principal: str) -> Stored | None:
         run_id = run_id_of(response)
         if run_id is None:
             return None

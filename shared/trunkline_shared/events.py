@@ -64,7 +64,12 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ReasoningDelta:
+    """A piece of what the model thinks; or, with `summary`, of a part of what its provider tells
+    of that: another number is another part.
+    """
+
     text: str
+    summary: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +206,7 @@ def encode(event: RunEvent) -> list[Any]:
     match event:
         case TextDelta(text, None):
             return ["t", text]
-        case ReasoningDelta(text):
+        case ReasoningDelta(text, None):
             return ["r", text]
         case ToolArgsDelta(index, text):
             return ["args", index, text]

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -55,7 +55,7 @@ class Folded:
 
     @property
     def reasoning(self) -> str:
-        return self._all("reasoning")
+        return self._all("reasoning", "summary")
 
     @property
     def refusal(self) -> str:
@@ -78,8 +78,8 @@ class Folded:
         known = [part.logprobs for part in self._parts() if part.logprobs is not None]
         return tuple(row for rows in known for row in rows) if known else None
 
-    def _all(self, kind: str) -> str:
-        return "".join(part.text for part in self._parts() if part.kind == kind)
+    def _all(self, *kinds: str) -> str:
+        return "".join(part.text for part in self._parts() if part.kind in kinds)
 
     def _parts(self) -> Iterator[OutputPart]:
         return (part for item in self.items for part in item.parts)
@@ -158,6 +158,7 @@ def encode(folded: Folded) -> bytes:
         {
             "v": FOLDED_VERSION,
             "items": [_row(item) for item in folded.items],
+            "phases": [item.phase for item in folded.items],
             "end": None if folded.terminal is None else events.encode(folded.terminal),
             "at": folded.ended_ms,
         }
@@ -186,8 +187,11 @@ def _decoded(values: dict[str, Any]) -> Folded:
     end = None if values["end"] is None else events.decode(values["end"])
     if end is not None and not isinstance(end, Finished | Failed):
         raise ValueError("no terminal event")
-    items = tuple(_item(*row) for row in values.get("items", ()))
-    return Folded(items, end, values.get("at", 0))
+    items = [_item(*row) for row in values.get("items", ())]
+    # Beside the items, which stay as versions read them that know no phases.
+    phases = values.get("phases") or [None] * len(items)
+    told = (replace(item, phase=phase) for item, phase in zip(items, phases, strict=True))
+    return Folded(tuple(told), end, values.get("at", 0))
 
 
 def _row(item: OutputItem) -> list[Any]:
@@ -222,9 +226,12 @@ def _was_begun_anew(item: OutputItem, final: Mapping[int, OutputItem]) -> bool:
 def _neutral(item: OutputItem) -> list[Item]:
     if item.kind == "message":
         content = [_part(part) for part in item.parts]
-        return [Message(type="message", role="assistant", content=content)]
+        message = Message(type="message", role="assistant", content=content)
+        return [message if item.phase is None else {**message, "phase": item.phase}]
     if item.kind == "reasoning":
-        return [Reasoning(type="reasoning", text=item.text)]
+        reasoning = Reasoning(type="reasoning", text=item.of("reasoning"))
+        summary = [part.text for part in item.parts if part.kind == "summary"]
+        return [{**reasoning, "summary": summary} if summary else reasoning]
     error = item.error if item.status == "completed" else INTERRUPTED
     return [*answered(_tool_call(item), item.toolset, item.of("output"), error)]
 

@@ -5,9 +5,9 @@ the same items at the same places.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, assert_never
+from typing import Any, TypeAlias, assert_never
 
 from trunkline_shared.events import (
     Activity,
@@ -27,6 +27,7 @@ from trunkline_shared.events import (
     ToolArgsDelta,
     ToolCallStart,
 )
+from trunkline_shared.growing import Growing
 from trunkline_shared.output_items import (
     Change,
     Closed,
@@ -34,41 +35,16 @@ from trunkline_shared.output_items import (
     ItemKind,
     Opened,
     OutputItem,
-    OutputPart,
-    PartClosed,
     PartKind,
-    PartOpened,
     Status,
 )
+from trunkline_shared.transcript import Phase
 
 _PART_OF: Mapping[type, PartKind] = MappingProxyType(
     {TextDelta: "text", RefusalDelta: "refusal", ReasoningDelta: "reasoning"}
 )
+_Said: TypeAlias = TextDelta | RefusalDelta | ReasoningDelta
 _WHOLE = ("stop", "tool_calls")  # reasons to finish that cut nothing short
-
-
-@dataclass(slots=True, eq=False)
-class _Growing:
-    """An item that is open, with its last part in pieces. What is `recorded` is whole, and will
-    not be said again by a later attempt.
-    """
-
-    index: int
-    empty: OutputItem
-    parts: list[OutputPart] = field(default_factory=list)
-    kind: PartKind | None = None
-    pieces: list[str] = field(default_factory=list)
-    logprobs: list[dict[str, Any]] | None = None
-    recorded: bool = False
-
-    def part(self) -> OutputPart:
-        assert self.kind is not None
-        rows = None if self.logprobs is None else tuple(self.logprobs)
-        return OutputPart(self.kind, "".join(self.pieces), rows)
-
-    def item(self, status: Status) -> OutputItem:
-        last = [] if self.kind is None else [self.part()]
-        return replace(self.empty, status=status, parts=(*self.parts, *last))
 
 
 class Output:
@@ -82,19 +58,19 @@ class Output:
     """
 
     def __init__(self) -> None:
-        self._items: list[OutputItem | _Growing] = []
-        self._speaking: _Growing | None = None
+        self._items: list[OutputItem | Growing] = []
+        self._speaking: Growing | None = None
         self._starting: dict[int, ToolCallStart] = {}
-        self._calls: dict[int, _Growing] = {}
-        self._activities: dict[int, _Growing] = {}
+        self._calls: dict[int, Growing] = {}
+        self._activities: dict[int, Growing] = {}
         self._cut_activities: dict[int, OutputItem] = {}
         self._call_ids: set[str] = set()
-        self._grown: _Growing | None = None
+        self._grown: Growing | None = None
 
     @property
     def items(self) -> tuple[OutputItem, ...]:
         return tuple(
-            item.item("in_progress") if isinstance(item, _Growing) else item for item in self._items
+            item.item("in_progress") if isinstance(item, Growing) else item for item in self._items
         )
 
     @property
@@ -118,7 +94,7 @@ class Output:
     def _changes(self, event: RunEvent) -> Iterator[Change]:
         match event:
             case TextDelta() | RefusalDelta() | ReasoningDelta():
-                yield from self._speak(event, _PART_OF[type(event)])
+                yield from self._speak(event)
             case ToolCallStart(index):
                 self._starting[index] = event
             case ToolArgsDelta():
@@ -126,7 +102,9 @@ class Output:
             case Finished():
                 yield from self._open_calls()
                 # What the model was saying when it was cut off is incomplete, and nothing else.
-                yield from self._close_all([] if event.reason in _WHOLE else [self._grown])
+                cut = [] if event.reason in _WHOLE else [self._grown]
+                is_last = event.reason != "tool_calls"
+                yield from self._close_all(cut, "final_answer" if is_last else "commentary")
             case Created() | Attempt() | Failed():
                 self._starting.clear()
                 yield from self._close_all([i for i in self._open_items() if not i.recorded])
@@ -148,11 +126,11 @@ class Output:
         for item in self._open_items():
             item.recorded = item.empty.kind != "activity"
 
-    def _speak(
-        self, event: TextDelta | RefusalDelta | ReasoningDelta, part: PartKind
-    ) -> Iterator[Change]:
+    def _speak(self, event: _Said) -> Iterator[Change]:
         yield from self._open_calls()
-        kind: ItemKind = "reasoning" if part == "reasoning" else "message"
+        kind: ItemKind = "reasoning" if isinstance(event, ReasoningDelta) else "message"
+        summary = event.summary if isinstance(event, ReasoningDelta) else None
+        part = _PART_OF[type(event)] if summary is None else "summary"
         speaking = self._speaking
         if speaking is not None and (speaking.empty.kind != kind or speaking.recorded):
             yield from self._end_speech()
@@ -160,10 +138,8 @@ class Output:
             self._speaking = self._open(OutputItem(kind))
             yield Opened(self._speaking.index, self._speaking.empty)
         item = self._speaking
-        if item.kind != part:
-            yield from _close_part(item)
-            item.kind = part
-            yield PartOpened(item.index, len(item.parts), part)
+        if item.kind != part or item.summary != summary:
+            yield from item.open_part(part, summary)
         yield self._grow(item, event.text, getattr(event, "logprobs", None))
 
     def _open_calls(self) -> Iterator[Change]:
@@ -193,17 +169,17 @@ class Output:
             raise ValueError(f"more of activity {index}, which never began")
         item = self._activities[index]
         if item.kind == "arguments" and not isinstance(event, ActivityArgs):
-            yield from _close_part(item)
+            yield from item.close_part()
         if isinstance(event, ActivityEnd):
             del self._activities[index]
             item.empty = replace(item.empty, error=event.error)
             yield from self._close(item, "completed")
             return
         if item.kind is None:
-            item.kind = "output"
-            yield PartOpened(item.index, len(item.parts), "output")
+            yield from item.open_part("output")
         item.pieces.append(event.text)
-        yield Grew(item.index, len(item.parts), item.kind, event.text)
+        assert item.kind is not None
+        yield Grew(item.index, item.number, item.kind, event.text)
 
     def _take_up(self, cut: OutputItem) -> Iterator[Change]:
         call_id = self._unused(cut.call_id)
@@ -229,51 +205,46 @@ class Output:
         self._call_ids.add(unused)
         return unused
 
-    def _open(self, empty: OutputItem) -> _Growing:
-        item = _Growing(len(self._items), empty)
+    def _open(self, empty: OutputItem) -> Growing:
+        item = Growing(len(self._items), empty)
         self._items.append(item)
         return item
 
-    def _grow(
-        self, item: _Growing, text: str, logprobs: list[dict[str, Any]] | None = None
-    ) -> Grew:
+    def _grow(self, item: Growing, text: str, logprobs: list[dict[str, Any]] | None = None) -> Grew:
         self._grown = item
         item.pieces.append(text)
         if logprobs is not None:
             item.logprobs = item.logprobs or []
             item.logprobs.extend(logprobs)
         assert item.kind is not None
-        return Grew(item.index, len(item.parts), item.kind, text, logprobs)
+        return Grew(item.index, item.number, item.kind, text, logprobs)
 
     def _end_speech(self) -> Iterator[Change]:
         if self._speaking is not None:
-            yield from self._close(self._speaking, "completed")
+            yield from self._close(self._speaking, "completed", "commentary")
 
-    def _close_all(self, cut: Sequence[_Growing | None]) -> Iterator[Change]:
+    def _close_all(
+        self, cut: Sequence[Growing | None], phase: Phase | None = None
+    ) -> Iterator[Change]:
+        """Without a `phase` it is not known what would have followed, but for what is recorded."""
         for number, activity in self._activities.items():
             self._cut_activities[number] = activity.item("incomplete")
         for item in self._open_items():
             is_cut = item in cut or item.empty.kind == "activity"
-            yield from self._close(item, "incomplete" if is_cut else "completed")
+            known = phase or ("commentary" if item.recorded else None)
+            yield from self._close(item, "incomplete" if is_cut else "completed", known)
         self._calls.clear()
         self._activities.clear()
 
-    def _open_items(self) -> list[_Growing]:
-        return [item for item in self._items if isinstance(item, _Growing)]
+    def _open_items(self) -> list[Growing]:
+        return [item for item in self._items if isinstance(item, Growing)]
 
-    def _close(self, item: _Growing, status: Status) -> Iterator[Change]:
+    def _close(self, item: Growing, status: Status, phase: Phase | None = None) -> Iterator[Change]:
         whole = item.item(status)
-        yield from _close_part(item)
+        if phase is not None and whole.kind == "message":
+            whole = replace(whole, phase=phase)
+        yield from item.close_part()
         if item is self._speaking:
             self._speaking = None
         self._items[item.index] = whole
         yield Closed(item.index, whole)
-
-
-def _close_part(item: _Growing) -> Iterator[Change]:
-    if item.kind is None:
-        return
-    part = item.part()
-    yield PartClosed(item.index, len(item.parts), part)
-    item.parts.append(part)
-    item.kind, item.pieces, item.logprobs = None, [], None

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from trunkline_shared.transcript import Phase
+
 ItemKind: TypeAlias = Literal["message", "reasoning", "function", "custom", "activity"]
-PartKind: TypeAlias = Literal["text", "refusal", "reasoning", "arguments", "output"]
+PartKind: TypeAlias = Literal["text", "refusal", "reasoning", "summary", "arguments", "output"]
 Status: TypeAlias = Literal["in_progress", "completed", "incomplete"]
 
 
@@ -24,6 +26,9 @@ class OutputItem:
 
     So has an `activity`, a call of one of the agent's own tools, whose result is a part of it.
     `error` says why it failed; it is completed then all the same.
+
+    The `phase` of a message is known when it closes: `commentary` if something follows it, or the
+    caller's tools are called; else it is the `final_answer`. One that was cut off has none.
     """
 
     kind: ItemKind
@@ -34,6 +39,7 @@ class OutputItem:
     number: int = 0
     toolset: str = ""
     error: str | None = None
+    phase: Phase | None = None
 
     @property
     def text(self) -> str:
@@ -54,6 +60,8 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class PartOpened:
+    """`part` counts those of its item; those of a summary are counted apart."""
+
     index: int
     part: int
     kind: PartKind

@@ -34,8 +34,9 @@ class RunRequest:
     `model` is what the caller named, where that is not the agent. `profile` is the LLM that the
     agent is to use, sealed as a whole. With a `conversation` the transcript is the whole one that
     the caller sent: the worker continues the history with what is new in it, which is `all_new`
-    where the caller says so. `store` keeps the folded result. `max_tool_calls` bounds
-    calls of the agent's own tools, as its limit does.
+    where the caller says so. `store` keeps the folded result. `max_tool_calls` bounds calls of the
+    agent's own tools, as its limit does. With `truncate` the oldest of the transcript is left out
+    if it is too long for the model.
     """
 
     run_id: RunId
@@ -57,6 +58,7 @@ class RunRequest:
     model: str = ""
     instructions: str = ""
     max_tool_calls: int | None = None
+    truncate: bool = False
     v: int = REQUEST_VERSION
 
 

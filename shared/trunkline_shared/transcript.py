@@ -41,22 +41,31 @@ Part: TypeAlias = TextPart | ImagePart | AudioPart | FilePart | RefusalPart
 
 
 Role: TypeAlias = Literal["system", "developer", "user", "assistant"]
+Phase: TypeAlias = Literal["commentary", "final_answer"]
 
 
 class Message(TypedDict):
+    """`phase`, of what the assistant said: on the way to its answer, or the answer."""
+
     type: Literal["message"]
     role: Role
     content: list[Part]
     name: NotRequired[str]
+    phase: NotRequired[Phase]
 
 
 class Reasoning(TypedDict):
+    """`text` is empty where a provider gave no more than a `summary`, in its parts."""
+
     type: Literal["reasoning"]
     text: str
+    summary: NotRequired[list[str]]
 
 
 class ToolCall(TypedDict):
-    """`toolset` is there if it was a call of one of the agent's own tools, not of the caller's."""
+    """`toolset` is there if it was a call of one of the agent's own tools, not of the caller's.
+    `namespace` is what the caller knows apart in the `name`.
+    """
 
     type: Literal["tool_call"]
     id: str
@@ -64,6 +73,7 @@ class ToolCall(TypedDict):
     arguments: str
     kind: Literal["function", "custom"]
     toolset: NotRequired[str]
+    namespace: NotRequired[str]
 
 
 class ToolResult(TypedDict):
@@ -131,6 +141,7 @@ class Options(TypedDict, total=False):
     logprobs: bool
     top_logprobs: int
     reasoning_effort: str
+    reasoning_summary: str
     verbosity: str
     service_tier: str
     parallel_tool_calls: bool
@@ -141,6 +152,11 @@ class Options(TypedDict, total=False):
     user: str
     safety_identifier: str
     metadata: dict[str, str]
+
+
+def thought(item: Reasoning) -> str:
+    """What is known of it, as one text."""
+    return item["text"] or "\n\n".join(item.get("summary", ()))
 
 
 def text_of(parts: list[Part]) -> str:

@@ -1,19 +1,24 @@
 """What is stored is sealed: encrypted with a key that Redis never sees.
 
 A sealed value is a Fernet token (AES-128-CBC and HMAC-SHA256, the `cryptography` package). The
-Fernet key is HKDF-SHA256 of the deployment's secret key, which may be any text.
+Fernet key is HKDF-SHA256 of the deployment's secret key, which may be any text. What others keep
+for us is sealed with AES-SIV and a key of its own: the same value always gives the same text.
 """
 
 import base64
 from collections.abc import Sequence
+from contextlib import suppress
 
+from cryptography.exceptions import InvalidTag
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from trunkline_shared.errors import TrunklineError
 
 _INFO = b"trunkline vault 1"
+_INFO_FOR = b"trunkline vault for others 1"
 _TOKEN = b"gAAAA"  # what every Fernet token of this century begins with; no JSON does
 
 
@@ -28,7 +33,9 @@ class Vault:
     """
 
     def __init__(self, secret_key: str | None, previous: Sequence[str] = ()) -> None:
-        keys = [_fernet(key) for key in (secret_key, *previous) if key]
+        known = [key for key in (secret_key, *previous) if key]
+        keys = [_fernet(key) for key in known]
+        self._siv = [AESSIV(_derived(key, _INFO_FOR, 64)) for key in known]
         self.has_key = bool(secret_key)
         self._fernet = MultiFernet(keys) if keys else None
 
@@ -49,6 +56,22 @@ class Vault:
         except InvalidToken:
             raise Unreadable("TRUNKLINE_SECRET_KEY is not the key it was sealed with") from None
 
+    def seal_for(self, owner: str, value: bytes) -> str:
+        """What only `open_for` with the same owner opens, as URL-safe text. Needs a key."""
+        sealed = self._siv[0].encrypt(value, [owner.encode()])
+        return base64.urlsafe_b64encode(sealed).decode()
+
+    def open_for(self, owner: str, sealed: str) -> bytes:
+        """What was sealed for `owner`, and by nobody else. Raises Unreadable."""
+        try:
+            data = base64.b64decode(sealed, altchars=b"-_", validate=True)
+        except ValueError:
+            data = b""
+        for siv in self._siv:
+            with suppress(InvalidTag):
+                return siv.decrypt(data, [owner.encode()])
+        raise Unreadable("nothing that was sealed here for this owner")
+
     @staticmethod
     def is_token(value: bytes) -> bool:
         """Whether the value looks like a sealed one."""
@@ -56,5 +79,9 @@ class Vault:
 
 
 def _fernet(secret_key: str) -> Fernet:
-    kdf = HKDF(algorithm=SHA256(), length=32, salt=None, info=_INFO)
-    return Fernet(base64.urlsafe_b64encode(kdf.derive(secret_key.encode())))
+    return Fernet(base64.urlsafe_b64encode(_derived(secret_key, _INFO, 32)))
+
+
+def _derived(secret_key: str, info: bytes, length: int) -> bytes:
+    kdf = HKDF(algorithm=SHA256(), length=length, salt=None, info=info)
+    return kdf.derive(secret_key.encode())

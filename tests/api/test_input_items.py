@@ -21,7 +21,12 @@ INPUT: list[dict[str, Any]] = [
         ],
     },
     {"type": "reasoning", "content": [{"type": "reasoning_text", "text": "hm"}]},
-    {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "a"}]},
+    {
+        "type": "message",
+        "role": "assistant",
+        "content": [{"type": "output_text", "text": "a"}],
+        "phase": "commentary",
+    },
     {"type": "message", "role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]},
     {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
     {"type": "function_call_output", "call_id": "c1", "output": "1"},

@@ -58,6 +58,7 @@ def test_what_was_said_is_repeated() -> None:
         "text": {"format": {"type": "json_object"}, "verbosity": "low"},
         "top_logprobs": 3,
         "top_p": 0.0,
+        "truncation": "auto",
         "user": "u",
     }
     values = echoed(**said)

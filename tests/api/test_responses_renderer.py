@@ -95,6 +95,7 @@ def test_a_text_is_told_in_openais_order() -> None:
     empty = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
     item = {"id": ITEM_ID, "type": "message", "role": "assistant"}
     done = {**item, "status": "completed", "content": [{**empty, "text": text}]}
+    done["phase"] = "final_answer"
     assert events[2:-1] == [
         {"type": f"response.{kind}", "sequence_number": number, **more}
         for number, (kind, more) in enumerate(

@@ -7,7 +7,6 @@ from tests.api.responses_bodies import (
     SCHEMA,
     SEARCH,
     SHELL,
-    SPACE,
     WEATHER,
     body,
     items,
@@ -127,12 +126,14 @@ def test_calls_and_their_results_are_taken_over(kind: str, member: str) -> None:
         assert only_item(result) == {"type": "tool_result", "id": "c", "content": content, **known}
 
 
-def test_reasoning_is_its_text_else_its_summary_else_opaque() -> None:
+def test_reasoning_is_its_text_and_its_summary_else_opaque() -> None:
     text = [{"type": "reasoning_text", "text": "hm"}]
     summary = [{"type": "summary_text", "text": "short"}]
     both = {"type": "reasoning", "id": "rs_1", "summary": summary, "content": text}
-    assert only_item(both) == {"type": "reasoning", "text": "hm"}
-    assert only_item({**both, "content": None}) == {"type": "reasoning", "text": "short"}
+    neutral = {"type": "reasoning", "text": "hm", "summary": ["short"]}
+    assert only_item(both) == neutral
+    assert only_item({**both, "content": None}) == {**neutral, "text": ""}
+    assert only_item({**both, "summary": []}) == {"type": "reasoning", "text": "hm"}
     sealed = only_item({"type": "reasoning", "summary": [], "encrypted_content": "x"})
     assert sealed["type"] == "opaque" and sealed["value"]["encrypted_content"] == "x"
 
@@ -175,7 +176,7 @@ def test_logprobs_are_asked_for_by_either_member() -> None:
 
 def test_tools_are_flat_and_those_of_others_are_left_out() -> None:
     strict = {**WEATHER, "description": "Tells", "strict": True}
-    asked = run(tools=[strict, SEARCH, SHELL, SPACE], parallel_tool_calls=False, tool_choice="auto")
+    asked = run(tools=[strict, SEARCH, SHELL], parallel_tool_calls=False, tool_choice="auto")
     assert asked.tools == [
         {
             "type": "function",

@@ -111,8 +111,7 @@ def test_what_is_missing_is_named() -> None:
         (items({"role": "assistant", "content": 5}), "input[1].content", TYPE),
         (items({"type": "hologram"}), "input[1].type", VALUE),
         (items({"type": 5}), "input[1].type", VALUE),
-        (items({"type": "item_reference", "id": "msg_1"}), "input[1]", "unsupported_value"),
-        (items({"id": "msg_1"}), "input[1]", "unsupported_value"),
+        (items({"type": "item_reference", "id": ""}), "input[1].id", VALUE),
         (items({**CALL, "call_id": ""}), "input[1].call_id", VALUE),
         (items({**CALL, "arguments": {}}), "input[1].arguments", TYPE),
         (items({**RESULT, "output": None}), "input[1].output", TYPE),
@@ -158,7 +157,18 @@ def test_a_wrong_item_is_named(members: dict[str, Any], param: str, code: str) -
     ("members", "param", "code"),
     [
         ({"tools": {}}, "tools", TYPE),
-        ({"tools": [{"type": "file_search"}]}, "tools[0].type", VALUE),
+        *(
+            ({"tools": [{"type": kind}]}, "tools[0].type", VALUE)
+            for kind in (
+                *("apply_patch", "code_interpreter", "computer", "computer_use_preview"),
+                *("file_search", "image_generation", "mcp", "programmatic_tool_calling", "shell"),
+            )
+        ),
+        ({"tools": [{**SPACE, "name": "a b"}]}, "tools[0].name", VALUE),
+        ({"tools": [{**SPACE, "tools": [{"type": "mcp"}]}]}, "tools[0].tools[0].type", VALUE),
+        ({"tools": [{**SPACE, "x": 2**70}]}, "tools[0]", VALUE),
+        ({"tools": [SPACE, {**WEATHER, "name": "crm__weather"}]}, "tools[1].name", VALUE),
+        ({"tools": [{**SPACE, "name": "x" * 126}]}, "tools[0].tools[0].name", VALUE),
         ({"tools": [{"name": "f"}]}, "tools[0].type", MISSING),
         ({"tools": [{"type": "function"}]}, "tools[0].name", MISSING),
         ({"tools": [{**WEATHER, "name": "a b"}]}, "tools[0].name", VALUE),
@@ -202,7 +212,6 @@ def test_a_wrong_tool_is_named(members: dict[str, Any], param: str, code: str) -
         ("image", {"context_compression": "auto"}),
         ("moderation", {"model": "m"}),
         ("prompt", {"id": "p"}),
-        ("truncation", "auto"),
     ],
 )
 def test_what_is_not_there_is_refused_by_its_name(param: str, value: Any) -> None:

@@ -15,7 +15,9 @@ ANSWER: tuple[RunEvent, ...] = (TextDelta("hello"), Finished("stop"))
 
 
 def message(role: Any, text: str) -> Item:
-    return {"type": "message", "role": role, "content": [{"type": "text", "text": text}]}
+    """As requests have it; of the assistant as a run's answer leaves it."""
+    item: Any = {"type": "message", "role": role, "content": [{"type": "text", "text": text}]}
+    return {**item, "phase": "final_answer"} if role == "assistant" else item
 
 
 def record(text: str = "hi", previous: str | None = None, principal: str = "ana") -> Record:

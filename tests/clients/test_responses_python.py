@@ -186,7 +186,8 @@ def test_tools_of_coding_agents_are_tolerated_and_echoed(client: openai.OpenAI) 
         {"type": "web_search"},
         {"type": "namespace", "name": "crm", "description": "CRM", "tools": [WEATHER]},
     ]
-    assert [tool["type"] for tool in echoed(client, tools=tools)["tools"]] == ["function"]
+    sent = [tool["function"]["name"] for tool in echoed(client, tools=tools)["tools"]]
+    assert sent == ["weather", "crm__weather"]
     reply = client.responses.create(model="words-3", input=HELLO, tools=tools, tool_choice="auto")
     assert [tool.type for tool in reply.tools] == ["function", "web_search", "namespace"]
 
@@ -261,7 +262,7 @@ def test_parse_gives_the_callers_own_type(client: openai.OpenAI) -> None:
     ("request_", "param"),
     [
         ({"background": True, "store": False}, "background"),
-        ({"truncation": "auto"}, "truncation"),
+        ({"truncation": "middle"}, "truncation"),
         ({"max_output_tokens": 1}, "max_output_tokens"),
         ({"tools": [{"type": "file_search", "vector_store_ids": []}]}, "tools[0].type"),
         ({"previous_response_id": "resp_unknown"}, "previous_response_id"),

@@ -32,6 +32,7 @@ Models (N, R, K numbers); all answer streamed or whole, as asked, and honour `ma
     joint-usage      three words, usage in the chunk of the finish reason
     whole            three words as plain JSON even when asked to stream
     context-length   400 context_length_exceeded
+    context-N        N words, or the same for more than N messages
     no-quota         429 insufficient_quota
     status-S         status S (429 with `retry-after: 30`, 401 quoting the key)
     flaky-K, busy-K  the first K calls 500, or 429 with `retry-after-ms: 20`; then `words-3`

@@ -58,7 +58,8 @@ def failure_of(body: Json, headers: dict[str, str], call: int) -> Reply | None:
         return _error(429, "Rate limit reached", retry_after_ms="20")
     if model == "no-quota":
         return _error(429, "You exceeded your current quota.", code="insufficient_quota")
-    if model == "context-length":
+    too_long = name == "context" and argument.isdigit() and len(body["messages"]) > int(argument)
+    if model == "context-length" or too_long:
         message = "This model's maximum context length is 8 tokens."
         return _error(400, message, code="context_length_exceeded", param="messages")
     if model == "html":

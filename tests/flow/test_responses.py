@@ -134,15 +134,16 @@ def test_a_stream_goes_on_with_a_new_item_when_its_worker_dies(
         final = stream.get_final_response()
     assert [event.sequence_number for event in events] == list(range(len(events)))
     broken, whole = _told(final)
-    assert (broken[1], whole[1:]) == ("incomplete", ("completed", words(100)))
+    assert (broken[1], whole[1:]) == ("incomplete", ("completed", words(100), "final_answer"))
+    assert broken[3] is None
     assert broken[2].startswith(words(20))
     assert _told(clients[1].responses.retrieve(final.id)) == [broken, whole]
 
 
-def _told(response: responses.Response) -> list[tuple[str, str, str]]:
-    """Id, status and text of each message."""
+def _told(response: responses.Response) -> list[tuple[str, str, str, str | None]]:
+    """Id, status, text and phase of each message."""
     messages: list[Any] = response.output
-    return [(item.id, item.status, item.content[0].text) for item in messages]
+    return [(item.id, item.status, item.content[0].text, item.phase) for item in messages]
 
 
 def _kill_owner(system: System, response: responses.Response) -> None:

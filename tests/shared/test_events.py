@@ -33,6 +33,7 @@ EVERY_KIND: list[RunEvent] = [
     TextDelta("héllo\n\u2028"),
     TextDelta("a", ROWS),
     ReasoningDelta("because"),
+    ReasoningDelta("in short", 1),
     RefusalDelta("no"),
     ToolCallStart(0, "call_1", "weather"),
     ToolCallStart(1, "call_2", "shell", "custom"),
@@ -75,7 +76,7 @@ def test_no_two_kinds_share_a_name() -> None:
 def test_an_event_carries_all_members_but_trailing_defaults() -> None:
     for event in EVERY_KIND:
         left_out = len(fields(event)) - len(encode(event)[1:])
-        is_plain = isinstance(event, TextDelta) and event.logprobs is None
+        is_plain = event in (TextDelta("héllo\n\u2028"), ReasoningDelta("because"))
         has_no_time = isinstance(event, Finished) and not event.at_ms
         assert left_out == int(is_plain or has_no_time)
 

@@ -143,6 +143,13 @@ def test_what_is_no_stored_result_of_this_version_is_refused(stored: bytes) -> N
         decode(stored)
 
 
+def test_a_result_of_a_version_without_phases_is_read() -> None:
+    stored = orjson.loads(encode(folded(TextDelta("a"), Finished("stop"))))
+    del stored["phases"]
+    [item] = decode(orjson.dumps(stored)).items
+    assert (item.text, item.phase) == ("a", None)
+
+
 def test_a_result_that_a_script_wrote_says_only_how_it_ended() -> None:
     result = decode(b'{"v":1,"end":["failed","worker_lost","It died."]}')
     assert result == Folded(terminal=Failed("worker_lost", "It died."))
@@ -154,14 +161,11 @@ def test_a_result_knows_when_it_ended() -> None:
 
 
 def test_what_was_said_continues_a_history() -> None:
+    head = {"type": "message", "role": "assistant", "phase": "commentary"}
     assert said(FULL) == [
-        {"type": "message", "role": "assistant", "content": [{"type": "text", "text": "a"}]},
+        {**head, "content": [{"type": "text", "text": "a"}]},
         {"type": "reasoning", "text": "r"},
-        {
-            "type": "message",
-            "role": "assistant",
-            "content": [{"type": "refusal", "text": "n"}],
-        },
+        {**head, "content": [{"type": "refusal", "text": "n"}]},
         {"type": "tool_call", "id": "id", "name": "f", "arguments": "{}", "kind": "function"},
     ]
     assert said(Folded()) == []

@@ -54,7 +54,7 @@ def test_a_text_opens_grows_and_closes() -> None:
     assert output.items == (OutputItem("message", "in_progress", (OutputPart("text", "Hel"),)),)
     assert output.add(TextDelta("lo")) == [Grew(0, 0, "text", "lo")]
     whole = OutputPart("text", "Hello")
-    item = OutputItem("message", "completed", (whole,))
+    item = OutputItem("message", "completed", (whole,), phase="final_answer")
     assert output.add(Finished("stop")) == [PartClosed(0, 0, whole), Closed(0, item)]
     assert output.items == (item,)
 

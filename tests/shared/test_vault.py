@@ -43,3 +43,16 @@ def test_a_damaged_value_is_unreadable() -> None:
     vault = Vault("secret")
     with pytest.raises(Unreadable):
         vault.open(vault.seal(VALUE)[:-4] + b"AAA=")
+
+
+def test_what_is_sealed_for_somebody_is_the_same_text_again_and_opens_for_nobody_else() -> None:
+    vault = Vault("key")
+    sealed = vault.seal_for("ana", b"value")
+    assert sealed == Vault("key").seal_for("ana", b"value") != vault.seal_for("bob", b"value")
+    assert Vault("new", ["key"]).open_for("ana", sealed) == b"value"
+    changed = ("A" if sealed[0] != "A" else "B") + sealed[1:]
+    for owner, found in (("bob", sealed), ("ana", changed), ("ana", ""), ("ana", "\u00e4")):
+        with pytest.raises(Unreadable):
+            vault.open_for(owner, found)
+    with pytest.raises(Unreadable):
+        Vault(None).open_for("ana", sealed)

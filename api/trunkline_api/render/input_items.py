@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, assert_never
 
+from trunkline_api.wire.namespaces import within
 from trunkline_shared.transcript import Item, Message, Part, ToolCall, ToolResult, text_of
 
 ItemJson = dict[str, Any]
@@ -36,8 +37,9 @@ def values_of(
         case "message":
             yield _message(item, where)
         case "reasoning":
-            text = {"type": "reasoning_text", "text": item["text"]}
-            about = {"summary": [], "content": [text], "encrypted_content": None}
+            content = [{"type": "reasoning_text", "text": text} for text in [item["text"]] if text]
+            told = [{"type": "summary_text", "text": text} for text in item.get("summary", ())]
+            about = {"summary": told, "content": content, "encrypted_content": None}
             yield {"type": "reasoning", "id": f"rs_{where}", **about, "status": "completed"}
         case "tool_call" if "toolset" in item:
             yield _activity(item, results.get(item["id"]), where)
@@ -59,11 +61,15 @@ def _message(item: Message, where: str) -> ItemJson:
     is_said = item["role"] == "assistant"
     content = [_part(part, is_said=is_said) for part in item["content"]]
     head = {"type": "message", "id": f"msg_{where}", "role": item["role"]}
-    return {**head, "status": "completed", "content": content}
+    phase = {"phase": item["phase"]} if "phase" in item else {}
+    return {**head, "status": "completed", "content": content, **phase}
 
 
 def _call(item: ToolCall, where: str) -> ItemJson:
     about = {"call_id": item["id"], "name": item["name"], "status": "completed"}
+    if "namespace" in item:
+        space = item["namespace"]
+        about |= {"namespace": space, "name": within(space, item["name"])}
     if item["kind"] == "custom":
         return {
             "type": "custom_tool_call",

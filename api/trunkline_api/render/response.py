@@ -1,11 +1,12 @@
 """A run as a response object of the Responses API: the same values in every reply about it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias, assert_never
 
 from trunkline_api.errors import ApiError, from_failure
+from trunkline_api.wire.namespaces import namespace_of, within
 from trunkline_shared.events import Failed, Finished, Terminal, Usage
 from trunkline_shared.fold import Folded
 from trunkline_shared.output_items import OutputItem, OutputPart, PartKind
@@ -49,11 +50,14 @@ _PARAMS: Final[Mapping[str, str]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """Which run it is, and what the response repeats of its request."""
+    """Which run it is, and what the response repeats of its request. `seal` makes what its client
+    keeps of reasoning, where that was asked for.
+    """
 
     run_id: str
     model: str
     echo: Mapping[str, Any]
+    seal: Callable[[OutputItem], str] | None = None
 
     @property
     def is_background(self) -> bool:
@@ -123,7 +127,7 @@ def _response(
         "completed_at": ended_ms // 1000 if status == "completed" else None,
         "status": status,
         "model": about.model,
-        "output": [item_value(about.run_id, index, item) for index, item in enumerate(items)],
+        "output": [told_item(about, index, item) for index, item in enumerate(items)],
         "usage": None if end is None or end.usage is None else _usage(end.usage),
         **about.echo,
         **about_end,
@@ -141,15 +145,29 @@ def _error(failed: Failed) -> dict[str, Any]:
     return {"code": code, "message": error.message, "type": error.type, "param": error.param}
 
 
+def told_item(about: About, index: int, item: OutputItem) -> dict[str, Any]:
+    """As `item_value`, with what depends on the request."""
+    value = item_value(about.run_id, index, item)
+    if item.kind == "reasoning" and item.status == "completed" and about.seal is not None:
+        value["encrypted_content"] = about.seal(item)
+    if item.kind in ("function", "custom"):
+        space = namespace_of(about.echo.get("tools", ()), item.name)
+        if space is not None:
+            value |= {"namespace": space, "name": within(space, item.name)}
+    return value
+
+
 def item_value(run_id: str, index: int, item: OutputItem) -> dict[str, Any]:
     """An output item, whole or as far as it is known."""
     head = {"id": item_id(run_id, index, item), "status": item.status}
-    content = [part_value(part) for part in item.parts]
+    content = [part_value(part) for part in item.parts if part.kind != "summary"]
     match item.kind:
         case "message":
-            return {"type": "message", **head, "role": "assistant", "content": content}
+            phase = {} if item.phase is None else {"phase": item.phase}
+            return {"type": "message", **head, "role": "assistant", "content": content, **phase}
         case "reasoning":
-            about = {"summary": [], "content": content, "encrypted_content": None}
+            summary = [part_value(part) for part in item.parts if part.kind == "summary"]
+            about = {"summary": summary, "content": content, "encrypted_content": None}
             return {"type": "reasoning", **head, **about}
         case "function":
             call = {"call_id": item.call_id, "name": item.name, "arguments": item.text}
@@ -188,6 +206,8 @@ def part_value(part: OutputPart) -> dict[str, Any]:
         return {"type": "refusal", "refusal": part.text}
     if part.kind == "reasoning":
         return {"type": "reasoning_text", "text": part.text}
+    if part.kind == "summary":
+        return {"type": "summary_text", "text": part.text}
     return {
         "type": "output_text",
         "text": part.text,

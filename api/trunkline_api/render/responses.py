@@ -5,6 +5,7 @@ all deltas of one part.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final, assert_never
@@ -19,9 +20,9 @@ from trunkline_api.render.response import (
     error_of,
     finished,
     item_id,
-    item_value,
     part_value,
     rows_value,
+    told_item,
     unfinished,
 )
 from trunkline_shared.events import (
@@ -60,6 +61,7 @@ _GROWS: Final = {
     "text": "response.output_text",
     "refusal": "response.refusal",
     "reasoning": "response.reasoning_text",
+    "summary": "response.reasoning_summary_text",
 }
 
 
@@ -180,7 +182,7 @@ class ResponsesRenderer:
             return  # told with the whole activity
         if kind == "text":
             self._text = self._template(index, part)
-        yield self._part("response.content_part.added", index, part, part=empty_part(kind))
+        yield self._part(f"{_whole(kind)}.added", kind, index, part, part=empty_part(kind))
 
     def _grew(self, change: Grew) -> Iterable[bytes]:
         index, kind = change.index, change.kind
@@ -188,22 +190,27 @@ class ResponsesRenderer:
             yield self._of_item(f"{self._argued(index)}.delta", index, delta=change.text)
         elif kind != "output":
             rows = {"logprobs": rows_value(change.logprobs)} if kind == "text" else {}
-            yield self._part(f"{_GROWS[kind]}.delta", index, change.part, **rows, delta=change.text)
+            more = {**rows, "delta": change.text}
+            yield self._part(f"{_GROWS[kind]}.delta", kind, index, change.part, **more)
 
     def _part_closed(self, index: int, part: int, whole: OutputPart) -> Iterable[bytes]:
-        if whole.kind in ("arguments", "output"):
+        kind = whole.kind
+        if kind in ("arguments", "output"):
             return  # told with the whole call
-        if whole.kind == "refusal":
-            yield self._part("response.refusal.done", index, part, refusal=whole.text)
+        if kind == "refusal":
+            said: dict[str, Any] = {"refusal": whole.text}
+        elif kind == "text":
+            said = {"text": whole.text, "logprobs": rows_value(whole.logprobs)}
         else:
-            rows = {"logprobs": rows_value(whole.logprobs)} if whole.kind == "text" else {}
-            yield self._part(f"{_GROWS[whole.kind]}.done", index, part, text=whole.text, **rows)
-        yield self._part("response.content_part.done", index, part, part=part_value(whole))
+            said = {"text": whole.text}
+        yield self._part(f"{_GROWS[kind]}.done", kind, index, part, **said)
+        yield self._part(f"{_whole(kind)}.done", kind, index, part, part=part_value(whole))
 
     def _closed(self, index: int, item: OutputItem) -> Iterable[bytes]:
         # Who acts on a call as soon as its arguments are done must not hear it of half a call.
         if item.status == "completed" and item.kind == "function":
-            about = {"name": item.name, "arguments": item.text}
+            name = told_item(self._about, index, item)["name"]
+            about = {"name": name, "arguments": item.text}
             yield self._of_item(f"{self._argued(index)}.done", index, **about)
         elif item.status == "completed" and item.kind == "custom":
             yield self._of_item(f"{self._argued(index)}.done", index, input=item.text)
@@ -218,15 +225,16 @@ class ResponsesRenderer:
         return _ARGUED[self._opened[index].kind]
 
     def _item(self, what: str, index: int, item: OutputItem) -> bytes:
-        value = item_value(self._about.run_id, index, item)
+        value = told_item(self._about, index, item)
         return self._event(f"response.output_item.{what}", output_index=index, item=value)
 
     def _of_item(self, kind: str, index: int, **more: Any) -> bytes:
         which = item_id(self._about.run_id, index, self._opened[index])
         return self._event(kind, item_id=which, output_index=index, **more)
 
-    def _part(self, kind: str, index: int, part_index: int, **more: Any) -> bytes:
-        return self._of_item(kind, index, content_index=part_index, **more)
+    def _part(self, event: str, kind: PartKind, index: int, number: int, **more: Any) -> bytes:
+        where = "summary_index" if kind == "summary" else "content_index"
+        return self._of_item(event, index, **{where: number}, **more)
 
     def _lifecycle(self, what: str, response: dict[str, Any]) -> bytes:
         return self._event(f"response.{what}", response=response)
@@ -250,9 +258,17 @@ class ResponsesRenderer:
         return head, b"," + about[1:-1] + b',"delta":'
 
 
+def _whole(kind: PartKind) -> str:
+    return "response.reasoning_summary_part" if kind == "summary" else "response.content_part"
+
+
 def _told_at_once(index: int, item: OutputItem) -> Iterable[Change]:
-    yield Opened(index, replace(item, status="in_progress", parts=(), error=None))
-    for number, part in enumerate(item.parts):
+    empty = replace(item, status="in_progress", parts=(), error=None, phase=None)
+    yield Opened(index, empty)
+    counted: Counter[bool] = Counter()
+    for part in item.parts:
+        number = counted[part.kind == "summary"]
+        counted[part.kind == "summary"] += 1
         if part.kind != "arguments":
             yield PartOpened(index, number, part.kind)
         yield Grew(index, number, part.kind, part.text, [*(part.logprobs or ())])

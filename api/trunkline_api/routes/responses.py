@@ -10,6 +10,8 @@ from trunkline_api.auth import Principal
 from trunkline_api.conversation_id import conversation_of, named_conversation
 from trunkline_api.errors import invalid
 from trunkline_api.headers import Headers
+from trunkline_api.kept_reasoning import opened, seal_of
+from trunkline_api.references import References
 from trunkline_api.render.response import About, error_of
 from trunkline_api.render.responses import ResponsesRenderer, render_folded, render_response
 from trunkline_api.render.resumed import Resumed
@@ -48,16 +50,18 @@ class ResponsesQuestion:
         before: list[Item] = []
         if previous is not None and not run.conversation:
             before = await self.stored.history(previous, principal.name)
-        fill_in(run, self.request, before)
+        request = await self._resolved(principal)
+        fill_in(run, request, before)
         if not run.store:
             return b""
         record = Record(
             principal=principal.name,
             model=run.model,
             echo=self._echo(run),
-            input=input_items(self.request),
+            input=input_items(request),
             previous=previous,
             created=created_ms(run.run_id) // 1000,
+            seals=self.request.seals_reasoning,
         )
         return await self.stored.seal(record)
 
@@ -74,8 +78,18 @@ class ResponsesQuestion:
             raise error_of(end)
         return render_folded(about, folded)
 
+    async def _resolved(self, principal: Principal) -> ResponsesRequest:
+        items = self.request.input
+        if isinstance(items, str):
+            return self.request
+        items = await References(self.stored, principal.name).resolved(items)
+        items = opened(items, self.stored.vault, principal.name)
+        return self.request.model_copy(update={"input": items})
+
     def _about(self, run: RunRequest) -> About:
-        return About(run.run_id, run.model, self._echo(run))
+        seals = self.request.seals_reasoning
+        seal = seal_of(self.stored.vault, run.principal) if seals else None
+        return About(run.run_id, run.model, self._echo(run), seal)
 
     def _echo(self, run: RunRequest) -> dict[str, Any]:
         values = echo(self.request)

@@ -1,5 +1,6 @@
 """The routes to what is stored of responses: found, told once more, cancelled, forgotten."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import orjson
@@ -16,6 +17,7 @@ from trunkline_api.render.input_items import item_values
 from trunkline_api.stored_responses import Stored, StoredResponses, response_not_found
 from trunkline_api.watch import Watch
 from trunkline_api.wire.response_reply import DeletedResponse, InputItemList, ResponseObject
+from trunkline_api.wire.responses import ENCRYPTED
 
 
 def stored_responses_router(gateway: Gateway, stored: StoredResponses, watch: Watch) -> APIRouter:
@@ -28,14 +30,16 @@ def stored_responses_router(gateway: Gateway, stored: StoredResponses, watch: Wa
         response_id: str,
         stream: bool = False,
         starting_after: Annotated[int | None, Query(ge=0, lt=2**53)] = None,
+        include: Annotated[Sequence[str], Query(alias="include[]")] = (),
         principal: Principal = authenticate,
     ) -> Response:
         """A stored response; `status` says how far it got.
 
-        With `stream=true` its events, from those after `starting_after` on.
+        With `stream=true` its events, from those after `starting_after` on. Of `include` only
+        `reasoning.encrypted_content` has an effect.
         """
         _check_cursor(starting_after, stream)
-        found = await stored.get(response_id, principal.name)
+        found = _including(include, await stored.get(response_id, principal.name), stored)
         told = Replay(watch, gateway.settings, found, starting_after)
         return told if stream else _as_json(found)
 
@@ -88,6 +92,10 @@ def stored_responses_router(gateway: Gateway, stored: StoredResponses, watch: Wa
 def _check_cursor(starting_after: int | None, stream: bool) -> None:
     if starting_after is not None and not stream:
         raise invalid("starting_after", "'starting_after' needs 'stream=true'.")
+
+
+def _including(include: Sequence[str], found: Stored, stored: StoredResponses) -> Stored:
+    return stored.sealing(found) if ENCRYPTED in include else found
 
 
 async def _end(found: Stored, watch: Watch) -> None:

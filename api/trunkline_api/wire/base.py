@@ -41,7 +41,7 @@ Refused = Annotated[Any, Field(description="Refused with 400: this server has no
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
-ServiceTier = Literal["auto", "default", "flex", "scale", "priority", "fast"]
+ServiceTier = Literal["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"]
 Verbosity = Literal["low", "medium", "high"]
 
 _T = TypeVar("_T")

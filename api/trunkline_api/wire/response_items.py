@@ -97,12 +97,14 @@ class InputMessage(Wire):
 class OutputMessage(Wire):
     role: Literal["assistant"]
     content: str | Many[AssistantPart]
+    phase: Literal["commentary", "final_answer"] | None = None
 
 
 class FunctionCallItem(Wire):
     type: Literal["function_call"]
     call_id: NonEmpty
     name: NonEmpty
+    namespace: NonEmpty | None = None
     arguments: str
 
 
@@ -116,6 +118,7 @@ class CustomToolCall(Wire):
     type: Literal["custom_tool_call"]
     call_id: NonEmpty
     name: NonEmpty
+    namespace: NonEmpty | None = None
     input: str
 
 
@@ -149,7 +152,7 @@ class ReasoningItem(Wire):
 
 
 class ItemReference(Wire):
-    """Refused with 400: items cannot be found by their id here."""
+    """An item of a stored response; 404 if there is none of that id."""
 
     type: Literal["item_reference"] | None = None
     id: NonEmpty
@@ -157,7 +160,7 @@ class ItemReference(Wire):
 
 def _refuse(found: Any) -> Any:
     known = "a message, function_call, function_call_output, custom_tool_call"
-    known += ", custom_tool_call_output, mcp_call, reasoning"
+    known += ", custom_tool_call_output, mcp_call, reasoning, item_reference"
     raise ValueError(f"{known}, or an item of OpenAI's tools")
 
 

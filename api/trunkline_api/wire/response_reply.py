@@ -42,7 +42,7 @@ class IncompleteDetails(BaseModel):
 class ContentPart(BaseModel):
     """`refusal` has its text in the member of that name."""
 
-    type: Literal["output_text", "refusal", "reasoning_text"]
+    type: Literal["output_text", "refusal", "reasoning_text", "summary_text"]
     text: str | None = None
     refusal: str | None = None
     annotations: list[dict[str, Any]] | None = None
@@ -58,11 +58,13 @@ class ItemObject(BaseModel):
     id: str
     status: Literal["in_progress", "completed", "incomplete", "failed"]
     role: Literal["assistant"] | None = None
+    phase: Literal["commentary", "final_answer"] | None = None
     content: list[ContentPart] | None = None
     summary: list[dict[str, Any]] | None = None
-    encrypted_content: None = None
+    encrypted_content: str | None = None
     call_id: str | None = None
     name: str | None = None
+    namespace: str | None = None
     arguments: str | None = None
     input: str | None = None
     server_label: str | None = None
@@ -109,7 +111,7 @@ class ResponseObject(BaseModel):
     tools: list[dict[str, Any]]
     top_logprobs: int
     top_p: float
-    truncation: Literal["disabled"]
+    truncation: Literal["auto", "disabled"]
     user: str | None
 
 
@@ -124,6 +126,7 @@ class ResponseEvent(BaseModel):
     item_id: str | None = None
     output_index: int | None = None
     content_index: int | None = None
+    summary_index: int | None = None
     delta: str | None = None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from trunkline_api.errors import ApiError, invalid
+from trunkline_api.wire.namespaces import offered, spelled
 from trunkline_api.wire.response_items import (
     CustomToolCall,
     CustomToolCallOutput,
@@ -14,13 +15,10 @@ from trunkline_api.wire.response_items import (
     InputFile,
     InputImage,
     InputItem,
-    ItemReference,
 )
 from trunkline_api.wire.response_tools import (
     AllowedToolsChoice,
     CustomToolChoice,
-    FlatCustomTool,
-    FlatFunctionTool,
     FlatJsonSchemaFormat,
     FunctionToolChoice,
 )
@@ -29,6 +27,7 @@ from trunkline_api.wire.tools import check_strict
 if TYPE_CHECKING:
     from trunkline_api.wire.responses import ResponsesRequest
 
+_MAX_NAME = 128
 _REFUSED = (
     ("access_programs", "Leave it out."),
     ("background_options", "Only 'background' itself is possible; leave it out."),
@@ -91,28 +90,26 @@ def _check_supported(request: ResponsesRequest) -> None:
     if request.conversation is not None and request.previous_response_id is not None:
         message = "A run is part of a conversation or follows a response, not both: "
         raise invalid("conversation", f"{message}leave out 'conversation' or the other.")
-    if request.truncation == "auto":
-        raise _unsupported("truncation", 'Nothing is cut here: send "disabled" or leave it out.')
 
 
 def _check_tools(request: ResponsesRequest) -> None:
     known: dict[str, str] = {}  # the types of tools by their names
-    for index, tool in enumerate(request.tools or ()):
-        if not isinstance(tool, FlatFunctionTool | FlatCustomTool):
-            continue
-        if tool.name in known:
-            param = f"tools[{index}].name"
-            raise invalid(param, f"Two tools have the name '{tool.name}': give each its own.")
-        known[tool.name] = tool.type
+    for param, name, tool in offered(request.tools):
+        if name in known:
+            raise invalid(f"{param}.name", f"Two tools have the name '{name}': give each its own.")
+        if len(name) > _MAX_NAME:
+            message = f"With its namespace the tool is called '{name[:100]}…', which is too long: "
+            raise invalid(f"{param}.name", f"{message}use {_MAX_NAME} characters at most.")
+        known[name] = tool.type
     if request.tool_choice in (None, "none", "auto"):
         return
     if not known:
         raise invalid("tool_choice", "'tool_choice' needs 'tools': add them or leave it out.")
     for param, choice in _choices(request):
-        if known.get(choice.name) != choice.type:
+        name = spelled(choice.namespace, choice.name)
+        if known.get(name) != choice.type:
             raise invalid(
-                param,
-                f"'{param}' names the {choice.type} tool '{choice.name}', which is not in 'tools'.",
+                param, f"'{param}' names the {choice.type} tool '{name}', which is not in 'tools'."
             )
 
 
@@ -129,13 +126,6 @@ def _choices(
 
 def check_item(where: str, item: InputItem) -> None:
     """Raises ApiError 400 for what the item `where` may not say although it is well formed."""
-    if isinstance(item, ItemReference):
-        raise invalid(
-            where,
-            f"'{where}' is an item_reference, and items cannot be found by their id here: "
-            "send the whole item, or 'previous_response_id'.",
-            "unsupported_value",
-        )
     members = item if isinstance(item, dict) else vars(item)
     for name in ("content", "output"):
         parts = members.get(name)

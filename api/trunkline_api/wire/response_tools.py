@@ -30,12 +30,10 @@ class FlatCustomTool(Wire):
     format: Annotated[TextFormat | FlatGrammarFormat, Field(discriminator="type")] | None = None
 
 
-class HostedTool(Wire):
-    """What coding agents always send along: echoed as it came, the model is not told of it."""
+class EchoedTool(Wire):
+    """Its unknown members are echoed, too."""
 
     model_config = ConfigDict(extra="allow")
-
-    type: Literal["namespace", "web_search"]
 
     @model_validator(mode="after")
     def _is_storable(self) -> Self:
@@ -43,19 +41,51 @@ class HostedTool(Wire):
         return self
 
 
+class HostedTool(EchoedTool):
+    """What coding agents always send along: echoed as it came, the model is not told of it."""
+
+    type: Literal[
+        "local_shell",
+        "tool_search",
+        "web_search",
+        "web_search_2025_08_26",
+        "web_search_preview",
+        "web_search_preview_2025_03_11",
+    ]
+
+
+class NamespaceFunctionTool(FlatFunctionTool, EchoedTool):
+    pass
+
+
+class NamespaceCustomTool(FlatCustomTool, EchoedTool):
+    pass
+
+
+class NamespaceTool(EchoedTool):
+    """Tools under a name that is sent beside theirs when one is called."""
+
+    type: Literal["namespace"]
+    name: ToolName
+    description: str | None = None
+    tools: Many[Annotated[NamespaceFunctionTool | NamespaceCustomTool, Field(discriminator="type")]]
+
+
 Tool: TypeAlias = Annotated[
-    FlatFunctionTool | FlatCustomTool | HostedTool, Field(discriminator="type")
+    FlatFunctionTool | FlatCustomTool | HostedTool | NamespaceTool, Field(discriminator="type")
 ]
 
 
 class FunctionToolChoice(Wire):
     type: Literal["function"]
     name: ToolName
+    namespace: ToolName | None = None
 
 
 class CustomToolChoice(Wire):
     type: Literal["custom"]
     name: ToolName
+    namespace: ToolName | None = None
 
 
 ToolReference: TypeAlias = Annotated[
@@ -97,3 +127,11 @@ class Text(Wire):
 class ReasoningOptions(Wire):
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     summary: Literal["auto", "concise", "detailed"] | None = None
+    generate_summary: Literal["auto", "concise", "detailed"] | None = None
+    context: Literal["auto", "current_turn", "all_turns"] | None = None
+    mode: str | None = None
+
+    @property
+    def wanted_summary(self) -> str | None:
+        """`generate_summary` is its older name."""
+        return self.summary or self.generate_summary

@@ -19,6 +19,7 @@ from trunkline_api.wire.response_items import InputItem
 from trunkline_api.wire.response_rules import check_responses
 from trunkline_api.wire.response_tools import ReasoningOptions, Text, Tool, ToolChoice
 
+ENCRYPTED = "reasoning.encrypted_content"
 LOGPROBS = "message.output_text.logprobs"
 Include = Literal[
     "code_interpreter_call.outputs",
@@ -80,10 +81,7 @@ class ResponsesRequest(Wire):
     tools: Many[Tool] | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    truncation: (
-        Annotated[Literal["auto", "disabled"], Field(description="Only disabled is possible.")]
-        | None
-    ) = None
+    truncation: Literal["auto", "disabled"] | None = None
     user: str | None = None
 
     @property
@@ -94,6 +92,10 @@ class ResponsesRequest(Wire):
     @property
     def is_stored(self) -> bool:
         return self.store is not False
+
+    @property
+    def seals_reasoning(self) -> bool:
+        return ENCRYPTED in (self.include or ())
 
     @property
     def wants_logprobs(self) -> bool:

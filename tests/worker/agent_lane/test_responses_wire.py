@@ -102,17 +102,18 @@ async def test_an_answer_last_is_no_answer_of_the_agents(responses: FakeResponse
 
 async def test_reasoning_is_heard_and_goes_back_encrypted(responses: FakeResponses) -> None:
     async with chain_of(spec(responses, "gpt-5-reasoning")) as chain:
-        run = asked(chain, request(options={"reasoning_effort": "low"}))
+        options = {"reasoning_effort": "low", "reasoning_summary": "auto"}
+        run = asked(chain, request(options=options))
         response = await run.step()
         again = [*to_messages(run.request.transcript), response]
         later = asked(chain, request(transcript=to_items([response])))
         agent: Agent[None, str] = Agent(later.model)
         await agent.run("go on", message_history=again)
-    assert run.events[:2] == [ReasoningDelta("Let me "), ReasoningDelta("think.")]
+    assert run.events[:2] == [ReasoningDelta("Let me ", 0), ReasoningDelta("think.", 0)]
     assert [type(part) for part in response.parts] == [ThinkingPart, TextPart]
     assert run.model.usage.reasoning_tokens == 2 and run.model.usage.cached_tokens == 1
     first, second = (seen.body for seen in responses.requests)
-    assert first["reasoning"]["effort"] == "low"
+    assert first["reasoning"] == {"effort": "low", "summary": "auto"}
     kinds = [item.get("type") for item in second["input"]]
     assert "reasoning" in kinds
     (thought,) = [item for item in second["input"] if item.get("type") == "reasoning"]

@@ -65,7 +65,8 @@ class ForeignCall:
         self._customs = frozenset(
             tool["name"] for tool in step.request.tools if tool["type"] == "custom"
         )
-        self._listener = Listener(self._customs, limit.tokens)
+        summaries = wire.spec.wire == "responses"  # OpenAI tells no more of what it thinks
+        self._listener = Listener(self._customs, limit.tokens, summaries=summaries)
         self._response = ModelResponse(parts=[])
 
     @property

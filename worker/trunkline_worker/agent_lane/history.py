@@ -36,6 +36,7 @@ from trunkline_shared.transcript import (
     ToolCall,
     ToolResult,
     text_of,
+    thought,
 )
 from trunkline_worker.agent_lane.contents import contents, parts_of
 
@@ -155,7 +156,7 @@ def _said(item: Item) -> ModelResponsePart:
         case "message":
             return TextPart(_words(item["content"]), provider_details=kept)
         case "reasoning":
-            return ThinkingPart(item["text"], provider_details=kept)
+            return ThinkingPart(thought(item), provider_details=kept)
         case "tool_call":
             arguments = item["arguments"]
             if item["kind"] == "custom":

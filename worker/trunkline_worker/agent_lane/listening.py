@@ -33,15 +33,19 @@ _NOTHING: Final[list[RunEvent]] = []
 
 
 class Listener:
-    """One answer. `customs` are the custom tools: their text is heard when it is whole.
+    """One answer. `customs` are the custom tools: their text is heard when it is whole. With
+    `summaries` what it hears of reasoning are the parts of a summary.
 
     `over_limit`: more was said than `limit` tokens, by the number of pieces and by their length.
     Raises TypeError for what is no text: providers' clients do not look.
     """
 
-    def __init__(self, customs: frozenset[str], limit: int | None) -> None:
+    def __init__(
+        self, customs: frozenset[str], limit: int | None, *, summaries: bool = False
+    ) -> None:
         self.over_limit = False
         self._customs = customs
+        self._summaries = summaries
         self._limit = sys.maxsize if limit is None else limit
         self._calls: dict[int, _Call] = {}  # by the index of their part
         self._pieces = 0
@@ -57,8 +61,8 @@ class Listener:
         match event:
             case PartDeltaEvent(delta=TextPartDelta(text)):
                 events: list[RunEvent] = [TextDelta(text)] if text else _NOTHING
-            case PartDeltaEvent(delta=ThinkingPartDelta(content_delta=thought)):
-                events = [ReasoningDelta(thought)] if thought else _NOTHING
+            case PartDeltaEvent(index=index, delta=ThinkingPartDelta(content_delta=thought)):
+                events = self._thought(index, thought) if thought else _NOTHING
             case PartDeltaEvent(index=index, delta=ToolCallPartDelta(args_delta=piece)):
                 events = self._arguments(index, _text(piece))
             case PartStartEvent(index=index, part=part):
@@ -82,7 +86,7 @@ class Listener:
             case TextPart(content) if content:
                 return [TextDelta(content)]
             case ThinkingPart(content) if content:
-                return [ReasoningDelta(content)]
+                return self._thought(index, content)
             case ToolCallPart(name, arguments, call_id) if index not in self._calls:
                 custom = name in self._customs
                 call = self._calls[index] = _Call(len(self._calls), custom)
@@ -91,6 +95,9 @@ class Listener:
                     start = replace(start, kind="custom")
                 return [start, *self._arguments(index, _text(arguments))]
         return _NOTHING
+
+    def _thought(self, index: int, text: str) -> list[RunEvent]:
+        return [ReasoningDelta(text, index if self._summaries else None)]
 
     def _arguments(self, index: int, piece: str) -> list[RunEvent]:
         call = self._calls.get(index)

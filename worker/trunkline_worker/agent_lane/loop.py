@@ -37,6 +37,7 @@ from trunkline_worker.agent_lane.tool_forms import definition_of
 from trunkline_worker.backends.base import RunContext
 from trunkline_worker.backends.formats import misfit, unusable
 from trunkline_worker.backends.limits import limits_of
+from trunkline_worker.backends.shortening import MAX_CUTS, shortened
 from trunkline_worker.sandbox.workspace import Workspaces
 
 _Told: TypeAlias = tuple[ModelRequestPart, ...]
@@ -65,7 +66,11 @@ class Loop:
         self._callers = {tool["name"] for tool in request.tools}
         definitions = [*tools.definitions(), *map(definition_of, request.tools)]
         self._parameters = answering.parameters(definitions)
+        self._system_prompt = system_prompt
+        self._transcript = request.transcript
         self._messages = to_messages(request.transcript, system_prompt)
+        self._given = len(self._messages)  # those that are not of this run
+        self._cuts = MAX_CUTS if request.truncate else 0
         self._ear = self._listen()
         self._model = LaneModel(chain, request, context, lambda events: self._ear(events))
         limits = limits_of(chain.agent, context, request)
@@ -132,11 +137,31 @@ class Loop:
         self._ear = self._listen()
         response = self._journal.response(step)
         if response is None:
-            return await self._model.request(self._messages, None, self._parameters), False
+            return await self._ask(), False
         self._model.recall(response)
         answered = self._answering.call(response) is not None
         self._ear.showed_text = answered and self._request.stream
         return response, True
+
+    async def _ask(self) -> ModelResponse:
+        while True:
+            try:
+                return await self._model.request(self._messages, None, self._parameters)
+            except StepFailed as error:
+                if not error.too_long or not self._shorten():
+                    raise
+
+    def _shorten(self) -> bool:
+        """Leaves out the oldest of what the run was given, if more of it can go."""
+        shorter = shortened(self._transcript) if self._cuts else None
+        if shorter is None:
+            return False
+        self._cuts -= 1
+        self._transcript = shorter
+        given = to_messages(shorter, self._system_prompt)
+        self._messages[: self._given] = given
+        self._given = len(given)
+        return True
 
     async def _call(
         self, step: int, response: ModelResponse, own: list[ToolCallPart], *, recorded: bool

@@ -23,6 +23,7 @@ from trunkline_worker.agent_lane.step import Heard, Step, StepCall, Wire, step_r
 from trunkline_worker.backends.asking import TOO_DEAR, TOO_LONG
 from trunkline_worker.backends.base import RunContext
 from trunkline_worker.backends.limits import OutputLimit
+from trunkline_worker.backends.shortening import is_too_long
 
 _END: Final = "trunkline"  # where a response keeps how it ended
 _REASONS: Final[dict[str, FinishReason]] = {
@@ -36,15 +37,17 @@ _LIMITS: Final = ((TOO_DEAR, "limits.max_cost"), (TOO_LONG, "limits.max_total_to
 
 
 class StepFailed(TrunklineError):
-    """No model of the chain gave a whole answer, which ends the run.
+    """No model of the chain gave a whole answer, which ends the run. `too_long`: it was asked too
+    much, and nothing was shown.
 
     `limit` names the limit of ours that leaves nothing to go on with: what there is may be given.
     """
 
-    def __init__(self, failed: Failed, limit: str | None = None) -> None:
+    def __init__(self, failed: Failed, limit: str | None = None, *, too_long: bool = False) -> None:
         super().__init__(failed.message)
         self.failed = failed
         self.limit = limit
+        self.too_long = too_long
 
 
 class LaneModel(Model[Any]):
@@ -138,11 +141,13 @@ class LaneModel(Model[Any]):
     def _failed(self, failed: Failed) -> StepFailed:
         if failed.usage is not None:
             self.count(failed.usage)
+        too_long = is_too_long(failed)
         used = self.usage.input_tokens or self.usage.output_tokens
         for fault, limit in _LIMITS:
             if failed is fault.failed and used:
                 return StepFailed(replace(failed, usage=self.usage), limit)
-        return StepFailed(replace(failed, usage=self.usage if used else None))
+        failed = replace(failed, usage=self.usage if used else None)
+        return StepFailed(failed, too_long=too_long)
 
     def count(self, step: Usage) -> None:
         """Adds to the run's usage, also what tools used that ask models themselves."""

@@ -35,6 +35,7 @@ _NAMES: Final = {
 _RESPONSES: Final = {
     "verbosity": "openai_text_verbosity",
     "reasoning_effort": "openai_reasoning_effort",
+    "reasoning_summary": "openai_reasoning_summary",
     "service_tier": "openai_service_tier",
     "user": "openai_user",
     "prompt_cache_key": "openai_prompt_cache_key",

@@ -1,6 +1,6 @@
 """The direct lane: one streamed chat completion of an OpenAI-compatible upstream for each run."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,6 +17,7 @@ from trunkline_worker.backends.formats import checked
 from trunkline_worker.backends.http_client import HttpClient
 from trunkline_worker.backends.limits import OutputLimit
 from trunkline_worker.backends.retry import Retry
+from trunkline_worker.backends.shortening import within_context
 from trunkline_worker.models import ModelSpec
 from trunkline_worker.prices import Prices
 
@@ -76,6 +77,9 @@ class ChatBackend:
         """The client is its owner's to close."""
 
     async def _ask(self, request: RunRequest, context: RunContext) -> Sequence[RunEvent]:
-        return await self._chain.ask(
-            request, context, lambda model, limit: model.call(request, self._agent, limit, context)
-        )
+        def ask(asked: RunRequest) -> Awaitable[Sequence[RunEvent]]:
+            return self._chain.ask(
+                asked, context, lambda model, limit: model.call(asked, self._agent, limit, context)
+            )
+
+        return await within_context(request, ask)

@@ -5,7 +5,7 @@ from typing import Any, Final, TypeAlias
 
 from trunkline_shared.config.models import AgentConfig
 from trunkline_shared.run import RunRequest
-from trunkline_shared.transcript import Item, Message, Part, ToolCall
+from trunkline_shared.transcript import Item, Message, Part, ToolCall, thought
 
 Json: TypeAlias = dict[str, Any]
 
@@ -51,7 +51,7 @@ class _Folder:
             case "message":
                 self.message(item)
             case "reasoning":
-                self.reasoning(item["text"])
+                self.reasoning(thought(item))
             case "tool_call":
                 self.tool_call(item)
             case "tool_result":

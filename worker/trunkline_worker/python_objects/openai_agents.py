@@ -71,20 +71,27 @@ async def _ended(result: RunResultStreaming) -> None:
 
 def _events(event: Any, activities: Activities) -> list[RunEvent]:
     if event.type == "raw_response_event":
-        match event.data.type:
-            case "response.output_text.delta":
-                return [TextDelta(event.data.delta)]
-            case "response.refusal.delta":
-                return [RefusalDelta(event.data.delta)]
-            case "response.reasoning_text.delta" | "response.reasoning_summary_text.delta":
-                return [ReasoningDelta(event.data.delta)]
-    elif event.type == "run_item_stream_event":
+        return _said(event.data)
+    if event.type == "run_item_stream_event":
         raw = getattr(event.item, "raw_item", None)
         if event.name == "tool_called" and (call_id := _of(raw, "call_id") or _of(raw, "id")):
             name = _of(raw, "name") or str(_of(raw, "type"))
             return activities.begin(call_id, name, _of(raw, "arguments") or "")
         if event.name == "tool_output" and (call_id := _of(raw, "call_id")):
             return activities.end(call_id, str(event.item.output))
+    return []
+
+
+def _said(data: Any) -> list[RunEvent]:
+    match data.type:
+        case "response.output_text.delta":
+            return [TextDelta(data.delta)]
+        case "response.refusal.delta":
+            return [RefusalDelta(data.delta)]
+        case "response.reasoning_text.delta":
+            return [ReasoningDelta(data.delta)]
+        case "response.reasoning_summary_text.delta":
+            return [ReasoningDelta(data.delta, data.summary_index)]
     return []
 
 
@@ -97,11 +104,11 @@ def _of(raw: Any, key: str) -> str:
 def _settings(options: Mapping[str, Any]) -> ModelSettings:
     same = {key: options[key] for key in (*_SAME, *_SAME_TOO) if key in options}
     beside = {key: options[key] for key in _BESIDE if key in options}
-    effort = options.get("reasoning_effort")
+    effort, summary = options.get("reasoning_effort"), options.get("reasoning_summary")
     return ModelSettings(
         **same,
         max_tokens=options.get("max_output_tokens"),
-        reasoning=Reasoning(effort=effort) if effort else None,
+        reasoning=Reasoning(effort=effort, summary=summary) if effort or summary else None,
         include_usage=True,
         extra_args=beside or None,
     )

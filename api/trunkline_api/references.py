@@ -1,0 +1,72 @@
+"""Input items that name one of a stored response: each counts as if that item had been sent."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from trunkline_api.errors import ApiError, invalid
+from trunkline_api.render.input_items import item_values
+from trunkline_api.render.response import response_id, told_item
+from trunkline_api.stored_responses import Stored, StoredResponses
+from trunkline_api.wire.response_items import InputItem, ItemReference
+
+_ID: Final = re.compile(r"[a-z]+_([0-9a-z]{28})_(?:in)?\d+", re.ASCII)
+_ITEM: Final[TypeAdapter[InputItem]] = TypeAdapter(InputItem)
+
+
+class References:
+    """Of one request. Reads each response once."""
+
+    def __init__(self, stored: StoredResponses, principal: str) -> None:
+        self._stored = stored
+        self._principal = principal
+        self._read: dict[str, dict[str, Any]] = {}  # items by their ids, by the run
+        self._bytes = 0
+
+    async def resolved(self, items: Sequence[InputItem]) -> list[InputItem]:
+        """Raises ApiError: 404 for what is no item of a response of this principal that has
+        ended, 400 when the responses are larger than one request may be."""
+        return [
+            await self._item(item.id, f"input[{index}].id")
+            if isinstance(item, ItemReference)
+            else item
+            for index, item in enumerate(items)
+        ]
+
+    async def _item(self, item_id: str, param: str) -> InputItem:
+        named = _ID.fullmatch(item_id)
+        if named is None:
+            raise _not_found(item_id, param)
+        run_id = named[1]
+        if run_id not in self._read:
+            self._read[run_id] = await self._items(run_id, param)
+        try:
+            return _ITEM.validate_python(self._read[run_id][item_id])
+        except (KeyError, ValidationError):
+            raise _not_found(item_id, param) from None
+
+    async def _items(self, run_id: str, param: str) -> dict[str, Any]:
+        stored = await self._stored.find(response_id(run_id), self._principal)
+        if stored is None:
+            return {}
+        self._bytes += stored.size
+        if self._bytes > self._stored.max_bytes:
+            message = "The responses that 'input' names items of take more than "
+            message += f"{self._stored.max_bytes} bytes: send the items instead."
+            raise invalid(param, message, "context_length_exceeded")
+        return {item["id"]: item for item in _told(stored)}
+
+
+def _told(stored: Stored) -> Iterator[dict[str, Any]]:
+    yield from item_values(stored.record.input, stored.run_id)
+    said = () if stored.folded is None else stored.folded.items
+    for index, item in enumerate(said):
+        yield told_item(stored.about, index, item)
+
+
+def _not_found(item_id: str, param: str) -> ApiError:
+    message = f"Item with id '{item_id[:100]}' not found. Only items of stored responses that "
+    message += "have ended can be named: send the whole item, or 'previous_response_id'."
+    return ApiError(404, message, code="item_not_found", param=param)
