@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 
 from redis.asyncio import Redis
 
@@ -28,6 +29,7 @@ from trunkline_api.routes.conversations import conversations_router
 from trunkline_api.routes.profiles import profiles_router
 from trunkline_api.routes.responses import responses_question
 from trunkline_api.routes.stored_responses import stored_responses_router
+from trunkline_api.routes.websocket import ResponsesWebSocket
 from trunkline_api.runs import Runs
 from trunkline_api.server import bind, choose_host, serve_api
 from trunkline_api.settings import ApiSettings
@@ -35,6 +37,7 @@ from trunkline_api.stored_keys import StoredKeys
 from trunkline_api.stored_responses import StoredResponses
 from trunkline_api.tail import BLOCK_S, Tail
 from trunkline_api.targets import Targets
+from trunkline_api.unstored import UnstoredResponses
 from trunkline_api.watch import Watch
 from trunkline_shared.channel import Channel
 from trunkline_shared.config.models import Config
@@ -116,10 +119,13 @@ def build_application(
     )
     watch = Watch(runs, tail, pipe, lookup, keys, shutdown)
     stored = StoredResponses(lookup, keys, vault, max_bytes=settings.max_body_bytes)
+    responses = Answer(gateway, follow, targets, responses_question(stored), watch)
     answers = {
         CHAT_PATH: Answer(gateway, follow, targets, chat_question),
-        RESPONSES_PATH: Answer(gateway, follow, targets, responses_question(stored), watch),
+        RESPONSES_PATH: responses,
     }
+    known = partial(UnstoredResponses, lookup, keys, vault, max_bytes=settings.max_body_bytes)
+    websocket = ResponsesWebSocket(RESPONSES_PATH, gateway, responses, follow, known)
     conversations = Conversations(settings, keys, pipe, vault)
     resources: list[Resource] = [pipe, runs, hub, tail]
     if settings.webhooks:
@@ -132,7 +138,7 @@ def build_application(
         conversation_changes_router(gateway, conversations, runs),
         conversation_events_router(gateway, conversations),
     )
-    return create_app(gateway, answers, resources, routers)
+    return create_app(gateway, answers, resources, routers, websocket)
 
 
 def vault_of(settings: ApiSettings) -> Vault:

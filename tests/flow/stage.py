@@ -78,7 +78,7 @@ class StageBackends:
 
 
 class Stage:
-    """`workers` begin with it; `url` is where the API answers."""
+    """`workers` begin with it; `url` is where the API answers, with the settings `api`."""
 
     def __init__(self, redis_url: str, *, workers: int = 1, **settings: Any) -> None:
         self.keys = Keys("flow")
@@ -87,7 +87,8 @@ class Stage:
             **self._common, slots=settings.get("slots", 10), drain_s=settings.get("drain_s", 5.0)
         )
         webhooks = settings.get("webhooks", ())
-        self._api = ApiSettings(**self._common, grace_s=5.0, webhooks=webhooks)
+        api = {"grace_s": 5.0, "webhooks": webhooks, **settings.get("api", {})}
+        self._api = ApiSettings(**self._common, **api)
         self._stack = AsyncExitStack()
         self._count = workers
         self.workers: list[tuple[Worker, StageBackends, asyncio.Task[Any]]] = []
