@@ -6,7 +6,7 @@ import secrets
 from asyncio.transports import BaseTransport
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.datastructures import Headers
@@ -39,6 +39,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         )
         self._write_timeout_s = write_timeout_s
         self._waiting = 0
+        self._extensions: dict[str, Any] = {"websocket.http.response": {}, OUTLET: self}
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
@@ -46,6 +47,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._watch.cancel()
+        self._extensions.clear()  # a circle, which only the garbage collector would find
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -60,8 +62,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if not self.close_sent:
-            extensions = cast(dict[str, Any], self.scope["extensions"])
-            extensions[OUTLET] = self
+            self.scope["extensions"] = self._extensions
 
     def handle_ping(self) -> None:
         answer = b"".join(self.conn.data_to_send())

@@ -63,6 +63,7 @@ class Lanes:
         """Cuts off what has not ended."""
         self._waiting.clear()
         await end_owned(*self._busy.values())
+        del self._respond  # leads back here
 
     def _advance(self) -> None:
         for event in tuple(self._waiting):

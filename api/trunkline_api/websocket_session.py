@@ -101,11 +101,14 @@ class Session:
                 expected = "'type' is one of 'response.create', 'response.steer'."
                 raise invalid("type", f"Unknown event {event.type[:100]!r}: {expected}")
             elif self._refusal is not None:
-                raise self._refusal
+                await self._refuse(event, self._refusal)
             else:
                 self._lanes.offer(event)
         except ApiError as error:
             await self._messages.send(in_lane(error_event(error), lane))
+
+    async def _refuse(self, event: ClientEvent, error: ApiError) -> None:
+        await self._messages.send(in_lane(error_event(error), event.stream_id))
 
     def _body(self, message: Any) -> bytes:
         text: str | None = message.get("text")
@@ -126,7 +129,7 @@ class Session:
             error = await self._tried(event, exchange)
             if error is not None:
                 exchange.status, exchange.error_code = error.status, error.code
-                await self._messages.send(in_lane(error_event(error), event.stream_id))
+                await self._refuse(event, error)
         except OSError:
             return  # the client has left while it was written to
         finally:
@@ -196,7 +199,7 @@ class Session:
         except TimeoutError:
             code, self._refusal = GOING_AWAY, _too_old(self._settings.websocket_life_s)
         for event in self._lanes.give_up():
-            await self._messages.send(in_lane(error_event(self._refusal), event.stream_id))
+            await self._refuse(event, self._refusal)
         await self._lanes.idle()
         if code == GOING_AWAY:
             await self._messages.send(error_event(self._refusal))
