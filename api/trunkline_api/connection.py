@@ -81,11 +81,12 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def handle_websocket_upgrade(self) -> None:
+        super().handle_websocket_upgrade()
         # From here on the connection is another protocol's, and this one hears no more of it.
         if self._watch is not None:
             self._watch.cancel()
         self._extensions.clear()
-        super().handle_websocket_upgrade()
+        del self.parser  # leads back here
 
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP never reaches the application, which makes every other error."""
