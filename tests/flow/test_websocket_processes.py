@@ -26,10 +26,11 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield system
 
 
-async def shown(socket: Socket) -> list[dict[str, Any]]:
-    """The events up to the first words."""
+async def shown(socket: Socket, lane: str | None = None) -> list[dict[str, Any]]:
+    """The events up to the lane's first words."""
+    awaited = ("response.output_text.delta", lane)
     events = [await socket.event()]
-    while events[-1]["type"] != "response.output_text.delta":
+    while (events[-1]["type"], events[-1].get("stream_id")) != awaited:
         events.append(await socket.event())
     return events
 
@@ -55,7 +56,7 @@ async def test_when_workers_die_their_responses_go_on_with_new_items(system: Sys
     async with opened(system.url(0)) as socket:
         for lane in ("a", "b"):
             await socket.create("go", model=SLOW, stream_id=lane)
-            await shown(socket)
+            await shown(socket, lane)
         for index in range(2):
             system.kill_worker(index)
             system.start_worker()
