@@ -155,20 +155,23 @@ class Session:
         exchange.principal = principal.name
         exchange.conversation = named_conversation(self._headers)
         exchange.span = span_name(self._headers)
+        body, event.body = event.body, b""
         question, run, admission = await self._answer.understand(
-            self._parse, event.body, self._headers, principal, exchange
+            self._parse, body, self._headers, principal, exchange
         )
         renderer = question.renderer(run)
         assert isinstance(renderer, ResponsesRenderer)
+        warm_up = isinstance(question.request, ResponseCreate) and question.request.is_warm_up
         kept = not run.store and not run.conversation
         asked = orjson.dumps(run.transcript) if kept else b""
-        request, lane, run_id = question.request, event.stream_id, run.run_id
-        if isinstance(request, ResponseCreate) and request.is_warm_up:
+        lane, run_id = event.stream_id, run.run_id
+        if warm_up:
             await self._warm_up(run, renderer, lane, exchange)
         else:
             stream = WebSocketStream(renderer, self._messages, lane, exchange, self._settings)
-            async with self._follow.run(run, admission, stream.client) as relay:
-                del run, admission, question  # the request may be large
+            following = self._follow.run(run, admission, stream.client)
+            del body, question, run, admission  # large, and from here on the worker's
+            async with following as relay:
                 await stream.tell(relay)
         if kept and isinstance(renderer.folded.terminal, Finished):
             self._known.keep(lane, response_id(run_id), asked, said(renderer.folded))

@@ -37,15 +37,20 @@ class Messages:
     def __init__(self, scope: Scope, send: Send) -> None:
         self.outlet: Outlet = scope.get("extensions", {}).get(OUTLET) or _NoOutlet()
         self._send = send
+        self._is_closed = False
 
     async def send(self, event: bytes) -> None:
-        """Waits while more is on its way than the client takes."""
+        """Waits while more is on its way than the client takes. Who was sent away gets nothing.
+
+        Raises OSError when the client has left, as ASGI has it.
+        """
         if self.outlet.takes_more:
             self.outlet.write(event)
-        else:
+        elif not self._is_closed:
             await self._send({"type": "websocket.send", "text": event.decode()})
 
     async def close(self, code: int, reason: str) -> None:
+        self._is_closed = True
         await self._send({"type": "websocket.close", "code": code, "reason": reason})
 
 

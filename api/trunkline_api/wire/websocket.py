@@ -1,7 +1,8 @@
 """What is said over the WebSocket of /v1/responses beyond a response's own events."""
 
 import re
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final
 
 import orjson
 
@@ -13,10 +14,12 @@ from trunkline_api.wire.responses import ResponsesRequest
 _STREAM_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,256}")
 
 
-class ClientEvent(NamedTuple):
+@dataclass(slots=True)
+class ClientEvent:
     """One message of a client, of which only this much is known to be right.
 
-    `stream_id` None is the lane of those that name none.
+    `stream_id` None is the lane of those that name none. Whoever has read the body empties it: it
+    may be large, and a response long.
     """
 
     type: str
