@@ -26,7 +26,6 @@ from trunkline_api.websocket_lanes import Lanes
 from trunkline_api.websocket_stream import Messages, WebSocketStream, events_of
 from trunkline_api.wire.websocket import (
     ClientEvent,
-    ResponseCreate,
     error_event,
     in_lane,
     parse_create,
@@ -95,6 +94,8 @@ class Session:
         try:
             event = read_event(self._body(message))
             lane = event.stream_id
+            if event.type == "response.processed":
+                return  # Codex says so of what it has read, and awaits no answer
             if event.type == "response.steer":
                 await self._messages.send(steer_failed(event.body))
             elif event.type != "response.create":
@@ -161,7 +162,9 @@ class Session:
         )
         renderer = question.renderer(run)
         assert isinstance(renderer, ResponsesRenderer)
-        warm_up = isinstance(question.request, ResponseCreate) and question.request.is_warm_up
+        warm_up = question.request.is_warm_up
+        if not run.transcript and not warm_up:  # it follows a warm-up that had no input either
+            raise invalid("input", "'input' is empty: send at least one item.")
         kept = not run.store and not run.conversation
         asked = orjson.dumps(run.transcript) if kept else b""
         lane, run_id = event.stream_id, run.run_id

@@ -108,36 +108,49 @@ async def test_a_warm_up_answers_nothing_and_can_be_followed(stage: Stage, socke
     assert [item["content"][0]["text"] for item in found.json()["data"]] == ["now", "remember"]
 
 
+async def test_codex_warms_up_without_input_and_says_what_it_has_read(socket: Socket) -> None:
+    warm = (await socket.asked([], generate=False, stream=True, tools=[]))["response"]["id"]
+    await socket.connection.send(f'{{"type":"response.processed","response_id":"{warm}"}}')
+    empty = await socket.asked([], previous_response_id=warm)
+    assert empty["error"]["param"] == "input"
+    assert text_of(await socket.asked("now", previous_response_id=warm)) == "now"
+
+
 async def test_a_turn_of_a_conversation_cannot_be_a_warm_up(socket: Socket) -> None:
     conversation = "conv_0c5a4f4e-7b0b-4f7b-a1de-3d1a5e7f1c11"
-    error = (await socket.asked(generate=False, conversation=conversation))["error"]
-    assert error["param"] == "generate"
+    for given in ([], "x"):
+        error = (await socket.asked(given, generate=False, conversation=conversation))["error"]
+        assert error["param"] == "generate"
 
 
-@pytest.mark.parametrize(
-    ("message", "param", "code"),
-    [
-        ("{", None, "invalid_json"),
-        ("[]", None, "invalid_type"),
-        (b"{}", None, "invalid_type"),
-        ("{}", "type", "invalid_value"),
-        ('{"type":"session.update"}', "type", "invalid_value"),
-        ('{"type":"response.create","stream_id":""}', "stream_id", "invalid_stream_id"),
-        ('{"type":"response.create","stream_id":7}', "stream_id", "invalid_stream_id"),
-        ('{"type":"response.create","model":"echo"}', "input", "missing_required_parameter"),
-        ('{"type":"response.create","model":"no","input":"x"}', "model", "model_not_found"),
-        ('{"type":"response.steer","input":"x"}', "previous_response_id", None),
-    ],
-)
+GARBAGE: list[tuple[str | bytes, str | None, str]] = [
+    ("{", None, "invalid_json"),
+    ("[]", None, "invalid_type"),
+    (b"{}", None, "invalid_type"),
+    ("{}", "type", "invalid_value"),
+    ('{"type":"session.update"}', "type", "invalid_value"),
+    ('{"type":"response.create","stream_id":""}', "stream_id", "invalid_stream_id"),
+    ('{"type":"response.create","stream_id":7}', "stream_id", "invalid_stream_id"),
+    ('{"type":"response.create","model":"echo"}', "input", "missing_required_parameter"),
+    ('{"type":"response.create","model":"no","input":"x"}', "model", "model_not_found"),
+    (
+        '{"type":"response.steer","input":"x"}',
+        "previous_response_id",
+        "missing_required_parameter",
+    ),
+]
+
+
 async def test_what_is_wrong_with_a_message_is_told_and_the_socket_goes_on(
-    socket: Socket, message: str | bytes, param: str | None, code: str | None
+    socket: Socket,
 ) -> None:
-    await socket.connection.send(message)
-    event = await socket.event()
-    assert (event["type"], event["error"]["param"]) == ("error", param)
-    assert event["error"].keys() == {"type", "code", "message", "param"}
-    assert code in (None, event["error"]["code"])
-    assert event["status"] == 404 if code == "model_not_found" else 400
+    for message, param, code in GARBAGE:
+        await socket.connection.send(message)
+        event = await socket.event()
+        error = event["error"]
+        assert error.keys() == {"type", "code", "message", "param"}
+        assert (event["type"], error["param"], error["code"]) == ("error", param, code)
+        assert event["status"] == (404 if code == "model_not_found" else 400)
     assert text_of(await socket.asked("still here")) == "still here"
 
 

@@ -96,6 +96,11 @@ class ResponsesRequest(Wire):
         return self.store is not False
 
     @property
+    def is_warm_up(self) -> bool:
+        """Whether it wants no answer, which only a WebSocket's client can say."""
+        return False
+
+    @property
     def wants_logprobs(self) -> bool:
         return LOGPROBS in (self.include or ()) or bool(self.top_logprobs)
 
