@@ -30,7 +30,7 @@ from trunkline_shared.vault import Vault
 SAID: list[list[RunEvent]] = [[Attempt(1), TextDelta("hi")], [Finished("stop")]]
 
 
-def app(*script: Any, refusal: Exception | None = None, **settings: Any) -> Application:
+def app(*script: Any, follow: FakeFollow | None = None, **settings: Any) -> Application:
     """The WebSocket without a queue: its runs say what the script says."""
     read = ApiSettings(**settings)
     targets = fake_targets(CONFIG)
@@ -38,18 +38,16 @@ def app(*script: Any, refusal: Exception | None = None, **settings: Any) -> Appl
     gateway = Gateway(read, CONFIG, keys, FakeHub(), FakeRuns(), targets, FakeBirths())
     nowhere = cast(Any, SimpleNamespace())
     known = partial(UnstoredResponses, nowhere, Keys("t"), Vault(None), max_bytes=1000)
-    follow = cast(Any, FakeFollow(script or SAID, refusal))
-    answer = Answer(gateway, follow, targets, responses_question(known()))
-    websocket = ResponsesWebSocket(RESPONSES_PATH, gateway, answer, follow, known)
+    told = cast(Any, follow or FakeFollow(script or SAID, None))
+    answer = Answer(gateway, told, targets, responses_question(known()))
+    websocket = ResponsesWebSocket(RESPONSES_PATH, gateway, answer, told, known)
     return create_app(gateway, {RESPONSES_PATH: answer}, websocket=websocket)
 
 
 @asynccontextmanager
-async def talking(
-    *script: Any, refusal: Exception | None = None, key: str = "", **settings: Any
-) -> AsyncIterator[Socket]:
+async def talking(*script: Any, key: str = "", **settings: Any) -> AsyncIterator[Socket]:
     headers = {"authorization": f"Bearer {key}"} if key else {}
-    served = Serving(app(*script, refusal=refusal, **settings))
+    served = Serving(app(*script, **settings))
     async with served as url, opened(url, **headers) as socket:
         yield socket
 
