@@ -76,7 +76,10 @@ class Session:
         self.responses = 0
 
     async def serve(self, receive: Receive) -> int | None:
-        """Returns when the client has left or was sent away: the code it closed with."""
+        """Returns when the client has left or was sent away: the code it closed with.
+
+        Raises ReaderClosed when it has left while it was written to.
+        """
         end = asyncio.create_task(self._end(), name="websocket:end")
         try:
             while (message := await receive())["type"] != "websocket.disconnect":
@@ -131,8 +134,8 @@ class Session:
             if error is not None:
                 exchange.status, exchange.error_code = error.status, error.code
                 await self._refuse(event, error)
-        except OSError:
-            return  # the client has left while it was written to
+        except ReaderClosed:
+            return  # nobody is there to be told
         finally:
             duration_s = time.perf_counter() - began
             about = {"socket": self._socket.request_id, "stream_id": event.stream_id}
@@ -143,8 +146,6 @@ class Session:
             await self._tell(event, exchange)
         except (ApiError, Refused, RedisUnavailable, RunLost, ReaderClosed) as error:
             return None if client_left(error) else as_told(error)
-        except OSError:
-            raise
         except Exception:
             logger.exception("a route broke", extra={"fields": {"request_id": exchange.request_id}})
             message = f"The server had an error; its log has more under {exchange.request_id}."

@@ -6,6 +6,7 @@ from typing import Any, Final, Protocol
 from trunkline_api.client import Client
 from trunkline_api.errors import Send
 from trunkline_api.exchange import Exchange, Header, Scope
+from trunkline_api.hub import ReaderClosed
 from trunkline_api.settings import ApiSettings
 from trunkline_api.stream import Renderer, Stream
 from trunkline_api.wire.websocket import in_lane
@@ -42,12 +43,15 @@ class Messages:
     async def send(self, event: bytes) -> None:
         """Waits while more is on its way than the client takes. Who was sent away gets nothing.
 
-        Raises OSError when the client has left, as ASGI has it.
+        Raises ReaderClosed when the client has left.
         """
         if self.outlet.takes_more:
             self.outlet.write(event)
         elif not self._is_closed:
-            await self._send({"type": "websocket.send", "text": event.decode()})
+            try:
+                await self._send({"type": "websocket.send", "text": event.decode()})
+            except OSError as error:  # so ASGI has it
+                raise ReaderClosed(shutting_down=False) from error
 
     async def close(self, code: int, reason: str) -> None:
         self._is_closed = True

@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from tests.api.test_websocket_route import app
+from trunkline_api.hub import ReaderClosed
 from trunkline_api.websocket_stream import Messages, events_of
 
 
@@ -78,3 +79,12 @@ async def test_who_was_sent_away_is_told_nothing_more() -> None:
     await messages.close(1012, "bye")
     await messages.send(b"{}")
     assert sent == ["websocket.send", "websocket.close"]
+
+
+async def test_a_client_that_left_is_known_by_what_cannot_be_sent() -> None:
+    async def send(message: Any) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(ReaderClosed) as left:
+        await Messages({}, send).send(b"{}")
+    assert not left.value.shutting_down

@@ -9,6 +9,7 @@ from trunkline_api.exchange import Exchange, Receive, Scope, log_exchange, new_e
 from trunkline_api.follow import Follow
 from trunkline_api.gateway import Gateway
 from trunkline_api.headers import Headers, by_name
+from trunkline_api.hub import ReaderClosed
 from trunkline_api.unstored import UnstoredResponses
 from trunkline_api.websocket_session import Session
 from trunkline_api.websocket_stream import Messages
@@ -41,7 +42,7 @@ class ResponsesWebSocket:
             if await self._accepted(scope, send, exchange):
                 session = self._session(scope, send, exchange)
                 code = await session.serve(receive)
-        except OSError:
+        except ReaderClosed:
             return  # the client has left while it was written to
         finally:
             duration_s = time.perf_counter() - began
