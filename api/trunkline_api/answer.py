@@ -5,7 +5,7 @@ What differs between them is a `Question`; how a run is asked for, followed and 
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import orjson
 
@@ -73,6 +73,9 @@ class Question(Protocol):
         """
 
 
+QuestionT = TypeVar("QuestionT", bound=Question)
+
+
 class Answer:
     """An endpoint as an ASGI app; one serves all its requests of a process.
 
@@ -128,20 +131,11 @@ class Answer:
             receive, headers, max_bytes=max_bytes, limit=self._body_limit, arrived=client.body
         )
         key = key_of(headers, scope["path"], body, principal.name, exchange.conversation)
-        try:
-            question = self._parse(body, headers)
-        except ApiError:
-            self._converse(exchange, _model_in(body))  # an error tells the conversation too
-            raise
-        self._converse(exchange, question.model, question.conversation)
-        target = await self._targets.find(question.model, principal)
-        self._abilities.check(target.agent, target.model, question.asks())
-        run = self._plain_run(target, principal, exchange)
-        record = await question.ask(run, principal)
-        exists = bool(run.conversation) and must_exist(headers, question.conversation)
-        most, background = principal.max_concurrent, not run.reply
-        admission = Admission(target.agent, most, record, key, exists, background)
+        question, run, admission = await self.understand(
+            self._parse, body, headers, principal, exchange
+        )
         if key is not None and self._once is not None:
+            admission = admission._replace(key=key)
             return await self._once.ask(question, run, admission, client, send, exchange)
         if not run.reply:
             assert self._watch is not None
@@ -155,6 +149,30 @@ class Answer:
             renderer = question.renderer(run)
             return following, Stream(renderer, client, send, exchange, self._settings)
         return following, Whole(question, run, send, self._settings.heartbeat_s)
+
+    async def understand(
+        self,
+        parse: Callable[[bytes, Headers], QuestionT],
+        body: bytes,
+        headers: Headers,
+        principal: Principal,
+        exchange: Exchange,
+    ) -> tuple[QuestionT, RunRequest, Admission]:
+        """The question in a body, and the run that answers it. Raises ApiError."""
+        try:
+            question = parse(body, headers)
+        except ApiError:
+            self._converse(exchange, _model_in(body))  # an error tells the conversation too
+            raise
+        self._converse(exchange, question.model, question.conversation)
+        target = await self._targets.find(question.model, principal)
+        self._abilities.check(target.agent, target.model, question.asks())
+        run = self._plain_run(target, principal, exchange)
+        record = await question.ask(run, principal)
+        exists = bool(run.conversation) and must_exist(headers, question.conversation)
+        most, background = principal.max_concurrent, not run.reply
+        admission = Admission(target.agent, most, record, must_exist=exists, background=background)
+        return question, run, admission
 
     def _converse(self, exchange: Exchange, model: str, named: str = "") -> None:
         if named and not exchange.conversation:
@@ -222,12 +240,13 @@ async def _send_json(send: Send, body: bytes) -> None:
 async def _tell_error(send: Send, exchange: Exchange, error: ApiError | TrunklineError) -> None:
     # Not where it was caught: a frame that names an error which names the frame is a circle, and
     # keeps the whole request until garbage is collected.
-    told = _told(error)
+    told = as_told(error)
     exchange.error_code = told.code
     await send_error(send, told)
 
 
-def _told(error: ApiError | TrunklineError) -> ApiError:
+def as_told(error: ApiError | TrunklineError) -> ApiError:
+    """The reply for what may end a request before its reply began."""
     match error:
         case ApiError():
             return error

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 
 from redis.asyncio import Redis
 
@@ -32,6 +33,7 @@ from trunkline_api.routes.openai_conversations import openai_conversations_route
 from trunkline_api.routes.profiles import profiles_router
 from trunkline_api.routes.responses import responses_question
 from trunkline_api.routes.stored_responses import stored_responses_router
+from trunkline_api.routes.websocket import ResponsesWebSocket
 from trunkline_api.runs import Runs
 from trunkline_api.server import bind, choose_host, serve_api
 from trunkline_api.settings import ApiSettings
@@ -39,6 +41,7 @@ from trunkline_api.stored_keys import StoredKeys
 from trunkline_api.stored_responses import StoredResponses
 from trunkline_api.tail import BLOCK_S, Tail
 from trunkline_api.targets import Targets
+from trunkline_api.unstored import UnstoredResponses
 from trunkline_api.watch import Watch
 from trunkline_shared.channel import Channel
 from trunkline_shared.config.models import Config
@@ -121,10 +124,13 @@ def build_application(
     watch = Watch(runs, tail, pipe, lookup, keys, shutdown)
     stored = StoredResponses(lookup, keys, vault, max_bytes=settings.max_body_bytes)
     once = Once(settings, runs, watch, stored, lookup, keys, vault)
+    responses = Answer(gateway, follow, targets, responses_question(stored), watch, once)
     answers = {
         CHAT_PATH: Answer(gateway, follow, targets, chat_question, watch, once),
-        RESPONSES_PATH: Answer(gateway, follow, targets, responses_question(stored), watch, once),
+        RESPONSES_PATH: responses,
     }
+    known = partial(UnstoredResponses, lookup, keys, vault, max_bytes=settings.max_body_bytes)
+    websocket = ResponsesWebSocket(RESPONSES_PATH, gateway, responses, follow, known)
     conversations = Conversations(settings, keys, pipe, vault)
     items = ConversationItems(conversations, lookup, runs, keys, vault)
     resources: list[Resource] = [pipe, runs, hub, tail]
@@ -140,7 +146,7 @@ def build_application(
         openai_conversations_router(gateway, conversations, items, runs),
         conversation_items_router(gateway, conversations, items),
     )
-    return create_app(gateway, answers, resources, routers)
+    return create_app(gateway, answers, resources, routers, websocket)
 
 
 def vault_of(settings: ApiSettings) -> Vault:

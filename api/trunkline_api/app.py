@@ -45,8 +45,11 @@ class Application:
 class _Front:
     """Takes what runs agents out of FastAPI's way, whose layers cost more than a token does."""
 
-    def __init__(self, answers: Mapping[str, ASGIApp], rest: ASGIApp) -> None:
+    def __init__(
+        self, answers: Mapping[str, ASGIApp], websocket: ASGIApp | None, rest: ASGIApp
+    ) -> None:
         self._answers = answers
+        self._websocket = websocket
         self._rest = rest
 
     # No coroutine of its own, which would be there as long as a stream.
@@ -55,6 +58,8 @@ class _Front:
         if scope["type"] == "http" and scope["method"] == "POST":
             path = scope["path"].removeprefix(scope.get("root_path", ""))
             app = self._answers.get(path, app)
+        elif scope["type"] == "websocket" and self._websocket is not None:
+            app = self._websocket
         return app(scope, receive, send)
 
 
@@ -63,8 +68,10 @@ def create_app(
     answers: Mapping[str, ASGIApp],
     resources: Sequence[Resource] = (),
     routers: Sequence[APIRouter] = (),
+    websocket: ASGIApp | None = None,
 ) -> Application:
-    """Routes and middleware around `answers`, the ASGI apps of the paths whose POST runs agents.
+    """Routes and middleware around `answers`, the ASGI apps of the paths whose POST runs agents,
+    and `websocket`, that of every handshake.
 
     `resources` start in their order with the application, and are closed in reverse. `routers`
     are routes that need more than the gateway.
@@ -98,7 +105,7 @@ def create_app(
     if settings.docs:
         default_model = next(iter(gateway.config.agents), "assistant")
         rest.include_router(docs_router(openapi_document(rest, answers, default_model)))
-    routes: ASGIApp = _Front(answers, rest)
+    routes: ASGIApp = _Front(answers, websocket, rest)
     if settings.cors_origins:
         routes = Cors(routes, settings.cors_origins)
     application = Application(Exchanges(routes), gateway, tuple(resources))

@@ -73,11 +73,20 @@ class Connection(HttpToolsProtocol):
         self._head = None
         self._heads += 1
         super().on_headers_complete()
-        self.cycle.transport = _Together(self.cycle, self.loop)
+        if not (self.parser.should_upgrade() and self._should_upgrade()):
+            self.cycle.transport = _Together(self.cycle, self.loop)
 
     def on_message_complete(self) -> None:
         self._head = 0
         super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        super().handle_websocket_upgrade()
+        # From here on the connection is another protocol's, and this one hears no more of it.
+        if self._watch is not None:
+            self._watch.cancel()
+        self._extensions.clear()
+        del self.parser  # leads back here
 
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP never reaches the application, which makes every other error."""

@@ -50,6 +50,10 @@ class Exchange:
         return [*headers, *ours]
 
 
+def new_exchange() -> Exchange:
+    return Exchange(f"req_{os.urandom(16).hex()}")
+
+
 def exchange_of(scope: Scope) -> Exchange:
     """The exchange that `Exchanges` put into the scope."""
     exchange: Exchange = scope[_KEY]
@@ -67,7 +71,7 @@ class Exchanges:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        exchange = Exchange(f"req_{os.urandom(16).hex()}")
+        exchange = new_exchange()
         scope[_KEY] = exchange
         exchange.send_body = send
 
@@ -87,17 +91,20 @@ class Exchanges:
                 await send_error(tagged, ApiError(500, message, SERVER_ERROR, "server_error"))
         finally:
             exchange.send_body = None  # leads back here
-            _log(scope, exchange, time.perf_counter() - began)
+            log_exchange(scope, exchange, time.perf_counter() - began)
 
 
-def _log(scope: Scope, exchange: Exchange, duration_s: float) -> None:
+def log_exchange(
+    scope: Scope, exchange: Exchange, duration_s: float, what: str = "request", **more: Any
+) -> None:
+    """The one line of it; `more` is what it says beyond what each does."""
     # A proxy that looks every second would fill the log with nothing.
     quiet = scope["path"] in _PROBES and exchange.status == 200
     log_event(
         logger,
-        "request",
+        what,
         level=logging.DEBUG if quiet else logging.INFO,
-        method=scope["method"],
+        method=scope.get("method", "GET"),  # of a WebSocket ASGI does not say it
         path=scope["path"],
         status=exchange.status,
         principal=exchange.principal,
@@ -109,6 +116,7 @@ def _log(scope: Scope, exchange: Exchange, duration_s: float) -> None:
         span=exchange.span,
         error_code=exchange.error_code,
         duration_ms=round(duration_s * 1000, 1),
+        **more,
     )
 
 

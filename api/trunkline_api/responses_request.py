@@ -118,7 +118,7 @@ def _check_turn(request: ResponsesRequest, own: Sequence[Item]) -> None:
             "A run is part of a conversation or follows a response, not both: "
             "leave out 'previous_response_id' or the conversation's header.",
         )
-    if is_assistants(own[-1]):
+    if own and is_assistants(own[-1]):
         raise invalid(
             "input", "In a conversation the last of 'input' is what the user or a tool says next."
         )

@@ -16,6 +16,7 @@ import uvicorn
 from trunkline_api.app import Application
 from trunkline_api.connection import connection_factory
 from trunkline_api.settings import ApiSettings
+from trunkline_api.websocket_connection import websocket_factory
 from trunkline_shared.errors import StartError
 from trunkline_shared.logs import log_event
 
@@ -134,21 +135,24 @@ class _Server(uvicorn.Server):
 
 
 def _uvicorn_config(application: Application) -> uvicorn.Config:
+    settings = application.gateway.settings
+    write_timeout_s = settings.write_timeout_s
     return uvicorn.Config(
         application.asgi,
         # uvicorn calls whatever is no name, though it says that it wants a class.
-        http=cast(
-            type[asyncio.Protocol],
-            connection_factory(application.gateway.settings.write_timeout_s),
-        ),
-        ws="none",
+        http=cast(type[asyncio.Protocol], connection_factory(write_timeout_s)),
+        ws=cast(type[asyncio.Protocol], websocket_factory(write_timeout_s)),
+        # What is too large up to here is refused in words, what is larger ends the socket.
+        ws_max_size=2 * settings.max_body_bytes,
+        ws_ping_interval=settings.websocket_ping_s,
+        ws_ping_timeout=write_timeout_s,
         lifespan="off",  # `running` does it, and its errors stay what they are
         log_config=None,
         server_header=False,
         proxy_headers=False,
         backlog=_BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=math.ceil(application.gateway.settings.grace_s) + _CLOSING_S,
+        timeout_graceful_shutdown=math.ceil(settings.grace_s) + _CLOSING_S,
     )
 
 

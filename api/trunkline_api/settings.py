@@ -31,6 +31,9 @@ class ApiSettings(CommonSettings):
     write_timeout_s: Seconds = 60.0  # a client that reads nothing for so long is let go
     reader_buffer_bytes: Positive = 256 * 1024  # frames waiting for one slow client
     idempotency_retention_s: Seconds = 86_400.0  # what came of an Idempotency-Key is kept so long
+    websocket_responses: Positive = 16  # at once on one WebSocket; more wait
+    websocket_life_s: Seconds = 3600.0  # a WebSocket takes nothing new when it is so old
+    websocket_ping_s: Seconds = 20.0  # how often a WebSocket's client is asked whether it lives
     conversation_wait_s: Seconds = 300.0  # a run waits so long for the one before it
     max_waiting: Positive = 1000  # runs that wait in one conversation
     unknown_conversations: Literal["create", "refuse"] = "create"  # ids that callers chose

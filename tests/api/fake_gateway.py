@@ -11,7 +11,7 @@ from trunkline_api.app import CHAT_PATH, Application, create_app
 from trunkline_api.auth import ApiKeys
 from trunkline_api.chat_request import fill_in
 from trunkline_api.errors import ApiError, Send, send_error
-from trunkline_api.exchange import Receive, Scope
+from trunkline_api.exchange import ASGIApp, Receive, Scope
 from trunkline_api.gateway import Births, Gateway, Resource
 from trunkline_api.headers import by_name
 from trunkline_api.render.chat import ChatRenderer
@@ -127,6 +127,7 @@ def application(
     routers: Sequence[APIRouter] = (),
     keys: ApiKeys | None = None,
     births: Births | None = None,
+    websocket: ASGIApp | None = None,
     **settings: Any,
 ) -> Application:
     """A whole application of fakes; `settings` are fields of ApiSettings."""
@@ -140,7 +141,8 @@ def application(
         fake_targets(config, profiles),
         births or FakeBirths(),
     )
-    return create_app(gateway, {CHAT_PATH: chat or ScriptedChat()}, resources, routers)
+    answers = {CHAT_PATH: chat or ScriptedChat()}
+    return create_app(gateway, answers, resources, routers, websocket)
 
 
 def client(app: Application) -> httpx.AsyncClient:

@@ -13,7 +13,11 @@ from openai.types.responses import ResponseTextDeltaEvent
 from tests.clients.conftest import ABLE, API_KEY
 from tests.fakes.system import System
 
-APIS = {"chat": agents.OpenAIChatCompletionsModel, "responses": agents.OpenAIResponsesModel}
+APIS = {
+    "chat": agents.OpenAIChatCompletionsModel,
+    "responses": agents.OpenAIResponsesModel,
+    "websocket": agents.OpenAIResponsesWSModel,
+}
 
 
 class Weather(pydantic.BaseModel):
@@ -50,7 +54,9 @@ async def model(
     async with openai.AsyncOpenAI(
         base_url=system.base_url(), api_key=API_KEY, max_retries=0, timeout=60
     ) as client:
-        yield APIS[request.param](name, client)
+        model = APIS[request.param](name, client)
+        yield model
+        await model.close()
 
 
 def agent(model: agents.Model, **more: Any) -> agents.Agent[Any]:

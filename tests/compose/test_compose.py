@@ -10,6 +10,7 @@ import pytest
 
 from tests.compose.lab import Lab
 from tests.compose.talk import Told, chat, client, stream
+from tests.flow.websocket_client import opened, text_of
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(600)]
 
@@ -37,6 +38,8 @@ async def test_a_chat_and_a_stream_go_through_the_published_port(lab: Lab) -> No
     assert len(told.text.split()) == SLOW_WORDS
     # Held back by nobody: the words take their time to be said, so they arrive over time.
     assert told.arrivals[-1] - told.arrivals[0] > 2
+    async with opened(lab.url) as socket:
+        assert text_of(await socket.asked("hello socket")) == "hello socket"
 
 
 def test_the_api_image_has_no_agent_framework_and_neither_image_is_root(lab: Lab) -> None:

@@ -78,7 +78,7 @@ class StageBackends:
 
 
 class Stage:
-    """`workers` begin with it; `url` is where the API answers."""
+    """`workers` begin with it; `url` is where the API answers, with the settings `api`."""
 
     def __init__(self, redis_url: str, *, workers: int = 1, **settings: Any) -> None:
         self.keys = Keys("flow")
@@ -88,9 +88,8 @@ class Stage:
         )
         webhooks = settings.get("webhooks", ())
         wait_s = settings.get("conversation_wait_s", 300.0)
-        self._api = ApiSettings(
-            **self._common, grace_s=5.0, webhooks=webhooks, conversation_wait_s=wait_s
-        )
+        api = {"grace_s": 5.0, "webhooks": webhooks, "conversation_wait_s": wait_s}
+        self._api = ApiSettings(**self._common, **api, **settings.get("api", {}))
         self._stack = AsyncExitStack()
         self._count = workers
         self.workers: list[tuple[Worker, StageBackends, asyncio.Task[Any]]] = []

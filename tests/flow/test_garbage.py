@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from tests.flow.stage import Stage
+from tests.flow.websocket_client import opened
 from tests.patience import PATIENCE_S, until
 
 pytestmark = pytest.mark.redis
@@ -70,6 +71,24 @@ async def test_the_request_of_a_client_that_left_is_no_garbage(redis_url: str, f
         with no_garbage():
             await _ask(stage, "held", end)
             await until(lambda: len(stage.held.cut) == 2)
+
+
+async def test_a_websocket_and_its_responses_are_no_garbage(redis_url: str) -> None:
+    async with Stage(redis_url) as stage:
+        await _talk(stage)
+        with no_garbage():
+            await _talk(stage)
+
+
+async def _talk(stage: Stage) -> None:
+    async with opened(stage.serving.url) as socket:
+        first = await socket.asked(stream_id="a")
+        await socket.asked(stream_id="a", previous_response_id=first["response"]["id"])
+        await socket.asked(model="nobody")
+        cut = len(stage.held.cut)
+        await socket.create(model="held")
+        await socket.event()
+    await until(lambda: len(stage.held.cut) > cut)
 
 
 async def _ask(stage: Stage, model: str, end: bytes, *, stream: bool = True) -> None:

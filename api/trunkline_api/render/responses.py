@@ -79,6 +79,7 @@ class ResponsesRenderer:
         self._output = Output()
         self._opened: dict[int, OutputItem] = {}
         self._sequence = 0
+        self.folded = Folded()  # what was rendered, once it has ended
         self._has_begun = self._is_running = False
         self._text: tuple[bytes, bytes] = (b"", b"")  # around the number and the text of a delta
 
@@ -154,6 +155,7 @@ class ResponsesRenderer:
         return self._last(Folded(self._output.items, event, at_ms or int(self._now_s() * 1000)))
 
     def _last(self, folded: Folded) -> bytes:
+        self.folded = folded
         response = finished(self._about, folded)
         if isinstance(folded.terminal, Failed):
             return self._lifecycle("failed", response)

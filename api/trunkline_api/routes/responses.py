@@ -98,12 +98,14 @@ class ResponsesQuestion:
         return values
 
 
-def responses_question(stored: StoredResponses) -> Callable[[bytes, Headers], ResponsesQuestion]:
+def responses_question(
+    stored: StoredResponses, parse: Callable[[bytes], ResponsesRequest] = parse_responses
+) -> Callable[[bytes, Headers], ResponsesQuestion]:
     """What makes a question of a body, and raises ApiError 400."""
 
     def question(body: bytes, headers: Headers) -> ResponsesQuestion:
         shows_tools(headers)  # a response always does; only what nobody can be shown is refused
-        asked = ResponsesQuestion(parse_responses(body), stored)
+        asked = ResponsesQuestion(parse(body), stored)
         named, sent = asked.conversation, named_conversation(headers)
         if named and conversation_of(named) != sent and sent:
             message = "'conversation' and the conversation's header differ: send one."

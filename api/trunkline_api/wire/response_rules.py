@@ -47,7 +47,7 @@ def check_responses(request: ResponsesRequest) -> None:
         check_strict("text.format.schema", wanted.schema_, wanted.strict)
     if request.stream_options is not None and not request.stream:
         raise invalid("stream_options", "'stream_options' needs 'stream': true.")
-    if request.input == [] and request.previous_response_id is None:
+    if request.input == [] and request.previous_response_id is None and not request.is_warm_up:
         raise invalid("input", "'input' is empty: send at least one item.")
     if not isinstance(request.input, str):
         for index, item in enumerate(request.input):

@@ -98,6 +98,11 @@ class ResponsesRequest(Wire):
         return ENCRYPTED in (self.include or ())
 
     @property
+    def is_warm_up(self) -> bool:
+        """Whether it wants no answer, which only a WebSocket's client can say."""
+        return False
+
+    @property
     def wants_logprobs(self) -> bool:
         return LOGPROBS in (self.include or ()) or bool(self.top_logprobs)
 
