@@ -125,7 +125,7 @@ class Answer:
         run = self._plain_run(target, principal, exchange)
         record = await question.ask(run, principal)
         exists = bool(run.conversation) and must_exist(headers, question.conversation)
-        admission = Admission(target.agent, principal.max_concurrent, record, exists)
+        admission = Admission(target.agent, principal.max_concurrent, record, must_exist=exists)
         if not run.reply:
             assert self._watch is not None
             if not run.stream:
