@@ -12,6 +12,7 @@ import orjson
 
 from trunkline_api.errors import invalid
 from trunkline_api.wire.response_items import InputItem, ReasoningItem, ReasoningText
+from trunkline_shared.fold import summary_of
 from trunkline_shared.output_items import OutputItem
 from trunkline_shared.vault import Unreadable, Vault
 
@@ -36,8 +37,7 @@ def opened(items: Sequence[InputItem], vault: Vault, principal: str) -> list[Inp
 
 
 def _sealed(vault: Vault, principal: str, item: OutputItem) -> str:
-    summary = [part.text for part in item.parts if part.kind == "summary"]
-    said = orjson.dumps({"text": item.of("reasoning"), "summary": summary})
+    said = orjson.dumps({"text": item.of("reasoning"), "summary": summary_of(item)})
     return _OURS + vault.seal_for(_owner(principal), said)
 
 

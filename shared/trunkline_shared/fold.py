@@ -55,7 +55,9 @@ class Folded:
 
     @property
     def reasoning(self) -> str:
-        return self._all("reasoning", "summary")
+        """All of it as one text, the parts of a summary apart."""
+        items = [item for item in self.items if item.kind == "reasoning"]
+        return "".join(item.of("reasoning") + APART.join(summary_of(item)) for item in items)
 
     @property
     def refusal(self) -> str:
@@ -78,8 +80,8 @@ class Folded:
         known = [part.logprobs for part in self._parts() if part.logprobs is not None]
         return tuple(row for rows in known for row in rows) if known else None
 
-    def _all(self, *kinds: str) -> str:
-        return "".join(part.text for part in self._parts() if part.kind in kinds)
+    def _all(self, kind: str) -> str:
+        return "".join(part.text for part in self._parts() if part.kind == kind)
 
     def _parts(self) -> Iterator[OutputPart]:
         return (part for item in self.items for part in item.parts)
@@ -110,6 +112,11 @@ def placed(folded: Folded) -> list[tuple[int, Item]]:
         for each in _neutral(item)
     ]
     return [*told, *((at, _tool_call(item)) for at, item in items if item.kind in _CALLS)]
+
+
+def summary_of(item: OutputItem) -> list[str]:
+    """The parts of what is told of reasoning."""
+    return [part.text for part in item.parts if part.kind == "summary"]
 
 
 class Fold:
@@ -230,7 +237,7 @@ def _neutral(item: OutputItem) -> list[Item]:
         return [message if item.phase is None else {**message, "phase": item.phase}]
     if item.kind == "reasoning":
         reasoning = Reasoning(type="reasoning", text=item.of("reasoning"))
-        summary = [part.text for part in item.parts if part.kind == "summary"]
+        summary = summary_of(item)
         return [{**reasoning, "summary": summary} if summary else reasoning]
     error = item.error if item.status == "completed" else INTERRUPTED
     return [*answered(_tool_call(item), item.toolset, item.of("output"), error)]

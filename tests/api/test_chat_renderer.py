@@ -19,6 +19,7 @@ from trunkline_shared.events import (
     ToolCallStart,
     Usage,
 )
+from trunkline_shared.fold import Fold
 from trunkline_shared.frame import decode_frame, encode_frame, open_frame
 from trunkline_shared.run import new_run_id
 
@@ -141,6 +142,22 @@ def test_reasoning_and_refusal_have_members_of_their_own() -> None:
         {"refusal": "no"},
         {"content": "a"},
     ]
+
+
+def test_the_parts_of_a_summary_are_told_apart() -> None:
+    said: list[RunEvent] = [
+        ReasoningDelta("First, ", 0),
+        ReasoningDelta("this.", 0),
+        ReasoningDelta("Then that.", 2),
+        TextDelta("4"),
+        ReasoningDelta("More.", 0),
+        Finished("stop"),
+    ]
+    told = [delta["reasoning_content"] for delta in deltas(*said) if "reasoning_content" in delta]
+    assert told == ["First, ", "this.", "\n\nThen that.", "More."]
+    fold = Fold()
+    fold.add(1, said)
+    assert fold.result().reasoning == "".join(told)
 
 
 def test_an_answer_without_a_word_still_has_a_role() -> None:

@@ -52,6 +52,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     agents["team/writer:v1"] = upstream_agent("words-3", description="An id with / and :")
     agents["prompted"] = upstream_agent("echo-request", system_prompt="Be brief.")
     agents["able-tasks"] = upstream_agent("able", toolsets=[{"type": "tasks"}])
+    agents["plan-tasks"] = upstream_agent("plan", toolsets=[{"type": "tasks"}])
     agents["both-tools"] = upstream_agent("tools-parallel", toolsets=[{"type": "tasks"}])
     agents["repeater"] = {"model": "echo", "echo": {"words_per_second": 0}}
     settings = {

@@ -8,6 +8,7 @@ import pytest
 
 from tests.clients.test_responses_python import HELLO, WEATHER, last, streamed
 from tests.fakes.upstream import words
+from tests.fakes.upstream_plan import plan
 
 
 def test_items_are_named_by_their_ids(client: openai.OpenAI) -> None:
@@ -59,17 +60,23 @@ def test_items_of_openais_tools_are_kept_in_chains(client: openai.OpenAI) -> Non
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_message_says_whether_it_is_the_answer(client: openai.OpenAI, stream: bool) -> None:
-    request: Any = {"model": "both-tools", "input": HELLO, "tools": [WEATHER]}
+def test_messages_say_whether_they_are_the_answer(client: openai.OpenAI, stream: bool) -> None:
+    steps = plan({"say": "I look. ", "calls": [("read_tasks", {})]}, {"say": "None."})
+    request: Any = {"model": "plan-tasks", "input": steps}
     reply = last(streamed(client, **request)) if stream else client.responses.create(**request)
-    assert client.responses.retrieve(reply.id).output == reply.output
-    answer = client.responses.create(model="words-3", input=HELLO)
-    [message] = answer.output
-    assert message.type == "message" and message.phase == "final_answer"
-    history: Any = [message.to_dict(), {"role": "user", "content": "more"}]
+    items: list[Any] = reply.output
+    assert [(item.type, getattr(item, "phase", None)) for item in items] == [
+        ("message", "commentary"),
+        ("mcp_call", None),
+        ("message", "final_answer"),
+    ]
+    assert client.responses.retrieve(reply.id).output == items
+    replayed = [*client.responses.retrieve(reply.id, stream=True)]
+    assert last(replayed).output == items
+    history: Any = [*(item.to_dict() for item in items), {"role": "user", "content": "more"}]
     again = client.responses.create(model="words-3", input=history)
-    listed = client.responses.input_items.list(again.id, order="asc").data
-    assert listed[0].to_dict()["phase"] == "final_answer"
+    listed: list[Any] = client.responses.input_items.list(again.id, order="asc").data
+    assert [listed[at].to_dict()["phase"] for at in (0, 2)] == ["commentary", "final_answer"]
 
 
 def test_what_is_too_long_is_truncated_for_those_who_want_it(client: openai.OpenAI) -> None:

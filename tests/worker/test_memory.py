@@ -63,7 +63,8 @@ async def test_a_run_continues_its_conversation_and_adds_its_turn_sealed() -> No
     result, sealed = writer.kept
     assert result == b"" and VAULT.is_token(sealed)
     turn = decode_turn(VAULT.open(sealed))
-    assert (turn.items, turn.said) == ([says("user", "More")], [says("assistant", "Yo")])
+    answer = {**says("assistant", "Yo"), "phase": "final_answer"}
+    assert (turn.items, turn.said) == ([says("user", "More")], [answer])
     assert (turn.model, turn.llm, turn.outcome) == ("m", "llm-1", "finished")
     assert turn.usage == Usage(2, 1, cost=0.5) and turn.latency_s >= 0
 

@@ -74,6 +74,7 @@ class ChatRenderer:
         self._has_role = False
         self._in_text = False  # a plain text would only go on with what was said last
         self._has_text = self._has_acted = False
+        self._summary: int | None = None  # the part of a summary that was told last
         self._starting: dict[int, ToolCallStart] = {}
         self._custom: set[int] = set()
         self._activities = ActivityPieces() if show_tools else None
@@ -127,9 +128,11 @@ class ChatRenderer:
 
     def _render(self, event: RunEvent, pieces: list[bytes]) -> None:
         self._in_text = False
+        before, self._summary = self._summary, getattr(event, "summary", None)
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta():
-                pieces += self._say(event)
+                is_next = before is not None and self._summary not in (None, before)
+                pieces += self._say(event, is_next_part=is_next)
             case ToolCallStart() | ToolArgsDelta():
                 pieces += self._call(event)
             case Finished():
@@ -149,9 +152,12 @@ class ChatRenderer:
             case _:
                 assert_never(event)
 
-    def _say(self, event: TextDelta | ReasoningDelta | RefusalDelta) -> list[bytes]:
+    def _say(
+        self, event: TextDelta | ReasoningDelta | RefusalDelta, *, is_next_part: bool
+    ) -> list[bytes]:
         text = event.text
         if not isinstance(event, TextDelta):
+            text = APART + text if is_next_part else text
             return [*self._begin(), self._chunk({_MEMBER[type(event)]: text})]
         if text:
             text = APART + text if self._has_acted else text
