@@ -24,7 +24,7 @@ from trunkline_api.later import LaterStream
 from trunkline_api.observability import span_name
 from trunkline_api.relay import Relay, RunLost, client_left, failure_of
 from trunkline_api.stream import Renderer, Stream
-from trunkline_api.submission import Admission
+from trunkline_api.submission import Admission, Kept
 from trunkline_api.targets import Target, Targets
 from trunkline_api.time_limit import TimeLimit
 from trunkline_api.watch import Watch
@@ -46,8 +46,8 @@ class Question(Protocol):
     def asks(self) -> Asked:
         """What it asks beyond an answer in words, and where."""
 
-    async def ask(self, run: RunRequest, principal: Principal) -> bytes:
-        """Writes into `run` all that the request says; the record to store with its result."""
+    async def ask(self, run: RunRequest, principal: Principal) -> Kept:
+        """Writes into `run` all that the request says; what to store with its result."""
 
     def renderer(self, run: RunRequest) -> Renderer: ...
 
@@ -118,8 +118,8 @@ class Answer:
         target = await self._targets.find(question.model, principal)
         self._abilities.check(target.agent, target.model, question.asks())
         run = self._plain_run(target, principal, exchange)
-        record = await question.ask(run, principal)
-        admission = Admission(target.agent, principal.max_concurrent, record)
+        kept = await question.ask(run, principal)
+        admission = Admission(target.agent, principal.max_concurrent, *kept)
         if not run.reply:
             assert self._watch is not None
             if not run.stream:

@@ -27,10 +27,12 @@ from trunkline_api.routes.conversation_events import conversation_events_router
 from trunkline_api.routes.conversations import conversations_router
 from trunkline_api.routes.profiles import profiles_router
 from trunkline_api.routes.responses import responses_question
+from trunkline_api.routes.stored_completions import stored_completions_router
 from trunkline_api.routes.stored_responses import stored_responses_router
 from trunkline_api.runs import Runs
 from trunkline_api.server import bind, choose_host, serve_api
 from trunkline_api.settings import ApiSettings
+from trunkline_api.stored_completions import StoredCompletions
 from trunkline_api.stored_keys import StoredKeys
 from trunkline_api.stored_responses import StoredResponses
 from trunkline_api.tail import BLOCK_S, Tail
@@ -116,8 +118,15 @@ def build_application(
     )
     watch = Watch(runs, tail, pipe, lookup, keys, shutdown)
     stored = StoredResponses(lookup, keys, vault, max_bytes=settings.max_body_bytes)
+    completions = StoredCompletions(
+        lookup,
+        keys,
+        vault,
+        max_bytes=settings.max_body_bytes,
+        retention_s=settings.retention_of("completions"),
+    )
     answers = {
-        CHAT_PATH: Answer(gateway, follow, targets, chat_question),
+        CHAT_PATH: Answer(gateway, follow, targets, chat_question(completions)),
         RESPONSES_PATH: Answer(gateway, follow, targets, responses_question(stored), watch),
     }
     conversations = Conversations(settings, keys, pipe, vault)
@@ -128,6 +137,7 @@ def build_application(
     routers = (
         profiles_router(gateway, profiles, ProfileCheck(follow, runner)),
         stored_responses_router(gateway, stored, watch),
+        stored_completions_router(gateway, completions),
         conversations_router(gateway, conversations),
         conversation_changes_router(gateway, conversations, runs),
         conversation_events_router(gateway, conversations),

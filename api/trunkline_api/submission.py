@@ -13,12 +13,22 @@ class Admission(NamedTuple):
     """What a run is admitted with, beside what it asks of the worker.
 
     `max_concurrent` of its principal, None for the deployment's; `record` is what is stored beside
-    the result of one that is stored, sealed.
+    the result of one that is stored, sealed, and `lists` which ones a completion is in.
     """
 
     agent: AgentConfig
     max_concurrent: int | None = None
     record: bytes = b""
+    lists: str = ""
+
+
+class Kept(NamedTuple):
+    """What a request has stored: its `record`, sealed, and the `lists` that a completion is in, as
+    `submit` reads them.
+    """
+
+    record: bytes = b""
+    lists: str = ""
 
 
 def submission(
@@ -49,6 +59,8 @@ def submission(
     )
     if admission.record:
         arguments = (*arguments, "record", admission.record)
+        if admission.lists:
+            arguments = (*arguments, "lists", admission.lists)
     if request.conversation:
         arguments = (*arguments, *_turn(settings, request, wait_ms))
     return arguments

@@ -5,7 +5,7 @@ import pytest
 
 from tests.api.fake_store import KEYS, FakeStore
 from trunkline_api.errors import ApiError
-from trunkline_api.stored_responses import Record
+from trunkline_api.stored_runs import Record
 from trunkline_shared.events import Attempt, Created, Failed, Finished, RunEvent, TextDelta
 from trunkline_shared.frame import encode_frame
 from trunkline_shared.run import new_run_id
@@ -151,7 +151,7 @@ async def test_a_chain_is_all_that_was_asked_and_said_in_order() -> None:
         answer = (TextDelta(f"said {turn}"), Finished("stop"))
         previous = f"resp_{await store.respond(record(turn, previous), *answer)}"
     assert previous is not None
-    assert await store.stored.history(previous, "ana") == [
+    assert (await store.stored.history(previous, "ana")).items == [
         each
         for turn in ("one", "two", "three")
         for each in (message("user", turn), message("assistant", f"said {turn}"))
@@ -174,11 +174,11 @@ async def test_a_chain_with_a_gap_is_refused_with_its_name() -> None:
 
 
 async def test_a_chain_is_not_longer_than_a_request_may_be() -> None:
-    store = FakeStore(max_bytes=4000)
+    store = FakeStore(max_bytes=3500)
     first = f"resp_{await store.respond(record('x' * 1500), *ANSWER)}"
-    assert len(await store.stored.history(first, "ana")) == 2
+    assert len((await store.stored.history(first, "ana")).items) == 2
     second = f"resp_{await store.respond(record('x' * 1500, previous=first), *ANSWER)}"
-    with pytest.raises(ApiError, match="4000 bytes") as caught:
+    with pytest.raises(ApiError, match="3500 bytes") as caught:
         await store.stored.history(second, "ana")
     assert (caught.value.status, caught.value.code) == (400, "context_length_exceeded")
 
@@ -194,4 +194,4 @@ async def test_what_is_large_comes_back_whole_too() -> None:
     store, text = FakeStore(), "word " * 50_000
     run_id = await store.respond(record(text), TextDelta(text), Finished("stop"))
     history = await store.stored.history(f"resp_{run_id}", "ana")
-    assert history == [message("user", text), message("assistant", text)]
+    assert history.items == [message("user", text), message("assistant", text)]

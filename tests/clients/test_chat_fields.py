@@ -54,6 +54,7 @@ TRANSLATED: list[tuple[Json, Json]] = [
 WITHOUT_EFFECT: list[Json] = [
     {"n": 1},
     {"store": False},
+    {"store": True},
     {"metadata": {"team": "blue"}},
     {"modalities": ["text"]},
     {"response_format": {"type": "text"}},
@@ -72,7 +73,6 @@ REFUSED: list[tuple[str, Json]] = [
     ("function_call", {"function_call": "auto"}),
     ("web_search_options", {"web_search_options": {}}),
     ("moderation", {"moderation": {"model": "m"}}),
-    ("store", {"store": True}),
 ]
 
 WRONG: list[tuple[str, Json]] = [

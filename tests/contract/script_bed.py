@@ -31,7 +31,11 @@ class Bed:
     keys: Keys = field(default_factory=lambda: Keys(PREFIX))
 
     def __post_init__(self) -> None:
-        self.scripts = Scripts.build(self.keys, CommonSettings(prefix=PREFIX))
+        self.set(CommonSettings(prefix=PREFIX))
+
+    def set(self, settings: CommonSettings) -> None:
+        """Scripts of other settings, which `load` then loads."""
+        self.scripts = Scripts.build(self.keys, settings)
 
     async def load(self) -> None:
         for text in self.scripts.texts.values():
@@ -69,6 +73,7 @@ class Bed:
         max_concurrent: int = 0,
         max_queue: int = 1000,
         record: bytes = b"",
+        lists: str = "",
         conversation: str = "",
         wait_ms: int = 300_000,
         max_waiting: int = 1000,
@@ -83,6 +88,8 @@ class Bed:
         more: list[Argument] = []
         if record:
             more += ("record", record)
+        if lists:
+            more += ("lists", lists)
         if conversation:
             more += ("conv", conversation, "wait_ms", wait_ms, "max_waiting", max_waiting)
             more += ("unknown", unknown, "model", agent, "hooks", int(hooks))

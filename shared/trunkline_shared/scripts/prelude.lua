@@ -11,6 +11,7 @@
 --   cancel out   why it is to end, how it ended
 --   back   Unix ms when it was taken from a dead worker
 --   kept 1: has a record, its result is to be stored
+--   lists   of a completion that is kept: marks of the lists that it is in
 --   conv qto hooks   its conversation, ms it may be queued once its turn comes, 1: webhooks hear of it
 --   deaf   Unix ms since when nobody listens to `reply`, while it waits for its turn
 -- A conversation is the hash K.conversation..id:
@@ -134,7 +135,7 @@ end
 -- Lives of all that a conversation has, from its last change.
 local function keep_conversation(conv)
   for _, stem in ipairs({ K.conversation, K.turns, K.about, K.waiting }) do
-    redis.call('PEXPIRE', stem .. conv, S.retention_ms)
+    redis.call('PEXPIRE', stem .. conv, S.conversations_ms)
   end
 end
 
@@ -150,12 +151,19 @@ local function leave_conversation(id, s, outcome, turn, now)
   local status = ({ finished = 'finished', cancelled = 'paused', failed = 'error' })[outcome]
   redis.call('HSET', key, 'updated', int(now), 'status', status)
   redis.call('ZADD', K.conversations .. s.principal, int(now), s.conv)
-  redis.call('PEXPIRE', K.conversations .. s.principal, C.retention_ms)
+  redis.call('PEXPIRE', K.conversations .. s.principal, S.conversations_ms)
   keep_conversation(s.conv)
   if turn and s.hooks then
     redis.call('XADD', K.outbox, 'MAXLEN', '~', C.outbox, '*', 'c', s.conv, 'r', id)
   end
   advance(s.conv, now)
+end
+
+-- A completion that did not end well is nobody's to find.
+local function forget_completion(id, s)
+  redis.call('DEL', K.record .. id, K.result .. id)
+  redis.call('ZREM', K.completions .. s.principal, id)
+  for mark in string.gmatch(s.lists, '%S+') do redis.call('ZREM', K.listed .. mark, id) end
 end
 
 -- The one place where a run stops being: takes it out of every list and gives its slot back.
@@ -172,7 +180,8 @@ local function settle(id, s, outcome, turn, now)
     if s.cancel ~= '' then redis.call('SREM', K.cancels .. s.owner, id) end
   end
   redis.call('SREM', K.active .. s.principal, id)
-  local kept_ms = s.kept and S.stored_log_ms or S.kept_ms
+  if s.lists and outcome ~= 'finished' then forget_completion(id, s) end
+  local kept_ms = s.kept and not s.lists and S.stored_log_ms or S.kept_ms
   redis.call('PEXPIRE', K.log .. id, kept_ms)
   redis.call('PEXPIRE', run, kept_ms)
   if s.conv then leave_conversation(id, s, outcome, turn, now) end
@@ -181,7 +190,8 @@ end
 -- Only while there is a record: whoever deleted it wants no result.
 local function store_result(id, s, result)
   if s.kept and redis.call('EXISTS', K.record .. id) == 1 then
-    redis.call('SET', K.result .. id, result, 'PX', C.retention_ms)
+    local kept_ms = s.lists and S.completions_ms or S.responses_ms
+    redis.call('SET', K.result .. id, result, 'PX', kept_ms)
   end
 end
 

@@ -2,6 +2,7 @@
 -- ARGV: id agent pool principal reply stream lost slots timeout_ms queue_timeout_ms max_concurrent
 --       max_queue kept_ms job, then names and values of what not every run has:
 --       record   what is stored of the request, sealed; the result is then stored too
+--       lists    that of a completion: the marks of the lists which it is in beside its principal's
 --       conv wait_ms max_waiting unknown(create|refuse) model hooks(0|1)   its conversation
 -- Returns {'ok', wait_ms} or {code, wait_ms}.
 -- Or notes that somebody beside the one who asked reads the run: what it has said counts as shown.
@@ -96,16 +97,27 @@ note('stream', ARGV[6], '0')
 note('lost', ARGV[7], 'fail')
 note('slots', ARGV[8], '1')
 if more.record then
+  local all, kept_ms = K.responses .. principal, C.responses_ms
+  if more.lists then all, kept_ms = K.completions .. principal, C.completions_ms end
+  -- All of one score, so that they stand in the order of their ids, which begin with the time.
+  local function enlist(list)
+    redis.call('ZREMRANGEBYLEX', list, '-', '(a' .. string.format('%011x', now - kept_ms))
+    redis.call('ZADD', list, '0', id)
+    redis.call('PEXPIRE', list, int(kept_ms))
+  end
   note('kept', '1')
-  redis.call('SET', K.record .. id, more.record, 'PX', S.retention_ms)
+  note('lists', more.lists)
+  redis.call('SET', K.record .. id, more.record, 'PX', int(kept_ms))
+  enlist(all)
+  for mark in string.gmatch(more.lists or '', '%S+') do enlist(K.listed .. mark) end
 end
 if conv then
   local key, mine = K.conversation .. conv, K.conversations .. principal
   redis.call('HSETNX', key, 'created', at)
   redis.call('HSET', key, 'principal', principal, 'updated', at, 'model', more.model)
-  redis.call('ZREMRANGEBYSCORE', mine, '-inf', int(now - C.retention_ms))
+  redis.call('ZREMRANGEBYSCORE', mine, '-inf', int(now - C.conversations_ms))
   redis.call('ZADD', mine, at, conv)
-  redis.call('PEXPIRE', mine, S.retention_ms)
+  redis.call('PEXPIRE', mine, S.conversations_ms)
   note('conv', conv)
   note('qto', ARGV[10])
   note('hooks', more.hooks, '0')
