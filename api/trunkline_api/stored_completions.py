@@ -67,12 +67,14 @@ class StoredCompletions(StoredRuns):
         lists = await self._lists(wanted)
         found: list[Stored] = []
         room = self._max_bytes
-        while len(found) <= limit and (room > 0 or not found):
+        while len(found) <= limit:
             ids, cursor = await self._look(lists, after, order, limit + 1 - len(found))
             if cursor is None:
                 return found, False
             sizes = await self._sizes(ids, [*lists[0], self._keys.completions(wanted.principal)])
-            fitting = _fitting(sizes, room)
+            fitting = _fitting(sizes, room, at_least_one=not found)
+            if sizes and not fitting:
+                break
             read = await self.read(fitting, wanted.principal, leave_out=True)
             found += [each for each in read if each is not None and wanted.has(each.record)]
             room -= sum(sizes[run_id] for run_id in fitting)
@@ -157,11 +159,11 @@ class StoredCompletions(StoredRuns):
         return {run_id: asked + said for run_id, asked, said in rows if asked and said}
 
 
-def _fitting(sizes: Mapping[str, int], room: int) -> list[str]:
-    """The first of them, at least one if there is any."""
+def _fitting(sizes: Mapping[str, int], room: int, *, at_least_one: bool) -> list[str]:
+    """The first of them, as many as have room."""
     fitting: list[str] = []
     for run_id, size in sizes.items():
-        if fitting and size > room:
+        if size > room and (fitting or not at_least_one):
             break
         fitting.append(run_id)
         room -= size

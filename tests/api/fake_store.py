@@ -25,9 +25,11 @@ class FakePipe:
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
         self.silent = self.broken = False
+        self.asked = 0
 
     async def connected(self) -> None:
-        """At once."""
+        """At once; every question begins with it."""
+        self.asked += 1
 
     def send(self, *command: Any) -> asyncio.Future[Any]:
         reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -5,6 +6,7 @@ import pytest
 
 from tests.api.fake_store import KEYS, FakeStore
 from trunkline_api.errors import ApiError
+from trunkline_api.stored_responses import ANCESTORS
 from trunkline_api.stored_runs import Record
 from trunkline_shared.events import Attempt, Created, Failed, Finished, RunEvent, TextDelta
 from trunkline_shared.frame import encode_frame
@@ -195,3 +197,17 @@ async def test_what_is_large_comes_back_whole_too() -> None:
     run_id = await store.respond(record(text), TextDelta(text), Finished("stop"))
     history = await store.stored.history(f"resp_{run_id}", "ana")
     assert history.items == [message("user", text), message("assistant", text)]
+
+
+async def test_a_long_chain_is_read_in_a_round_trip_for_32_of_them() -> None:
+    store = FakeStore()
+    ancestors: list[str] = []
+    for turn in range(100):
+        previous = f"resp_{ancestors[0]}" if ancestors else None
+        asked = replace(record(str(turn), previous), ancestors=ancestors[:ANCESTORS])
+        ancestors.insert(0, await store.respond(asked, *ANSWER))
+    store.pipe.asked = 0
+    history = await store.stored.history(f"resp_{ancestors[0]}", "ana")
+    assert store.pipe.asked == 5  # itself, three times 32, three more
+    assert history.items[::2] == [message("user", str(turn)) for turn in range(100)]
+    assert history.ancestors == ancestors[:ANCESTORS]
