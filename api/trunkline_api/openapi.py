@@ -13,6 +13,7 @@ from pydantic.json_schema import models_json_schema
 from trunkline_api.shown_tools import HEADER
 from trunkline_api.wire.chat import ChatRequest
 from trunkline_api.wire.chat_reply import ChatCompletion, ChatCompletionChunk
+from trunkline_api.wire.completions import CompletionChange
 from trunkline_api.wire.models import ErrorReply
 from trunkline_api.wire.profiles import RenameProfile, SaveProfile, ValidateProfile
 from trunkline_api.wire.response_reply import ResponseEvent, ResponseObject
@@ -101,6 +102,7 @@ _SHOWN: Final = {
 
 # Of routes that read their bodies themselves.
 _BODIES: Final[Mapping[str, type[BaseModel]]] = {
+    "/v1/chat/completions/{completion_id}": CompletionChange,
     "/api/profiles/{name}": SaveProfile,
     "/api/profiles/{name}/rename": RenameProfile,
     "/api/profiles/{name}/validate": ValidateProfile,
@@ -144,7 +146,7 @@ def openapi_document(app: FastAPI, paths: Iterable[str], default_model: str) -> 
         document["paths"][path]["post"]["requestBody"] = {"required": True, "content": content}
     asking: dict[str, Any] = {}
     for path, ask in asks.items():
-        asking[path] = {"post": _operation(ask, default_model)}
+        asking[path] = {"post": _operation(ask, default_model), **document["paths"].pop(path, {})}
     document["paths"] = asking | document["paths"]
     return document
 

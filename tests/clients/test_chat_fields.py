@@ -217,7 +217,7 @@ def test_a_body_that_is_no_json_object_is_refused(http: httpx.Client, body: str)
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/chat/completions", 405),
+        ("PUT", "/chat/completions", 405),
         ("POST", "/models", 405),
         ("POST", "/embeddings", 404),
         ("GET", "/nothing/here", 404),

@@ -255,3 +255,12 @@ def test_nothing_of_it_lies_in_clear(system: System, clients: list[openai.OpenAI
         kept = [redis.get(key) for key in keys if key.endswith(run_id.encode()) and b":re" in key]
     assert len(kept) == 2
     assert not any(b"hello" in value or b"planted" in value for value in kept)
+
+
+def test_the_reference_tells_how_to_ask_and_how_to_list(system: System) -> None:
+    paths = httpx.get(f"{system.url()}/openapi.json").json()["paths"]
+    path = "/v1/chat/completions"
+    assert paths[path].keys() == {"get", "post"}
+    assert "metadata" in [each["name"] for each in paths[path]["get"]["parameters"]]
+    assert paths[path + "/{completion_id}"].keys() == {"get", "post", "delete"}
+    assert "requestBody" in paths[path + "/{completion_id}"]["post"]

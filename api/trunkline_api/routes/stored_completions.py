@@ -30,6 +30,14 @@ from trunkline_api.wire.completions import (
 from trunkline_api.wire.problems import parse
 from trunkline_shared.fold import Folded
 
+_METADATA: Final = {
+    "name": "metadata",
+    "in": "query",
+    "description": "Pairs that all have, as `metadata[key]=value`.",
+    "style": "deepObject",
+    "explode": True,
+    "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+}
 _PAIR: Final = re.compile(r"metadata\[(.*)\]", re.DOTALL)
 
 
@@ -45,7 +53,7 @@ def stored_completions_router(gateway: Gateway, stored: StoredCompletions) -> AP
         body = await read_body(request.receive, headers, max_bytes=max_bytes, limit=limit_s)
         return parse(CompletionChange, body)
 
-    @router.get("", response_model=CompletionList)
+    @router.get("", response_model=CompletionList, openapi_extra={"parameters": [_METADATA]})
     async def list_completions(
         request: Request,
         after: str | None = None,
