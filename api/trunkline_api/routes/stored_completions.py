@@ -8,9 +8,9 @@ import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from trunkline_api.auth import Principal
-from trunkline_api.body import read_body
+from trunkline_api.body import ClientLeft, read_body
 from trunkline_api.deps import principal_of
-from trunkline_api.errors import invalid
+from trunkline_api.errors import ApiError, invalid
 from trunkline_api.gateway import Gateway
 from trunkline_api.headers import by_name
 from trunkline_api.paging import Limit, Order, page
@@ -50,7 +50,10 @@ def stored_completions_router(gateway: Gateway, stored: StoredCompletions) -> AP
 
     async def change_in(request: Request) -> CompletionChange:
         headers, max_bytes = by_name(request.scope["headers"]), settings.max_body_bytes
-        body = await read_body(request.receive, headers, max_bytes=max_bytes, limit=limit_s)
+        try:
+            body = await read_body(request.receive, headers, max_bytes=max_bytes, limit=limit_s)
+        except ClientLeft:
+            raise ApiError(400, "The client left before its request was whole.") from None
         return parse(CompletionChange, body)
 
     @router.get("", response_model=CompletionList, openapi_extra={"parameters": [_METADATA]})
