@@ -143,9 +143,12 @@ class StoredCompletions(StoredRuns):
             return [], None
         for keys in others:
             scores = await self._lookup.ask(*(("ZMSCORE", key, *ids) for key in keys))
-            listed = {each for row in scores for each, at in zip(ids, row, strict=True) if at}
-            # An id that is in none is not wanted, but was looked at.
-            there &= listed
+            there &= {
+                each
+                for row in scores
+                for each, score in zip(ids, row, strict=True)
+                if score is not None
+            }
         both = [each for each in ids if each in there][:count]
         return both, both[-1] if len(both) == count else ids[-1]
 
