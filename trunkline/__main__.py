@@ -35,6 +35,10 @@ def _run(arguments: Arguments, environ: Mapping[str, str]) -> int:
         from trunkline.keys_command import run_keys
 
         return run_keys(arguments.options, environ)
+    if arguments.command == "purge":
+        from trunkline.purge_command import run_purge
+
+        return run_purge(arguments.options, environ)
     config = Path(arguments.config) if arguments.config else None
     if arguments.command == "serve" or config is None:
         from trunkline.serve import serve

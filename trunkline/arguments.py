@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trunkline import __version__
+from trunkline_shared.settings import STORED
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,11 @@ SERVE = (
     Option("--workers", "worker processes (1)", "N"),
 )
 KEYS = (*COMMON[:2], SERVE[0])
+PURGE = (
+    Option("--principal", "of this one alone, as `trunkline keys list` names it", "NAME"),
+    Option("--older-than", "30d or 12h: asked for, or last changed, longer ago", "SPAN"),
+    Option("--kind", "only this one; may be given again (all)", choices=STORED, many=True),
+)
 EPILOG = """Every option is also a variable: --redis-url is TRUNKLINE_REDIS_URL; an option wins.
 Settings that are variables only stand in docs/configuration.md."""
 COMMANDS_EPILOG = "`trunkline COMMAND --help` lists what a command takes."
@@ -117,6 +123,13 @@ def _parser() -> argparse.ArgumentParser:
     for each in (serve, api, worker):
         each.add_argument("--parent-pipe", type=int, help=argparse.SUPPRESS)
     _add_keys(command("keys", "make, list and revoke API keys that are kept in Redis"))
+    what = "remove what is stored before its retention ends"
+    purge = commands.add_parser("purge", help=what, description=what, epilog=KEYS_EPILOG)
+    for option in (*PURGE, *KEYS):
+        _add(purge, option)
+    purge.add_argument(
+        "--dry-run", action="store_const", const=True, help="count it, and remove nothing"
+    )
     return parser
 
 

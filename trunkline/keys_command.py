@@ -5,28 +5,25 @@ import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
-from urllib.parse import quote
 
 import redis
 from redis.asyncio import Redis
 
-from trunkline.data_dir import socket_in
+from trunkline.kept_redis import connected, deployment
 from trunkline.settings import ServeSettings
+from trunkline.spans import seconds_of
 from trunkline.table import aligned
 from trunkline_shared.api_keys import ID_LENGTH, ApiKey, check_name, create, listed, revoke
-from trunkline_shared.connection import check_redis, make_redis
 from trunkline_shared.errors import ConfigError, StartError
 from trunkline_shared.keys import Keys
 
 Action: TypeAlias = Callable[[Redis, str], Awaitable[None]]  # on the hash with that key
 
 _HEADINGS: Final = ("name", "id", "models", "at once", "admin", "created", "expires", "state")
-_UNITS: Final = {"d": timedelta(days=1), "h": timedelta(hours=1)}
 
 
 def run_keys(options: Mapping[str, Any], environ: Mapping[str, str]) -> int:
@@ -34,10 +31,9 @@ def run_keys(options: Mapping[str, Any], environ: Mapping[str, str]) -> int:
 
     Raises ConfigError (options, the name) or StartError (no Redis).
     """
-    given = {name: options[name] for name in ("redis_url", "prefix", "data_dir")}
-    settings = ServeSettings.from_environ(environ, **given)
+    settings, data_path = deployment(options, environ)
     act = _action(options, int(time.time()))
-    asyncio.run(_run(act, settings, settings.data_path(environ)))
+    asyncio.run(_run(act, settings, data_path))
     return 0
 
 
@@ -52,27 +48,11 @@ def _action(options: Mapping[str, Any], now: int) -> Action:
 
 
 async def _run(act: Action, settings: ServeSettings, data_path: Path) -> None:
-    async with await _connected(settings, data_path) as client:
+    async with await connected(settings, data_path) as client:
         try:
             await act(client, Keys(settings.prefix).api_keys)
         except redis.RedisError as error:
             raise StartError(f"Redis did not do it: {error}") from error
-
-
-async def _connected(settings: ServeSettings, data_path: Path) -> Redis:
-    url = settings.redis_url or f"unix://{quote(str(socket_in(data_path)))}"
-    client = make_redis(replace(settings, redis_url=url))
-    try:
-        await check_redis(client)
-    except StartError:
-        await client.aclose()
-        if settings.redis_url:
-            raise
-        raise StartError(
-            f"no `trunkline serve` answers on {data_path}: start it, or give --data-dir "
-            "(TRUNKLINE_DATA_DIR) or --redis-url (TRUNKLINE_REDIS_URL)"
-        ) from None
-    return client
 
 
 async def _create(client: Redis, hash_key: str, record: ApiKey) -> None:
@@ -124,17 +104,13 @@ def _count(given: str | None) -> int | None:
 def _moment(given: str | None, now: int) -> int | None:
     if given is None:
         return None
-    moment = _after(given, now) or _at(given)
+    seconds = seconds_of(given)
+    moment = _at(given) if seconds is None else now + seconds
     if moment is None:
         raise ConfigError(f"--expires: expected 30d, 12h or 2026-12-31, got {given!r}")
     if moment <= now:
         raise ConfigError(f"--expires: {given} is over")
     return moment
-
-
-def _after(given: str, now: int) -> int | None:
-    span = re.fullmatch(r"([0-9]{1,5})([dh])", given)
-    return now + int(int(span[1]) * _UNITS[span[2]].total_seconds()) if span else None
 
 
 def _at(given: str) -> int | None:

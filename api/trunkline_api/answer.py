@@ -30,7 +30,7 @@ from trunkline_api.later import LaterStream
 from trunkline_api.observability import span_name
 from trunkline_api.relay import Relay, RunLost, client_left, failure_of
 from trunkline_api.stream import Renderer, Stream
-from trunkline_api.submission import Admission
+from trunkline_api.submission import Admission, Kept
 from trunkline_api.targets import Target, Targets
 from trunkline_api.time_limit import TimeLimit
 from trunkline_api.watch import Watch
@@ -55,8 +55,8 @@ class Question(Protocol):
     def asks(self) -> Asked:
         """What it asks beyond an answer in words, and where."""
 
-    async def ask(self, run: RunRequest, principal: Principal) -> bytes:
-        """Writes into `run` all that the request says; the record to store with its result."""
+    async def ask(self, run: RunRequest, principal: Principal) -> Kept:
+        """Writes into `run` all that the request says; what to store with its result."""
 
     def renderer(self, run: RunRequest) -> Renderer: ...
 
@@ -168,10 +168,12 @@ class Answer:
         target = await self._targets.find(question.model, principal)
         self._abilities.check(target.agent, target.model, question.asks())
         run = self._plain_run(target, principal, exchange)
-        record = await question.ask(run, principal)
+        record, lists = await question.ask(run, principal)
         exists = bool(run.conversation) and must_exist(headers, question.conversation)
         most, background = principal.max_concurrent, not run.reply
-        admission = Admission(target.agent, most, record, must_exist=exists, background=background)
+        admission = Admission(
+            target.agent, most, record, lists, must_exist=exists, background=background
+        )
         return question, run, admission
 
     def _converse(self, exchange: Exchange, model: str, named: str = "") -> None:

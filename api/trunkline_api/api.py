@@ -32,11 +32,13 @@ from trunkline_api.routes.conversations import conversations_router
 from trunkline_api.routes.openai_conversations import openai_conversations_router
 from trunkline_api.routes.profiles import profiles_router
 from trunkline_api.routes.responses import responses_question
+from trunkline_api.routes.stored_completions import stored_completions_router
 from trunkline_api.routes.stored_responses import stored_responses_router
 from trunkline_api.routes.websocket import ResponsesWebSocket
 from trunkline_api.runs import Runs
 from trunkline_api.server import bind, choose_host, serve_api
 from trunkline_api.settings import ApiSettings
+from trunkline_api.stored_completions import StoredCompletions
 from trunkline_api.stored_keys import StoredKeys
 from trunkline_api.stored_responses import StoredResponses
 from trunkline_api.tail import BLOCK_S, Tail
@@ -123,10 +125,18 @@ def build_application(
     )
     watch = Watch(runs, tail, pipe, lookup, keys, shutdown)
     stored = StoredResponses(lookup, keys, vault, max_bytes=settings.max_body_bytes)
+    completions = StoredCompletions(
+        lookup,
+        keys,
+        vault,
+        max_bytes=settings.max_body_bytes,
+        retention_s=settings.retention_of("completions"),
+    )
     once = Once(settings, runs, watch, stored, lookup, keys, vault)
+    chat = chat_question(completions)
     responses = Answer(gateway, follow, targets, responses_question(stored), watch, once)
     answers = {
-        CHAT_PATH: Answer(gateway, follow, targets, chat_question, watch, once),
+        CHAT_PATH: Answer(gateway, follow, targets, chat, watch, once),
         RESPONSES_PATH: responses,
     }
     known = partial(UnstoredResponses, lookup, keys, vault, max_bytes=settings.max_body_bytes)
@@ -140,6 +150,7 @@ def build_application(
     routers = (
         profiles_router(gateway, profiles, ProfileCheck(follow, runner)),
         stored_responses_router(gateway, stored, watch),
+        stored_completions_router(gateway, completions),
         conversations_router(gateway, conversations),
         conversation_changes_router(gateway, conversations, runs),
         conversation_events_router(gateway, conversations),

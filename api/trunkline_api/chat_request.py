@@ -70,6 +70,7 @@ def fill_in(run: RunRequest, request: ChatRequest) -> None:
         )
     check_results(request.messages, in_conversation=bool(run.conversation))
     run.stream = bool(request.stream)
+    run.store = bool(request.store)
     run.transcript = _items(request.messages)
     run.options = _options(request)
     run.tools = [_tool(tool) for tool in request.tools or ()]

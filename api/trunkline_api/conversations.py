@@ -67,7 +67,7 @@ class Conversations:
 
     def __init__(self, settings: ApiSettings, keys: Keys, pipe: Pipe, vault: Vault) -> None:
         self._timeout_s = settings.redis_timeout_s
-        self._retention_ms = int(settings.retention_s * 1000)
+        self._retention_ms = int(settings.retention_of("conversations") * 1000)
         self._keys = keys
         self._pipe = pipe
         self._vault = vault

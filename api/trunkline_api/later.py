@@ -11,7 +11,7 @@ from trunkline_api.relay import Relay, RunLost, failure_of
 from trunkline_api.render.responses import ResponsesRenderer, render_folded
 from trunkline_api.render.resumed import Resumed
 from trunkline_api.settings import ApiSettings
-from trunkline_api.stored_responses import LOST, Stored
+from trunkline_api.stored_runs import LOST, Stored
 from trunkline_api.stream import SSE_HEADERS, Stream
 from trunkline_api.tail import LogGone
 from trunkline_api.watch import Watch

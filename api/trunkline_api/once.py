@@ -112,7 +112,7 @@ class Once:
             raise result_gone()
         try:
             # It may be large, and others' streams are on the loop.
-            return await asyncio.to_thread(lambda: decode(self._vault.open(sealed)))
+            return await asyncio.to_thread(lambda: decode(self._vault.unpack(sealed)))
         except (Unreadable, ValueError) as error:
             logger.error("the result of run %s cannot be read: %s", run_id, error)
             message = "The result of this run is stored, but cannot be read."

@@ -14,6 +14,7 @@ from trunkline_api import idempotency
 from trunkline_api.shown_tools import HEADER
 from trunkline_api.wire.chat import ChatRequest
 from trunkline_api.wire.chat_reply import ChatCompletion, ChatCompletionChunk
+from trunkline_api.wire.completions import CompletionChange
 from trunkline_api.wire.conversation_items import AddItems, CreateConversation, UpdateMetadata
 from trunkline_api.wire.models import ErrorReply
 from trunkline_api.wire.profiles import RenameProfile, SaveProfile, ValidateProfile
@@ -112,6 +113,7 @@ _KEY: Final = {
 
 # Of routes that read their bodies themselves.
 _BODIES: Final[Mapping[str, type[BaseModel]]] = {
+    "/v1/chat/completions/{completion_id}": CompletionChange,
     "/v1/conversations": CreateConversation,
     "/v1/conversations/{conversation_id}": UpdateMetadata,
     "/v1/conversations/{conversation_id}/items": AddItems,
@@ -158,7 +160,7 @@ def openapi_document(app: FastAPI, paths: Iterable[str], default_model: str) -> 
         document["paths"][path]["post"]["requestBody"] = {"required": True, "content": content}
     asking: dict[str, Any] = {}
     for path, ask in asks.items():
-        asking[path] = {"post": _operation(ask, default_model)}
+        asking[path] = {"post": _operation(ask, default_model), **document["paths"].pop(path, {})}
     document["paths"] = asking | document["paths"]
     return document
 

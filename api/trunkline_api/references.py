@@ -9,7 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 from trunkline_api.errors import ApiError, invalid
 from trunkline_api.render.input_items import item_values
 from trunkline_api.render.response import response_id, told_item
-from trunkline_api.stored_responses import Stored, StoredResponses
+from trunkline_api.stored_responses import StoredResponses
+from trunkline_api.stored_runs import Stored
 from trunkline_api.wire.response_items import InputItem, ItemReference
 
 _ID: Final = re.compile(r"[a-z]+_([0-9a-z]{28})_(?:in)?\d+", re.ASCII)

@@ -45,7 +45,7 @@ class ResponseReceiver:
         if stored is None:
             return ()  # it was deleted, and nobody can fetch it
         try:
-            end = fold.decode(self._vault.open(stored)).terminal
+            end = fold.decode(self._vault.unpack(stored)).terminal
         except (Unreadable, ValueError) as error:
             logger.error("the end of response %s is not delivered: %s", entry.run, error)
             return ()

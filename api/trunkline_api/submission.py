@@ -14,16 +14,27 @@ class Admission(NamedTuple):
     """What a run is admitted with, beside what it asks of the worker.
 
     `max_concurrent` of its principal, None for the deployment's; `record` is what is stored beside
-    the result of one that is stored, sealed; `key` is what it can be asked for again by. Its
-    conversation `must_exist`, whatever the setting. In the `background` it has no client to end it.
+    the result of one that is stored, sealed, and `lists` which ones a completion is in. `key` is
+    what it can be asked for again by. Its conversation `must_exist`, whatever the setting. In the
+    `background` it has no client to end it.
     """
 
     agent: AgentConfig
     max_concurrent: int | None = None
     record: bytes = b""
+    lists: str = ""
     key: IdempotencyKey | None = None
     must_exist: bool = False
     background: bool = False
+
+
+class Kept(NamedTuple):
+    """What a request has stored: its `record`, sealed, and the `lists` that a completion is in, as
+    `submit` reads them.
+    """
+
+    record: bytes = b""
+    lists: str = ""
 
 
 def submission(
@@ -54,6 +65,8 @@ def submission(
     )
     if admission.record:
         arguments = (*arguments, "record", admission.record)
+    if admission.lists:
+        arguments = (*arguments, "lists", admission.lists)
     if admission.key is not None:
         name, digest = admission.key
         kept_ms = int(settings.idempotency_retention_s * 1000)

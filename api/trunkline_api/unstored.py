@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from trunkline_api.stored_responses import Record, StoredResponses
+from trunkline_api.stored_responses import History, StoredResponses
+from trunkline_api.stored_runs import Record
 from trunkline_shared.transcript import Item
 
 
@@ -44,9 +45,9 @@ class UnstoredResponses(StoredResponses):
         while size > self._max_bytes:
             size -= self._last.pop(next(iter(self._last))).size
 
-    async def history(self, response: str, principal: str) -> list[Item]:
+    async def history(self, response: str, principal: str) -> History:
         known = self._find(response)
-        return await super().history(response, principal) if known is None else known.items
+        return await super().history(response, principal) if known is None else History(known.items)
 
     async def seal(self, record: Record) -> bytes:
         """What follows a response that nobody else knows stands for itself: it is stored with all

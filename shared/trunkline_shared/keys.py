@@ -12,6 +12,9 @@ _STEMS = {
     "log": "log:",  # + run id: stream, its events
     "journal": "journal:",  # + run id: list, which steps of the run are done; goes with its end
     "record": "record:",  # + run id: string, sealed: what a stored run was asked; lives `retention`
+    "responses": "responses:",  # + principal: sorted set of its stored responses, see `submit.lua`
+    "completions": "completions:",  # + principal: the same of its stored completions
+    "listed": "listed:",  # + mark: those of them that a model or a pair of metadata finds
     "result": "result:",  # + run id: string, sealed: the folded result of a stored run
     "idem": "idem:",  # + principal, SHA-256 of an Idempotency-Key, hex: string, see `submit.lua`
     "conversation": "conversation:",  # + id: hash, see `prelude.lua`; lives `retention`
@@ -82,6 +85,15 @@ class Keys:
 
     def record(self, run_id: str) -> str:
         return self._stem("record") + run_id
+
+    def responses(self, principal: str) -> str:
+        return self._stem("responses") + principal
+
+    def completions(self, principal: str) -> str:
+        return self._stem("completions") + principal
+
+    def listed(self, mark: str) -> str:
+        return self._stem("listed") + mark
 
     def conversation(self, conversation: str) -> str:
         return self._stem("conversation") + conversation

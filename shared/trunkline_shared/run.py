@@ -12,12 +12,23 @@ from trunkline_shared.transcript import Format, Item, Options, Tool, ToolChoice
 
 RunId = NewType("RunId", str)
 REQUEST_VERSION = 1
+RUN_ID_LENGTH: Final = 28
 
 
 def new_run_id(now_ms: int | None = None) -> RunId:
     """A run id that sorts by time: version letter, 11 hex digits of Unix ms, 16 random ones."""
     at_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
-    return RunId(f"a{at_ms:011x}{os.urandom(8).hex()}")
+    return RunId(id_at(at_ms) + os.urandom(8).hex())
+
+
+def id_at(at_ms: int) -> str:
+    """How all ids of that Unix ms begin; those from before it sort before it."""
+    return f"a{at_ms:011x}"
+
+
+def is_run_id(text: str) -> bool:
+    """Whether a run could be called so."""
+    return len(text) == RUN_ID_LENGTH and text.isascii() and text.isalnum()
 
 
 def created_ms(run_id: str) -> int:

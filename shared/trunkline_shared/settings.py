@@ -5,7 +5,7 @@ Each tier extends `CommonSettings`; the environment is read only in `from_enviro
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias, get_args, get_type_hints
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -13,6 +13,8 @@ from trunkline_shared.errors import ConfigError
 from trunkline_shared.openhands_settings import from_openhands, listed
 
 VARIABLE_PREFIX = "TRUNKLINE_"
+StoredKind: TypeAlias = Literal["responses", "completions", "conversations"]
+STORED: Final[tuple[StoredKind, ...]] = get_args(StoredKind)
 
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 365, allow_inf_nan=False)]
 MaybeSeconds = Annotated[float, Field(ge=0, le=86_400 * 365, allow_inf_nan=False)]
@@ -36,12 +38,20 @@ class CommonSettings:
     )
     max_attempts: Positive = 3  # a run whose worker crashed so often fails
     log_kept_s: Seconds = 120.0  # a plain run's log is kept so long after its end
-    retention_s: Seconds = 30 * 86_400.0  # responses and conversations are kept so long
+    retention_s: Seconds = 30 * 86_400.0  # what is stored is kept so long
+    responses_retention_s: Seconds | None = None  # None: `retention_s`; so the next two
+    completions_retention_s: Seconds | None = None
+    conversations_retention_s: Seconds | None = None
     secret_key: str | None = field(default=None, repr=False)  # seals what is stored; any text
     previous_secret_keys: tuple[str, ...] = field(default=(), repr=False)  # still open what is old
     allow_link_local: bool = False  # profiles may name link-local and metadata addresses
     log_format: Literal["json", "text"] = "text"
     log_level: str = "info"
+
+    def retention_of(self, kind: StoredKind) -> float:
+        """How long what is stored of a kind is kept, in seconds."""
+        own: float | None = getattr(self, f"{kind}_retention_s")
+        return self.retention_s if own is None else own
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], **options: Any) -> Self:

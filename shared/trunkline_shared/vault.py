@@ -6,6 +6,9 @@ for us is sealed with AES-SIV and a key of its own: the same value always gives 
 """
 
 import base64
+import hashlib
+import hmac
+import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -19,6 +22,10 @@ from trunkline_shared.errors import TrunklineError
 
 _INFO = b"trunkline vault 1"
 _INFO_FOR = b"trunkline vault for others 1"
+_MARKS_INFO = b"trunkline marks 1"
+_MARK_LENGTH = 32  # hex digits
+_DEFLATED = b"x"  # what zlib's output begins with; no JSON does
+_PACKED = range(256, 64 * 1024)  # bytes: less gains nothing, more takes long and could swell
 _TOKEN = b"gAAAA"  # what every Fernet token of this century begins with; no JSON does
 
 
@@ -38,12 +45,23 @@ class Vault:
         self._siv = [AESSIV(_derived(key, _INFO_FOR, 64)) for key in known]
         self.has_key = bool(secret_key)
         self._fernet = MultiFernet(keys) if keys else None
+        self._mark_keys = [_derived(key, _MARKS_INFO) for key in (secret_key or "", *previous)]
 
     def seal(self, value: bytes) -> bytes:
         """A token; without a key the value itself, which must then be JSON."""
         if not self.has_key or self._fernet is None:
             return value
         return self._fernet.encrypt(value)
+
+    def pack(self, value: bytes) -> bytes:
+        """As `seal`, of JSON that is compressed where that makes it smaller."""
+        return self.seal(zlib.compress(value) if len(value) in _PACKED else value)
+
+    def marks(self, value: bytes) -> list[str]:
+        """What a value may be found by without being told: a mark for each key, the present one's
+        first. Without a key anybody can guess and compare."""
+        marks = (hmac.digest(key, value, hashlib.sha256).hex() for key in self._mark_keys)
+        return [mark[:_MARK_LENGTH] for mark in marks]
 
     def open(self, sealed: bytes) -> bytes:
         """What was sealed. Raises Unreadable."""
@@ -72,6 +90,14 @@ class Vault:
                 return siv.decrypt(data, [owner.encode()])
         raise Unreadable("nothing that was sealed here for this owner")
 
+    def unpack(self, packed: bytes) -> bytes:
+        """What was packed, or sealed as it was. Raises Unreadable."""
+        value = self.open(packed)
+        try:
+            return zlib.decompress(value) if value.startswith(_DEFLATED) else value
+        except zlib.error:
+            raise Unreadable("a stored value is damaged") from None
+
     @staticmethod
     def is_token(value: bytes) -> bool:
         """Whether the value looks like a sealed one."""
@@ -79,9 +105,9 @@ class Vault:
 
 
 def _fernet(secret_key: str) -> Fernet:
-    return Fernet(base64.urlsafe_b64encode(_derived(secret_key, _INFO, 32)))
+    return Fernet(base64.urlsafe_b64encode(_derived(secret_key, _INFO)))
 
 
-def _derived(secret_key: str, info: bytes, length: int) -> bytes:
+def _derived(secret_key: str, info: bytes, length: int = 32) -> bytes:
     kdf = HKDF(algorithm=SHA256(), length=length, salt=None, info=info)
     return kdf.derive(secret_key.encode())

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import orjson
 
+from tests.api.fake_completions import completions
 from tests.api.fake_gateway import CONFIG, FakeBirths, FakeHub, FakeRuns, fake_targets
 from trunkline_api.answer import Answer, Question
 from trunkline_api.auth import ApiKeys
@@ -79,7 +80,7 @@ class Reply:
     """One request to the chat route, or another's, and all that was sent."""
 
     path = "/v1/chat/completions"
-    parse: Callable[[bytes, Headers], Question] = staticmethod(chat_question)
+    parse: Callable[[bytes, Headers], Question] = staticmethod(chat_question(completions()))
     question: ClassVar[dict[str, Any]] = {"messages": [{"role": "user", "content": "hi"}]}
 
     def __init__(self, *script: Any, refusal: Exception | None = None, **settings: Any) -> None:

@@ -4,7 +4,8 @@ import asyncio
 from typing import Any
 
 from trunkline_api.lookup import Lookup
-from trunkline_api.stored_responses import Record, StoredResponses
+from trunkline_api.stored_responses import StoredResponses
+from trunkline_api.stored_runs import Record
 from trunkline_shared.errors import RedisUnavailable
 from trunkline_shared.events import Failed, Finished, RunEvent
 from trunkline_shared.fold import Fold, encode
@@ -16,7 +17,7 @@ KEYS = Keys("test")
 
 
 class FakePipe:
-    """Knows GET, HGET, DEL, XRANGE and SET of what is there.
+    """Knows GET, HGET, DEL, XRANGE and SET of what is there, and ZREM of what is not.
 
     `silent` never answers, `broken` fails at once.
     """
@@ -24,9 +25,11 @@ class FakePipe:
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
         self.silent = self.broken = False
+        self.asked = 0
 
     async def connected(self) -> None:
-        """At once."""
+        """At once; every question begins with it."""
+        self.asked += 1
 
     def send(self, *command: Any) -> asyncio.Future[Any]:
         reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -47,6 +50,8 @@ class FakePipe:
             assert keys[2:] == ("XX", "KEEPTTL")
             self.values |= {keys[0]: keys[1]} if keys[0] in self.values else {}
             return None
+        if name == "ZREM":
+            return 0
         assert name == "DEL"
         return sum(self.values.pop(key, None) is not None for key in keys)
 

@@ -143,7 +143,6 @@ def test_a_required_member_that_is_absent_is_named(missing: str) -> None:
         ({"function_call": "auto"}, "function_call", "'tool_choice'"),
         ({"web_search_options": {}}, "web_search_options", "leave this out"),
         ({"moderation": {"model": "x"}}, "moderation", "leave it out"),
-        ({"store": True}, "store", "send false"),
     ],
 )
 def test_what_this_server_does_not_do_is_refused_with_the_way_out(

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -5,7 +6,8 @@ import pytest
 
 from tests.api.fake_store import KEYS, FakeStore
 from trunkline_api.errors import ApiError
-from trunkline_api.stored_responses import Record
+from trunkline_api.stored_responses import ANCESTORS
+from trunkline_api.stored_runs import Record
 from trunkline_shared.events import Attempt, Created, Failed, Finished, RunEvent, TextDelta
 from trunkline_shared.frame import encode_frame
 from trunkline_shared.run import new_run_id
@@ -153,7 +155,7 @@ async def test_a_chain_is_all_that_was_asked_and_said_in_order() -> None:
         answer = (TextDelta(f"said {turn}"), Finished("stop"))
         previous = f"resp_{await store.respond(record(turn, previous), *answer)}"
     assert previous is not None
-    assert await store.stored.history(previous, "ana") == [
+    assert (await store.stored.history(previous, "ana")).items == [
         each
         for turn in ("one", "two", "three")
         for each in (message("user", turn), message("assistant", f"said {turn}"))
@@ -176,11 +178,11 @@ async def test_a_chain_with_a_gap_is_refused_with_its_name() -> None:
 
 
 async def test_a_chain_is_not_longer_than_a_request_may_be() -> None:
-    store = FakeStore(max_bytes=4000)
+    store = FakeStore(max_bytes=3500)
     first = f"resp_{await store.respond(record('x' * 1500), *ANSWER)}"
-    assert len(await store.stored.history(first, "ana")) == 2
+    assert len((await store.stored.history(first, "ana")).items) == 2
     second = f"resp_{await store.respond(record('x' * 1500, previous=first), *ANSWER)}"
-    with pytest.raises(ApiError, match="4000 bytes") as caught:
+    with pytest.raises(ApiError, match="3500 bytes") as caught:
         await store.stored.history(second, "ana")
     assert (caught.value.status, caught.value.code) == (400, "context_length_exceeded")
 
@@ -196,4 +198,18 @@ async def test_what_is_large_comes_back_whole_too() -> None:
     store, text = FakeStore(), "word " * 50_000
     run_id = await store.respond(record(text), TextDelta(text), Finished("stop"))
     history = await store.stored.history(f"resp_{run_id}", "ana")
-    assert history == [message("user", text), message("assistant", text)]
+    assert history.items == [message("user", text), message("assistant", text)]
+
+
+async def test_a_long_chain_is_read_in_a_round_trip_for_32_of_them() -> None:
+    store = FakeStore()
+    ancestors: list[str] = []
+    for turn in range(100):
+        previous = f"resp_{ancestors[0]}" if ancestors else None
+        asked = replace(record(str(turn), previous), ancestors=ancestors[:ANCESTORS])
+        ancestors.insert(0, await store.respond(asked, *ANSWER))
+    store.pipe.asked = 0
+    history = await store.stored.history(f"resp_{ancestors[0]}", "ana")
+    assert store.pipe.asked == 5  # itself, three times 32, three more
+    assert history.items[::2] == [message("user", str(turn)) for turn in range(100)]
+    assert history.ancestors == ancestors[:ANCESTORS]

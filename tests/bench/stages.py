@@ -18,7 +18,7 @@ _STAGES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "RequestResponseCycle.run_asgi",
         ),
         "key, headers, body": ("Exchanges.__call__", "Answer.__call__", "Answer._ask"),
-        "validation": ("chat_question (", "response_question ("),
+        "validation": ("parse_chat (", "parse_responses ("),
         "the run's request": ("Answer._plain_run", "ChatQuestion.", "Targets.find"),
         "submit": ("Following.", "Runs.submit"),
         "frames in": ("Channel._take", "Hub.", "Reader.", "Relay.", "Stream."),

@@ -54,6 +54,7 @@ TRANSLATED: list[tuple[Json, Json]] = [
 WITHOUT_EFFECT: list[Json] = [
     {"n": 1},
     {"store": False},
+    {"store": True},
     {"metadata": {"team": "blue"}},
     {"modalities": ["text"]},
     {"response_format": {"type": "text"}},
@@ -72,7 +73,6 @@ REFUSED: list[tuple[str, Json]] = [
     ("function_call", {"function_call": "auto"}),
     ("web_search_options", {"web_search_options": {}}),
     ("moderation", {"moderation": {"model": "m"}}),
-    ("store", {"store": True}),
 ]
 
 WRONG: list[tuple[str, Json]] = [
@@ -217,7 +217,7 @@ def test_a_body_that_is_no_json_object_is_refused(http: httpx.Client, body: str)
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/chat/completions", 405),
+        ("PUT", "/chat/completions", 405),
         ("POST", "/models", 405),
         ("POST", "/embeddings", 404),
         ("GET", "/nothing/here", 404),

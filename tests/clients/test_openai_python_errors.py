@@ -59,7 +59,6 @@ def test_a_wrong_key_is_refused(client: openai.OpenAI, key: str) -> None:
         ("messages", {"extra_body": {"messages": []}}),
         ("tool_choice", {"tool_choice": "required"}),
         ("modalities", {"modalities": ["text", "audio"]}),
-        ("store", {"store": True}),
     ],
 )
 def test_a_bad_parameter_is_named(

@@ -31,7 +31,11 @@ class Bed:
     keys: Keys = field(default_factory=lambda: Keys(PREFIX))
 
     def __post_init__(self) -> None:
-        self.scripts = Scripts.build(self.keys, CommonSettings(prefix=PREFIX))
+        self.set(CommonSettings(prefix=PREFIX))
+
+    def set(self, settings: CommonSettings) -> None:
+        """Scripts of other settings, which `load` then loads."""
+        self.scripts = Scripts.build(self.keys, settings)
 
     async def load(self) -> None:
         for text in self.scripts.texts.values():
@@ -74,6 +78,7 @@ class Bed:
         max_queue: int = 1000,
         record: bytes = b"",
         rhooks: bool = False,
+        lists: str = "",
         conversation: str = "",
         wait_ms: int = 300_000,
         max_waiting: int = 1000,
@@ -92,6 +97,8 @@ class Bed:
             more += ("record", record)
         if rhooks:
             more += ("rhooks", 1)
+        if lists:
+            more += ("lists", lists)
         if conversation:
             more += ("conv", conversation, "wait_ms", wait_ms, "max_waiting", max_waiting)
             more += ("unknown", unknown, "model", agent, "hooks", int(hooks))

@@ -144,7 +144,8 @@ async def test_a_turn_of_a_stored_run_ends_and_the_next_is_called(bed: Bed) -> N
     assert await bed.redis.lrange(bed.keys.turns("c"), 0, -1) == [b"{}"]
     assert await bed.queued() == [second]
     assert await bed.call("cancel", "c", "Gone.", "delete", "someone") == [b"ok"]
-    assert await bed.traces(second) == [] and await bed.traces(third) == []
+    listed = [bed.keys.responses("someone")]
+    assert await bed.traces(second) == listed and await bed.traces(third) == listed
     assert not await bed.redis.exists(bed.keys.conversation("c"), bed.keys.turns("c"))
 
 

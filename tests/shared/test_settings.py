@@ -6,7 +6,7 @@ import pytest
 
 from trunkline_api.settings import ApiSettings
 from trunkline_shared.errors import ConfigError
-from trunkline_shared.settings import CommonSettings
+from trunkline_shared.settings import STORED, CommonSettings
 from trunkline_worker.settings import WorkerSettings
 
 
@@ -71,3 +71,11 @@ def test_a_bad_value_is_refused_with_the_name_of_what_was_given(
         settings.from_environ({variable: value})
     assert value.split()[0] in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_each_kind_of_what_is_stored_may_be_kept_for_its_own_time() -> None:
+    environ = {"TRUNKLINE_RETENTION_S": "100", "TRUNKLINE_RESPONSES_RETENTION_S": "7"}
+    settings = CommonSettings.from_environ(environ)
+    assert [settings.retention_of(kind) for kind in STORED] == [7, 100, 100]
+    with pytest.raises(ConfigError, match="TRUNKLINE_COMPLETIONS_RETENTION_S"):
+        CommonSettings.from_environ({"TRUNKLINE_COMPLETIONS_RETENTION_S": "0"})

@@ -56,3 +56,37 @@ def test_what_is_sealed_for_somebody_is_the_same_text_again_and_opens_for_nobody
             vault.open_for(owner, found)
     with pytest.raises(Unreadable):
         Vault(None).open_for("ana", sealed)
+
+
+@pytest.mark.parametrize("secret_key", ["secret", None])
+@pytest.mark.parametrize("size", [0, 255, 256, 3000, 64 * 1024 - 1, 64 * 1024])
+def test_what_is_packed_is_smaller_and_opens_again(secret_key: str | None, size: int) -> None:
+    vault, value = Vault(secret_key), b'{"text": "' + b"word " * (size // 5)
+    packed = vault.pack(value)
+    assert vault.unpack(packed) == value
+    assert (len(packed) < len(value) / 2) == (256 <= len(value) < 64 * 1024)
+
+
+def test_what_was_sealed_as_it_was_unpacks_too() -> None:
+    for vault in (Vault("secret"), Vault(None)):
+        assert vault.unpack(vault.seal(VALUE * 100)) == VALUE * 100
+
+
+@pytest.mark.parametrize("vault", [Vault("secret"), Vault(None)])
+def test_what_was_packed_and_is_damaged_is_unreadable(vault: Vault) -> None:
+    damaged = vault.seal(b"xai-key") if vault.has_key else vault.pack(VALUE * 100)[:-9]
+    with pytest.raises(Unreadable, match="damaged"):
+        vault.unpack(damaged)
+
+
+def test_a_mark_says_nothing_and_is_the_same_every_time() -> None:
+    (mark,) = Vault("secret").marks(VALUE)
+    assert [mark] == Vault("secret").marks(VALUE) and len(mark) == 32
+    assert mark not in (*Vault("other").marks(VALUE), *Vault(None).marks(VALUE))
+    assert [mark] != Vault("secret").marks(VALUE + b" ")
+
+
+def test_after_a_rotation_what_the_old_key_marked_is_found_too() -> None:
+    old, new = Vault("old").marks(VALUE), Vault("new").marks(VALUE)
+    assert Vault("new", ["old"]).marks(VALUE) == [*new, *old]
+    assert Vault(None, ["old"]).marks(VALUE) == [*Vault(None).marks(VALUE), *old]

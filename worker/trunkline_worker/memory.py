@@ -135,7 +135,7 @@ class Remembered:
         """
         folded, result, turn = self._fold.result(), b"", b""
         if self._asked.store:
-            result = self._vault.seal(fold.encode(folded))
+            result = self._vault.pack(fold.encode(folded))
         if self._asked.conversation:
             turn = self._vault.seal(encode_turn(self._turn(folded)))
         return result, turn

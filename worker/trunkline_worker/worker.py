@@ -81,7 +81,7 @@ async def open_worker(
             probe,
             Keys(settings.prefix),
             Vault(settings.secret_key, settings.previous_secret_keys),
-            settings.retention_s,
+            settings.retention_of("conversations"),
         )
         backends = Backends(config, settings, environ, sessions)
         await backends.open()

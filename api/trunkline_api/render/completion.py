@@ -1,6 +1,7 @@
 """A run that has ended as one chat completion, and what chunks say of it in the same words."""
 
-from typing import Any, assert_never
+from collections.abc import Mapping
+from typing import Any, Final, assert_never
 
 import orjson
 
@@ -8,21 +9,35 @@ from trunkline_api.errors import from_failure
 from trunkline_api.render.activity import activities
 from trunkline_shared.events import Failed, Finished, Usage
 from trunkline_shared.fold import Folded
-from trunkline_shared.run import created_ms
+from trunkline_shared.run import created_ms, is_run_id
 from trunkline_shared.transcript import ToolCall
+
+_PREFIX: Final = "chatcmpl-"
 
 
 def completion_id(run_id: str) -> str:
     """The `id` of a run's completion, and of each of its chunks."""
-    return f"chatcmpl-{run_id}"
+    return _PREFIX + run_id
+
+
+def run_of_completion(completion: str) -> str | None:
+    """The run of a completion; None for what no completion is called."""
+    run_id = completion.removeprefix(_PREFIX)
+    return run_id if is_run_id(run_id) and run_id != completion else None
 
 
 def render_completion(
-    run_id: str, model: str, folded: Folded, *, show_tools: bool = False
+    run_id: str,
+    model: str,
+    folded: Folded,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    show_tools: bool = False,
 ) -> bytes:
     """The body of a reply that is not streamed. Raises ApiError when the run failed.
 
-    Raises ValueError when it has not ended.
+    `metadata` is None where the completion is not stored. Raises ValueError when the run has not
+    ended.
     """
     match folded.terminal:
         case Finished() as finished:
@@ -50,6 +65,8 @@ def render_completion(
         "choices": [choice],
         "usage": usage_value(finished.usage),
     }
+    if metadata is not None:
+        completion["metadata"] = metadata
     told: dict[str, Any] = {} if finished.detail is None else {"detail": finished.detail}
     if show_tools:
         told["activities"] = activities(folded.activities)

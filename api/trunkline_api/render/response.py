@@ -10,14 +10,13 @@ from trunkline_api.wire.namespaces import namespace_of, within
 from trunkline_shared.events import Failed, Finished, Terminal, Usage
 from trunkline_shared.fold import Folded
 from trunkline_shared.output_items import OutputItem, OutputPart, PartKind
-from trunkline_shared.run import created_ms
+from trunkline_shared.run import created_ms, is_run_id
 
 ResponseStatus: TypeAlias = Literal[
     "queued", "in_progress", "completed", "incomplete", "failed", "cancelled"
 ]
 
 _PREFIX: Final = "resp_"
-_RUN_ID_LENGTH: Final = 28
 _ITEM_PREFIX: Final = MappingProxyType(
     {"message": "msg", "reasoning": "rs", "function": "fc", "custom": "ctc", "activity": "mcp"}
 )
@@ -71,8 +70,7 @@ def response_id(run_id: str) -> str:
 def run_id_of(response_id: str) -> str | None:
     """The run of a response; None for what no response is called."""
     run_id = response_id.removeprefix(_PREFIX)
-    plain = run_id.isascii() and run_id.isalnum() and len(run_id) == _RUN_ID_LENGTH
-    return run_id if plain and run_id != response_id else None
+    return run_id if is_run_id(run_id) and run_id != response_id else None
 
 
 def item_id(run_id: str, index: int, item: OutputItem) -> str:

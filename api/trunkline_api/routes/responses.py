@@ -18,13 +18,14 @@ from trunkline_api.render.resumed import Resumed
 from trunkline_api.responses_echo import echo
 from trunkline_api.responses_request import fill_in, input_items
 from trunkline_api.shown_tools import shows_tools
-from trunkline_api.stored_responses import Record, StoredResponses
+from trunkline_api.stored_responses import History, StoredResponses
+from trunkline_api.stored_runs import Record
 from trunkline_api.stream import Renderer
+from trunkline_api.submission import Kept
 from trunkline_api.wire.responses import ResponsesRequest, parse_responses
 from trunkline_shared.events import Failed
 from trunkline_shared.fold import Folded
 from trunkline_shared.run import RunRequest, created_ms
-from trunkline_shared.transcript import Item
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +46,26 @@ class ResponsesQuestion:
     def asks(self) -> Asked:
         return of_responses(self.request)
 
-    async def ask(self, run: RunRequest, principal: Principal) -> bytes:
+    async def ask(self, run: RunRequest, principal: Principal) -> Kept:
         previous = self.request.previous_response_id
-        before: list[Item] = []
+        before = History()
         if previous is not None and not run.conversation:
             before = await self.stored.history(previous, principal.name)
         request = await self._resolved(principal)
-        fill_in(run, request, before)
+        fill_in(run, request, before.items)
         if not run.store:
-            return b""
+            return Kept()
         record = Record(
             principal=principal.name,
             model=run.model,
             echo=self._echo(run),
             input=input_items(request),
             previous=previous,
+            ancestors=before.ancestors,
             created=created_ms(run.run_id) // 1000,
             seals=self.request.seals_reasoning,
         )
-        return await self.stored.seal(record)
+        return Kept(await self.stored.seal(record))
 
     def renderer(self, run: RunRequest) -> Renderer:
         renderer = ResponsesRenderer(self._about(run))

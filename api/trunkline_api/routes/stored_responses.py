@@ -14,7 +14,8 @@ from trunkline_api.gateway import Gateway
 from trunkline_api.later import Replay
 from trunkline_api.paging import Limit, Order, page
 from trunkline_api.render.input_items import item_values
-from trunkline_api.stored_responses import Stored, StoredResponses, response_not_found
+from trunkline_api.stored_responses import StoredResponses, response_not_found
+from trunkline_api.stored_runs import Stored
 from trunkline_api.watch import Watch
 from trunkline_api.wire.response_reply import DeletedResponse, InputItemList, ResponseObject
 from trunkline_api.wire.responses import ENCRYPTED

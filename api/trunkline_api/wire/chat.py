@@ -77,7 +77,7 @@ class ChatRequest(Wire):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     service_tier: ServiceTier | None = None
     stop: str | Annotated[Many[str], Field(min_length=1, max_length=4)] | None = None
-    store: Annotated[bool, Field(description="Only false is possible.")] | None = None
+    store: bool | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None

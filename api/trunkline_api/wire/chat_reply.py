@@ -111,6 +111,8 @@ class ToldPiece(BaseModel):
 
 
 class ChatCompletion(BaseModel):
+    """`metadata` is there if it is stored."""
+
     id: str
     object: Literal["chat.completion"]
     created: int
@@ -119,6 +121,7 @@ class ChatCompletion(BaseModel):
     usage: CompletionUsage
     service_tier: str | None = None
     system_fingerprint: str | None = None
+    metadata: dict[str, str] | None = None
     trunkline: Told | None = None
 
 

@@ -90,8 +90,6 @@ def _check_supported(request: ChatRequest) -> None:
         raise _unsupported("n", "An agent gives one choice: leave 'n' out or send 1.")
     if request.modalities is not None and "audio" in request.modalities:
         raise _unsupported("modalities", 'Answers are text: send ["text"] or leave it out.')
-    if request.store:
-        raise _unsupported("store", "Chat completions are not stored here: send false.")
 
 
 def _check_numbers(request: ChatRequest) -> None:

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias, get_args
 from trunkline_shared.conversation import TURN_VERSION
 from trunkline_shared.fold import FOLDED_VERSION
 from trunkline_shared.keys import Keys
-from trunkline_shared.settings import CommonSettings
+from trunkline_shared.settings import STORED, CommonSettings
 
 ScriptName: TypeAlias = Literal[
     "submit", "claim", "append", "finish", "cancel", "renew", "sweep", "hand_back"
@@ -65,7 +65,7 @@ class Scripts:
             "batch": BATCH,
             "slack_ms": SLACK_MS,
             "stored_log_ms": STORED_LOG_MS,
-            "retention_ms": int(settings.retention_s * 1000),
+            **{f"{kind}_ms": int(settings.retention_of(kind) * 1000) for kind in STORED},
             "outbox": OUTBOX,
             "folded_version": FOLDED_VERSION,
             "turn_version": TURN_VERSION,

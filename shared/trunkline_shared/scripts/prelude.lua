@@ -12,6 +12,7 @@
 --   back   Unix ms when it was taken from a dead worker
 --   kept 1: has a record, its result is to be stored
 --   idem idem_ms   its Idempotency-Key, for which its result is stored too, and for how many ms
+--   lists   of a completion that is kept: marks of the lists that it is in
 --   conv qto hooks   its conversation, ms it may be queued once its turn comes, 1: webhooks hear of it
 --   rhooks   1: webhooks of responses hear of its end
 --   deaf   Unix ms since when nobody listens to `reply`, while it waits for its turn
@@ -144,7 +145,7 @@ end
 -- Lives of all that a conversation has, from its last change.
 local function keep_conversation(conv)
   for _, stem in ipairs({ K.conversation, K.turns, K.places, K.about, K.waiting }) do
-    redis.call('PEXPIRE', stem .. conv, S.retention_ms)
+    redis.call('PEXPIRE', stem .. conv, S.conversations_ms)
   end
 end
 
@@ -166,12 +167,24 @@ local function leave_conversation(id, s, outcome, turn, now)
   local status = ({ finished = 'finished', cancelled = 'paused', failed = 'error' })[outcome]
   redis.call('HSET', key, 'updated', int(now), 'status', status)
   redis.call('ZADD', K.conversations .. s.principal, int(now), s.conv)
-  redis.call('PEXPIRE', K.conversations .. s.principal, C.retention_ms)
+  redis.call('PEXPIRE', K.conversations .. s.principal, S.conversations_ms)
   keep_conversation(s.conv)
   if turn and s.hooks then
     redis.call('XADD', K.outbox, 'MAXLEN', '~', C.outbox, '*', 'c', s.conv, 'r', id)
   end
   advance(s.conv, now)
+end
+
+-- A completion that did not end well is nobody's to find.
+local function forget_completion(id, s)
+  redis.call('DEL', K.record .. id)
+  if s.idem then -- who asks again is told of it
+    redis.call('PEXPIRE', K.result .. id, s.idem_ms)
+  else
+    redis.call('DEL', K.result .. id)
+  end
+  redis.call('ZREM', K.completions .. s.principal, id)
+  for mark in string.gmatch(s.lists, '%S+') do redis.call('ZREM', K.listed .. mark, id) end
 end
 
 -- The one place where a run stops being: takes it out of every list and gives its slot back.
@@ -188,7 +201,8 @@ local function settle(id, s, outcome, turn, now)
     if s.cancel ~= '' then redis.call('SREM', K.cancels .. s.owner, id) end
   end
   redis.call('SREM', K.active .. s.principal, id)
-  local kept_ms = s.kept and S.stored_log_ms or S.kept_ms
+  if s.lists and outcome ~= 'finished' then forget_completion(id, s) end
+  local kept_ms = s.kept and not s.lists and S.stored_log_ms or S.kept_ms
   redis.call('PEXPIRE', K.log .. id, kept_ms)
   redis.call('PEXPIRE', run, kept_ms)
   if s.idem and string.sub(redis.call('GET', K.idem .. s.idem) or '', 1, #id) == id then
@@ -197,7 +211,7 @@ local function settle(id, s, outcome, turn, now)
   end
   if s.rhooks then
     redis.call('XADD', K.outbox_responses, 'MAXLEN', '~', C.outbox, '*', 'r', id)
-    redis.call('PEXPIRE', K.outbox_responses, C.retention_ms)
+    redis.call('PEXPIRE', K.outbox_responses, S.responses_ms)
   end
   if s.conv then leave_conversation(id, s, outcome, turn, now) end
 end
@@ -205,7 +219,7 @@ end
 -- Of one that has a record only while that is there: whoever deleted it wants no result.
 local function store_result(id, s, result)
   if s.kept and redis.call('EXISTS', K.record .. id) == 0 then return end
-  local ms = s.kept and C.retention_ms or 0
+  local ms = s.kept and (s.lists and C.completions_ms or C.responses_ms) or 0
   if s.idem and s.attempt > 0 then ms = math.max(ms, tonumber(s.idem_ms)) end
   if ms > 0 then redis.call('SET', K.result .. id, result, 'PX', int(ms)) end
 end

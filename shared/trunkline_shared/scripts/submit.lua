@@ -3,6 +3,7 @@
 --       max_queue kept_ms job, then names and values of what not every run has:
 --       record   what is stored of the request, sealed; the result is then stored too
 --       rhooks(1)   webhooks of responses are to hear of its end
+--       lists    that of a completion: the marks of the lists which it is in beside its principal's
 --       conv wait_ms max_waiting unknown(create|refuse) model hooks(0|1)   its conversation
 --       idem idem_body idem_ms   whose Idempotency-Key it has, the digest of what was asked, and how
 --         long both are kept after its end. Its key holds `<run id> <digest> <conversation or ''>`
@@ -39,7 +40,7 @@ if not ARGV[6] then
   end
   redis.call('HSET', key, 'updated', now)
   redis.call('ZADD', K.conversations .. principal, now, conv)
-  redis.call('PEXPIRE', K.conversations .. principal, C.retention_ms)
+  redis.call('PEXPIRE', K.conversations .. principal, S.conversations_ms)
   keep_conversation(conv)
   return 'ok'
 end
@@ -134,8 +135,19 @@ note('stream', ARGV[6], '0')
 note('lost', ARGV[7], 'fail')
 note('slots', ARGV[8], '1')
 if more.record then
+  local all, kept_ms = K.responses .. principal, C.responses_ms
+  if more.lists then all, kept_ms = K.completions .. principal, C.completions_ms end
+  -- All of one score, so that they stand in the order of their ids, which begin with the time.
+  local function enlist(list)
+    redis.call('ZREMRANGEBYLEX', list, '-', '(a' .. string.format('%011x', now - kept_ms))
+    redis.call('ZADD', list, '0', id)
+    redis.call('PEXPIRE', list, int(kept_ms))
+  end
   note('kept', '1')
-  redis.call('SET', K.record .. id, more.record, 'PX', S.retention_ms)
+  note('lists', more.lists)
+  redis.call('SET', K.record .. id, more.record, 'PX', int(kept_ms))
+  enlist(all)
+  for mark in string.gmatch(more.lists or '', '%S+') do enlist(K.listed .. mark) end
 end
 if idem then
   note('idem', more.idem)
@@ -148,9 +160,9 @@ if conv then
   local key, mine = K.conversation .. conv, K.conversations .. principal
   redis.call('HSETNX', key, 'created', at)
   redis.call('HSET', key, 'principal', principal, 'updated', at, 'model', more.model)
-  redis.call('ZREMRANGEBYSCORE', mine, '-inf', int(now - C.retention_ms))
+  redis.call('ZREMRANGEBYSCORE', mine, '-inf', int(now - C.conversations_ms))
   redis.call('ZADD', mine, at, conv)
-  redis.call('PEXPIRE', mine, S.retention_ms)
+  redis.call('PEXPIRE', mine, S.conversations_ms)
   note('conv', conv)
   note('qto', ARGV[10])
   note('hooks', more.hooks, '0')

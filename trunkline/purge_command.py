@@ -1,0 +1,64 @@
+"""`trunkline purge`: what is stored, removed before its retention ends."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from trunkline.kept_redis import connected, deployment
+from trunkline.settings import ServeSettings
+from trunkline.spans import seconds_of
+from trunkline.table import aligned
+from trunkline_shared.errors import ConfigError, StartError
+from trunkline_shared.keys import Keys
+from trunkline_shared.purge import Count, Purge
+from trunkline_shared.settings import STORED, StoredKind
+
+
+def run_purge(options: Mapping[str, Any], environ: Mapping[str, str]) -> int:
+    """Prints a row for each kind. Raises ConfigError (options) or StartError (no Redis)."""
+    settings, data_path = deployment(options, environ)
+    principal, before_ms = options["principal"], _before_ms(options["older_than"])
+    if principal is None and before_ms is None:
+        raise ConfigError("purge removes nothing without --principal, --older-than or both")
+    kinds = [kind for kind in STORED if kind in (options["kind"] or STORED)]
+    how = {"before_ms": before_ms, "dry_run": bool(options["dry_run"])}
+    counts = asyncio.run(_removed(settings, data_path, kinds, principal, how))
+    headings = ("kind", "to remove" if how["dry_run"] else "removed", "in use, left")
+    rows = [(kind, str(each.removed), str(each.in_use)) for kind, each in counts.items()]
+    print("\n".join(aligned([headings, *rows])))
+    return 0
+
+
+def _before_ms(older_than: str | None) -> int | None:
+    if older_than is None:
+        return None
+    seconds = seconds_of(older_than)
+    if seconds is None:
+        raise ConfigError(f"--older-than: expected 30d or 12h, got {older_than!r}")
+    return int((time.time() - seconds) * 1000)
+
+
+async def _removed(
+    settings: ServeSettings,
+    data_path: Path,
+    kinds: Sequence[StoredKind],
+    principal: str | None,
+    how: Mapping[str, Any],
+) -> dict[StoredKind, Count]:
+    counts: dict[StoredKind, Count] = {}
+    async with await connected(settings, data_path) as client:
+        purge = Purge(client, Keys(settings.prefix), **how)
+        try:
+            for kind in kinds:
+                counts[kind] = total = Count()
+                for each in [principal] if principal else await purge.principals(kind):
+                    count = await purge.remove(kind, each)
+                    total.removed += count.removed
+                    total.in_use += count.in_use
+        except redis.RedisError as error:
+            raise StartError(f"Redis did not do all of it: {error}") from error
+    return counts
