@@ -62,7 +62,8 @@ class Answer:
     """An endpoint as an ASGI app; one serves all its requests of a process.
 
     `parse` makes a question of a body and its request's headers, or raises ApiError. Without a
-    `watch` no question may ask for a run in the background, which is one without a `reply`.
+    `watch` no question may ask for a run in the background, which is one without a `reply`. With
+    `begins` the models that always talk in a conversation begin one where none is named.
     """
 
     def __init__(
@@ -72,6 +73,8 @@ class Answer:
         targets: Targets,
         parse: Callable[[bytes, Headers], Question],
         watch: Watch | None = None,
+        *,
+        begins: bool = True,
     ) -> None:
         self._gateway = gateway
         self._settings = gateway.settings
@@ -79,6 +82,7 @@ class Answer:
         self._targets = targets
         self._parse = parse
         self._watch = watch
+        self._begins = begins
         self._abilities = Abilities()
         self._body_limit = TimeLimit(gateway.settings.body_timeout_s)
 
@@ -135,7 +139,7 @@ class Answer:
 
     def _converse(self, exchange: Exchange, model: str, named: str = "") -> None:
         exchange.conversation = exchange.conversation or named
-        if not exchange.conversation and self._targets.converses(model):
+        if not exchange.conversation and self._begins and self._targets.converses(model):
             exchange.conversation = new_conversation()
 
     def _plain_run(self, target: Target, principal: Principal, exchange: Exchange) -> RunRequest:

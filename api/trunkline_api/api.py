@@ -10,21 +10,32 @@ from dataclasses import replace
 from redis.asyncio import Redis
 
 from trunkline_api.answer import Answer
-from trunkline_api.app import CHAT_PATH, RESPONSES_PATH, Application, create_app
+from trunkline_api.app import (
+    CHAT_PATH,
+    COMPACT_PATH,
+    INPUT_TOKENS_PATH,
+    RESPONSES_PATH,
+    Application,
+    create_app,
+)
 from trunkline_api.auth import ApiKeys
 from trunkline_api.births import Births
+from trunkline_api.compactions import Compactions
 from trunkline_api.conversations import Conversations
 from trunkline_api.follow import Follow
 from trunkline_api.gateway import Gateway, Resource, Shutdown
 from trunkline_api.hub import Hub
 from trunkline_api.lookup import Lookup
 from trunkline_api.outbox import Outbox
+from trunkline_api.prior import Prior
 from trunkline_api.profile_check import ProfileCheck
 from trunkline_api.profiles import Profiles
 from trunkline_api.routes.chat import chat_question
+from trunkline_api.routes.compact import compact_question
 from trunkline_api.routes.conversation_changes import conversation_changes_router
 from trunkline_api.routes.conversation_events import conversation_events_router
 from trunkline_api.routes.conversations import conversations_router
+from trunkline_api.routes.input_tokens import input_tokens_question
 from trunkline_api.routes.profiles import profiles_router
 from trunkline_api.routes.responses import responses_question
 from trunkline_api.routes.stored_responses import stored_responses_router
@@ -116,11 +127,17 @@ def build_application(
     )
     watch = Watch(runs, tail, pipe, lookup, keys, shutdown)
     stored = StoredResponses(lookup, keys, vault, max_bytes=settings.max_body_bytes)
+    conversations = Conversations(settings, keys, pipe, vault)
+    compactions = Compactions(vault)
+    aside = (Prior(stored, conversations), compactions)
+    responses = responses_question(stored, compactions)
+    compact, count = compact_question(*aside), input_tokens_question(*aside)
     answers = {
         CHAT_PATH: Answer(gateway, follow, targets, chat_question),
-        RESPONSES_PATH: Answer(gateway, follow, targets, responses_question(stored), watch),
+        RESPONSES_PATH: Answer(gateway, follow, targets, responses, watch),
+        COMPACT_PATH: Answer(gateway, follow, targets, compact, begins=False),
+        INPUT_TOKENS_PATH: Answer(gateway, follow, targets, count, begins=False),
     }
-    conversations = Conversations(settings, keys, pipe, vault)
     resources: list[Resource] = [pipe, runs, hub, tail]
     if settings.webhooks:
         resources.append(Outbox(settings, keys, pipe, conversations))

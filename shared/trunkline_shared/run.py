@@ -12,6 +12,7 @@ from trunkline_shared.transcript import Format, Item, Options, Tool, ToolChoice
 
 RunId = NewType("RunId", str)
 REQUEST_VERSION = 1
+ESTIMATED: Final = "estimated"
 
 
 def new_run_id(now_ms: int | None = None) -> RunId:
@@ -35,6 +36,10 @@ class RunRequest:
     agent is to use, sealed as a whole. With a `conversation` the transcript is the whole one that
     the caller sent: the worker continues the history with what is new in it. `store` keeps the
     folded result. `max_tool_calls` bounds calls of the agent's own tools, as its limit does.
+
+    `purpose` is empty for an answer. Of a `summary` the agent's own tools take no part. A `count`
+    says nothing: its `Finished` has the tokens of the input, and ESTIMATED as its detail where
+    nobody counted them.
     """
 
     run_id: RunId
@@ -55,6 +60,7 @@ class RunRequest:
     model: str = ""
     instructions: str = ""
     max_tool_calls: int | None = None
+    purpose: Literal["", "summary", "count"] = ""
     v: int = REQUEST_VERSION
 
 

@@ -21,6 +21,7 @@ from tests.api.test_app import error
 from tests.api.test_stored_responses import ANSWER, message, record
 from trunkline_api.app import CHAT_PATH, RESPONSES_PATH, create_app
 from trunkline_api.auth import ApiKeys
+from trunkline_api.compactions import Compactions
 from trunkline_api.gateway import Gateway
 from trunkline_api.hub import ReaderClosed
 from trunkline_api.relay import Relay
@@ -50,7 +51,7 @@ class Asked(Reply):
 
     def __init__(self, *script: Any, store: FakeStore | None = None, **more: Any) -> None:
         self.store = store or FakeStore()
-        self.parse = responses_question(self.store.stored)
+        self.parse = responses_question(self.store.stored, Compactions(self.store.vault))
         super().__init__(*script, **more)
 
     @property

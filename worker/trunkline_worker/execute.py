@@ -242,6 +242,7 @@ class Execution:
             run_id=self.claimed.run_id,
             agent=(request.model or request.agent) if request else None,
             principal=request.principal if request else None,
+            purpose=(request.purpose or None) if request else None,
             status=terminal.code if isinstance(terminal, Failed) else terminal.reason,
             attempt=self.claimed.attempt,
             acknowledged=answer,

@@ -122,7 +122,7 @@ def _response(
         "status": status,
         "model": about.model,
         "output": [item_value(about.run_id, index, item) for index, item in enumerate(items)],
-        "usage": None if end is None or end.usage is None else _usage(end.usage),
+        "usage": None if end is None or end.usage is None else usage_value(end.usage),
         **about.echo,
         **about_end,
     }
@@ -216,7 +216,7 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _usage(usage: Usage) -> dict[str, Any]:
+def usage_value(usage: Usage) -> dict[str, Any]:
     return {
         "input_tokens": usage.input_tokens,
         "input_tokens_details": {

@@ -7,8 +7,8 @@ from typing import Any
 from trunkline_api.abilities import Asked
 from trunkline_api.asked import of_responses
 from trunkline_api.auth import Principal
-from trunkline_api.conversation_id import conversation_of, named_conversation
-from trunkline_api.errors import invalid
+from trunkline_api.compactions import Compactions
+from trunkline_api.conversation_id import check_named, conversation_of
 from trunkline_api.headers import Headers
 from trunkline_api.render.response import About
 from trunkline_api.render.responses import ResponsesRenderer, render_response
@@ -30,6 +30,7 @@ class ResponsesQuestion:
 
     request: ResponsesRequest
     stored: StoredResponses
+    compactions: Compactions
 
     @property
     def model(self) -> str:
@@ -49,6 +50,9 @@ class ResponsesQuestion:
         if previous is not None and not run.conversation:
             before = await self.stored.history(previous, principal.name)
         fill_in(run, self.request, before)
+        run.transcript = await self.compactions.opened(
+            run.transcript, principal.name, self.request.input
+        )
         if not run.store:
             return b""
         record = Record(
@@ -78,16 +82,15 @@ class ResponsesQuestion:
         return values
 
 
-def responses_question(stored: StoredResponses) -> Callable[[bytes, Headers], ResponsesQuestion]:
+def responses_question(
+    stored: StoredResponses, compactions: Compactions
+) -> Callable[[bytes, Headers], ResponsesQuestion]:
     """What makes a question of a body, and raises ApiError 400."""
 
     def question(body: bytes, headers: Headers) -> ResponsesQuestion:
         shows_tools(headers)  # a response always does; only what nobody can be shown is refused
-        asked = ResponsesQuestion(parse_responses(body), stored)
-        named, sent = asked.conversation, named_conversation(headers)
-        if named and sent and named != sent:
-            message = "'conversation' and the conversation's header differ: send one."
-            raise invalid("conversation", message)
+        asked = ResponsesQuestion(parse_responses(body), stored, compactions)
+        check_named(asked.conversation, headers)
         return asked
 
     return question

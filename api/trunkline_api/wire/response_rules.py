@@ -41,6 +41,13 @@ _REFUSED = (
 
 def check_responses(request: ResponsesRequest) -> None:
     """Raises ApiError 400 for the first rule that the request breaks."""
+    check_members(request)
+    if request.input == [] and request.previous_response_id is None:
+        raise invalid("input", "'input' is empty: send at least one item.")
+
+
+def check_members(request: ResponsesRequest) -> None:
+    """The same, for one that may be without input."""
     _check_supported(request)
     _check_tools(request)
     wanted = None if request.text is None else request.text.format
@@ -48,8 +55,6 @@ def check_responses(request: ResponsesRequest) -> None:
         check_strict("text.format.schema", wanted.schema_, wanted.strict)
     if request.stream_options is not None and not request.stream:
         raise invalid("stream_options", "'stream_options' needs 'stream': true.")
-    if request.input == [] and request.previous_response_id is None:
-        raise invalid("input", "'input' is empty: send at least one item.")
     if not isinstance(request.input, str):
         for index, item in enumerate(request.input):
             _check_item(index, item)
