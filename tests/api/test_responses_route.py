@@ -256,15 +256,8 @@ async def test_without_its_log_a_stored_response_is_streamed_from_its_result() -
     assert (refused.status_code, error(refused)["code"]) == (400, "stream_cursor_expired")
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("POST", "/v1/responses/compact"),
-        ("POST", "/v1/responses/input_tokens"),
-    ],
-)
-async def test_what_is_not_here_yet_is_404(method: str, path: str) -> None:
-    reply = await ask(FakeStore(), method, path)
+async def test_what_is_not_here_is_404() -> None:
+    reply = await ask(FakeStore(), "POST", "/v1/responses/other")
     assert (reply.status_code, error(reply)["code"]) == (404, "unknown_url")
 
 

@@ -256,3 +256,24 @@ def test_only_the_last_of_what_users_said_is_kept(clients: list[openai.OpenAI]) 
     long = [{"role": "user", "content": f"{n}" * 30_000} for n in range(4)]
     *users, _ = compacted(clients[0], input=long)
     assert [user["content"][0]["text"][0] for user in users] == ["2", "3"]
+
+
+def test_a_trigger_says_where_to_compact(clients: list[openai.OpenAI]) -> None:
+    trigger: Any = [{"role": "user", "content": "hi"}, {"type": "compaction_trigger"}]
+    with pytest.raises(openai.BadRequestError, match="/v1/responses/compact") as caught:
+        clients[0].responses.create(model="words-3", input=trigger)
+    assert caught.value.param == "input[1]"
+
+
+def test_a_bad_request_names_its_member(clients: list[openai.OpenAI]) -> None:
+    bad: dict[str, Any] = {
+        "input": {"input": None},
+        "input[0].content": {"input": [{"role": "user", "content": 1}]},
+        "image": {"image": {"context_compression": "auto"}},
+        "previous_response_id": {"input": None, "previous_response_id": "resp_unknown"},
+        "model": {"model": None},
+    }
+    for param, request in bad.items():
+        with pytest.raises(openai.BadRequestError) as caught:
+            compacted(clients[0], **request)
+        assert caught.value.param == param

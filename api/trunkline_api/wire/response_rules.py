@@ -142,6 +142,9 @@ def _check_item(number: int, item: InputItem) -> None:
             "unsupported_value",
         )
     members = item if isinstance(item, dict) else vars(item)
+    if members.get("type") == "compaction_trigger":
+        message = f"'input[{number}]' compacts nothing here: POST /v1/responses/compact does."
+        raise invalid(f"input[{number}]", message, "unsupported_value")
     for name in ("content", "output"):
         parts = members.get(name)
         for index, part in enumerate(parts if isinstance(parts, list) else ()):
