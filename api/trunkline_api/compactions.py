@@ -1,17 +1,14 @@
-"""Compacted conversations, sealed so that nobody but the one who asked can have them opened."""
+"""Compacted conversations at the edge: sealed for those who ask, opened when they come back."""
 
 import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
-import orjson
-
 from trunkline_api.errors import ApiError, invalid
+from trunkline_shared.compaction_seal import Compaction, Unopened, expanded, is_compaction, seal
 from trunkline_shared.transcript import Item, Opaque
-from trunkline_shared.vault import Unreadable, Vault
+from trunkline_shared.vault import Vault
 
-_PREFIX: Final = "tlc1."  # tells the version, and that it was sealed here
-_KIND: Final = "compaction"
 _LARGE: Final = 64 * 1024
 
 
@@ -30,51 +27,30 @@ class Compactions:
     def seal(self, items: Sequence[Item], principal: str) -> str:
         """The `encrypted_content` that stands for these items."""
         self.check()
-        value = {"kind": _KIND, "principal": principal, "items": items}
-        return _PREFIX + self._vault.seal(orjson.dumps(value)).decode()
+        return seal(self._vault, Compaction(items), principal)
 
     async def opened(
-        self, items: Sequence[Item], principal: str, sent: Sequence[Any] | str = ()
+        self, items: list[Item], principal: str, sent: Sequence[Any] | str = ()
     ) -> list[Item]:
         """The items with what each compaction stands for in its place.
 
         Raises ApiError 400 for one that was not sealed here for this principal; it names the item
         of `sent`, which is the request's `input`.
         """
-        opened: list[Item] = []
-        for item in items:
-            if item["type"] != "opaque" or item["value"].get("type") != _KIND:
-                opened.append(item)
-                continue
-            try:
-                opened += await self._open(item, principal)
-            except ValueError:
-                raise _unreadable(item, sent) from None
-        return opened
-
-    async def _open(self, item: Opaque, principal: str) -> list[Item]:
-        content = item["value"].get("encrypted_content")
-        if not isinstance(content, str) or not content.startswith(_PREFIX):
-            raise ValueError("not sealed here")
-        token = content.removeprefix(_PREFIX).encode(errors="replace")
-        if len(token) > _LARGE:  # others' streams are on the loop
-            return await asyncio.to_thread(self._items, token, principal)
-        return self._items(token, principal)
-
-    def _items(self, token: bytes, principal: str) -> list[Item]:
-        if not self._vault.is_token(token):
-            raise ValueError("not sealed at all")
+        size = sum(_size(item) for item in items if item["type"] == "opaque")
+        if not size:
+            return items
         try:
-            value = orjson.loads(self._vault.open(token))
-        except Unreadable as error:
-            raise ValueError("sealed with another key, or damaged") from error
-        # The vault seals other things too.
-        if not isinstance(value, dict) or value.get("kind") != _KIND:
-            raise ValueError("no compaction")
-        if value["principal"] != principal:
-            raise ValueError("somebody else's")
-        items: list[Item] = value["items"]
-        return items
+            if size > _LARGE:  # others' streams are on the loop
+                return await asyncio.to_thread(expanded, items, self._vault, principal)
+            return expanded(items, self._vault, principal)
+        except Unopened as error:
+            raise _unreadable(error.item, sent) from None
+
+
+def _size(item: Opaque) -> int:
+    """Of what is to be opened, in characters and one; 0 for any other."""
+    return len(str(item["value"].get("encrypted_content"))) + 1 if is_compaction(item) else 0
 
 
 def _unreadable(item: Opaque, sent: Sequence[Any] | str) -> ApiError:
@@ -83,5 +59,5 @@ def _unreadable(item: Opaque, sent: Sequence[Any] | str) -> ApiError:
             param = f"input[{number}].encrypted_content"
             message = f"'{param}' is nothing that was compacted here with this API key: "
             return invalid(param, f"{message}send it as it came, or leave the item out.")
-    message = "The response follows a compaction that cannot be opened any more."
+    message = "What came before has a compaction that cannot be opened any more."
     return invalid("previous_response_id", message)

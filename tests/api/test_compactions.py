@@ -6,6 +6,7 @@ import pytest
 from tests.api.test_stored_responses import message
 from trunkline_api.compactions import Compactions
 from trunkline_api.errors import ApiError
+from trunkline_shared.compaction_seal import Compaction, seal
 from trunkline_shared.transcript import Item
 from trunkline_shared.vault import Vault
 
@@ -30,6 +31,11 @@ async def test_a_long_one_opens_too() -> None:
     assert await OURS.opened([item(OURS.seal(long, "ana"))], "ana") == long
 
 
+async def test_one_that_stands_for_all_before_it_takes_its_place() -> None:
+    whole = item(seal(Vault("secret"), Compaction(SUMMARY, whole=True), "ana"))
+    assert await OURS.opened([message("user", "old"), whole, *SUMMARY], "ana") == [*SUMMARY] * 2
+
+
 async def test_items_of_other_types_stay_as_they_are() -> None:
     other: Item = {"type": "opaque", "origin": "responses", "value": {"type": "shell_call"}}
     assert await OURS.opened([other], "ana") == [other]
@@ -52,7 +58,7 @@ def sealed_else(value: Any) -> str:
         OURS.seal(SUMMARY, "ana").removeprefix("tlc1."),
         OURS.seal(SUMMARY, "ana")[:-3],
         'tlc1.{"kind": "compaction", "principal": "ana", "items": []}',
-        sealed_else({"principal": "ana", "items": []}),
+        sealed_else({"principal": "ana", "whole": False, "items": []}),
         sealed_else(["compaction"]),
         "tlc1.gAAAAæ",
         "tlc1.",

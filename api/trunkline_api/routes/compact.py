@@ -9,7 +9,6 @@ import orjson
 from trunkline_api.abilities import Asked
 from trunkline_api.asked import of_responses
 from trunkline_api.auth import Principal
-from trunkline_api.compaction_request import INSTRUCTIONS, asking, kept, summarized
 from trunkline_api.compactions import Compactions
 from trunkline_api.errors import SERVER_ERROR, ApiError, invalid
 from trunkline_api.headers import Headers
@@ -20,6 +19,7 @@ from trunkline_api.responses_request import fill_in
 from trunkline_api.stream import Renderer
 from trunkline_api.wire.input_only import parse_compact
 from trunkline_api.wire.responses import ResponsesRequest
+from trunkline_shared.compaction import INSTRUCTIONS, asking, kept, problem, summarized
 from trunkline_shared.events import Failed, Usage
 from trunkline_shared.fold import Folded
 from trunkline_shared.run import RunRequest, created_ms
@@ -82,17 +82,11 @@ class CompactQuestion:
 
 
 def _summary(folded: Folded) -> str:
-    end = folded.terminal
-    if isinstance(end, Failed):
-        raise error_of(end)
-    text = folded.text.strip()
-    if end is not None and end.reason == "stop" and text and not folded.refusal:
-        return text
-    why = "refused" if folded.refusal else "did not end" if text else "said nothing"
-    if end is not None and end.detail is not None:
-        why += f" ({end.detail})"
-    message = f"The model {why} when it was asked for a summary: nothing is compacted."
-    raise ApiError(502, message, SERVER_ERROR, "no_summary", should_retry=False)
+    if isinstance(folded.terminal, Failed):
+        raise error_of(folded.terminal)
+    if (message := problem(folded)) is not None:
+        raise ApiError(502, message, SERVER_ERROR, "no_summary", should_retry=False)
+    return folded.text.strip()
 
 
 def compact_question(

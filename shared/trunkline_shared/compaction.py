@@ -1,4 +1,4 @@
-"""What a model is asked when a conversation is compacted, and what its summary leaves. Pure.
+"""What a model is asked when a conversation is compacted, and what takes its place. Pure.
 
 It is shown the conversation as text, not as turns of its own: then it goes on with nothing, and no
 provider misses the definitions of tools that were called.
@@ -9,10 +9,14 @@ from typing import Final
 
 import orjson
 
+from trunkline_shared.events import Failed
+from trunkline_shared.fold import Folded
 from trunkline_shared.transcript import Item, Message, Part, TextPart, text_of
 
 KEPT_SIZE: Final = 80_000
 """Of what users said last, in characters; about 20,000 tokens."""
+TAIL_SIZE: Final = 40_000
+"""Of what follows the last question, in bytes of JSON: more is summed up as well."""
 _MEDIA_SIZE: Final = 4000  # of an image, which models read as so much text
 
 INSTRUCTIONS: Final = """\
@@ -50,17 +54,49 @@ def summarized(items: Sequence[Item], summary: str) -> list[Item]:
     return [*kept, _message(f"{_HEAD}{summary}{_FOOT}")]
 
 
-def kept(items: Sequence[Item]) -> list[Item]:
-    """What users said, as it was, the last of it within KEPT_SIZE."""
+def split(items: Sequence[Item]) -> tuple[Sequence[Item], Sequence[Item]]:
+    """What of a conversation that is about to be answered is summed up, and what stays as it is.
+
+    Nothing is summed up where only users spoke.
+    """
+    asked = [at for at, item in enumerate(items) if _is_users(item)]
+    at = asked[-1] if asked else len(items)
+    if len(orjson.dumps(items[at:])) > TAIL_SIZE:
+        at = len(items)
+    if all(item["type"] == "message" and item["role"] != "assistant" for item in items[:at]):
+        at = 0
+    return items[:at], items[at:]
+
+
+def kept(items: Sequence[Item], left: int = KEPT_SIZE) -> list[Item]:
+    """What users said, as it was, the last of it within so many characters."""
     found: list[Item] = []
-    left = KEPT_SIZE
     for item in reversed(items):
-        if item["type"] == "message" and item["role"] == "user" and not _is_summary(item):
+        if item["type"] == "message" and _is_users(item) and not _is_summary(item):
             left -= sum(map(_size, item["content"]))
             if left < 0:
                 break
             found.append(item)
     return found[::-1]
+
+
+def problem(folded: Folded) -> str | None:
+    """What is wrong with the answer of a model that was asked for a summary."""
+    end = folded.terminal
+    if isinstance(end, Failed):
+        return end.message
+    if folded.refusal:
+        return "The model refused when it was asked for a summary."
+    if not folded.text.strip():
+        return "The model said nothing when it was asked for a summary."
+    if end is None or end.reason != "stop":
+        why = "" if end is None or end.detail is None else f": {end.detail}"
+        return f"The model did not end the summary that it was asked for{why}."
+    return None
+
+
+def _is_users(item: Item) -> bool:
+    return item["type"] == "message" and item["role"] == "user"
 
 
 def _is_summary(item: Message) -> bool:

@@ -1,7 +1,7 @@
 from tests.api.test_stored_responses import message
 from tests.worker.agent_lane.items import FILE, IMAGE, call, opaque, reasoning, result
 from tests.worker.agent_lane.items import message as said
-from trunkline_api.compaction_request import KEPT_SIZE, asking, kept, summarized
+from trunkline_shared.compaction import KEPT_SIZE, asking, kept, summarized
 from trunkline_shared.transcript import text_of
 
 
