@@ -89,6 +89,7 @@ def fill_in(run: RunRequest, request: ResponsesRequest, before: Sequence[Item]) 
     run.format = _format(request)
     run.store = request.is_stored
     run.max_tool_calls = request.max_tool_calls
+    run.compact_above = request.compact_above
 
 
 def input_items(request: ResponsesRequest) -> list[Item]:

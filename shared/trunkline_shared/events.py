@@ -110,6 +110,13 @@ class ActivityEnd:
     error: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """What was said before was summed up; `content` is a sealed `compaction_seal.Compaction`."""
+
+    content: str
+
+
 @dataclass(slots=True)
 class Finished:
     """The run ended whole. `detail` says why it was cut short, where a limit of ours did it.
@@ -149,6 +156,7 @@ RunEvent: TypeAlias = (
     | ToolArgsDelta
     | Step
     | Activity
+    | Compacted
     | Finished
     | Failed
 )
@@ -169,6 +177,7 @@ _KINDS: dict[str, type[RunEvent]] = {
     "act_args": ActivityArgs,
     "act_out": ActivityOutput,
     "act_end": ActivityEnd,
+    "compacted": Compacted,
     "finished": Finished,
     "failed": Failed,
 }

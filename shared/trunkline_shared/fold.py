@@ -14,6 +14,7 @@ from trunkline_shared.output_items import OutputItem, OutputPart
 from trunkline_shared.transcript import (
     Item,
     Message,
+    Opaque,
     Part,
     Reasoning,
     RefusalPart,
@@ -218,6 +219,9 @@ def _neutral(item: OutputItem) -> list[Item]:
         return [Message(type="message", role="assistant", content=content)]
     if item.kind == "reasoning":
         return [Reasoning(type="reasoning", text=item.text)]
+    if item.kind == "compaction":
+        sealed = {"type": "compaction", "encrypted_content": item.text}
+        return [Opaque(type="opaque", origin="responses", value=sealed)]
     error = item.error if item.status == "completed" else INTERRUPTED
     return [*answered(_tool_call(item), item.toolset, item.of("output"), error)]
 

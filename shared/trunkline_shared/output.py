@@ -16,6 +16,7 @@ from trunkline_shared.events import (
     ActivityOutput,
     ActivityStart,
     Attempt,
+    Compacted,
     Created,
     Failed,
     Finished,
@@ -130,8 +131,8 @@ class Output:
             case Created() | Attempt() | Failed():
                 self._starting.clear()
                 yield from self._close_all([i for i in self._open_items() if not i.recorded])
-            case Step():
-                yield from self._record()
+            case Step() | Compacted():
+                yield from self._record(event)
             case ActivityStart() | ActivityArgs() | ActivityOutput() | ActivityEnd():
                 yield from self._act(event)
             case _:
@@ -143,8 +144,14 @@ class Output:
             raise ValueError(f"arguments of tool call {event.index}, which never began")
         yield self._grow(self._calls[event.index], event.text)
 
-    def _record(self) -> Iterator[Change]:
+    def _record(self, event: Step | Compacted) -> Iterator[Change]:
         yield from self._open_calls()
+        if isinstance(event, Compacted):
+            yield from self._end_speech()
+            whole = OutputItem("compaction", "completed", (OutputPart("sealed", event.content),))
+            self._items.append(whole)
+            yield Opened(len(self._items) - 1, whole)
+            yield Closed(len(self._items) - 1, whole)
         for item in self._open_items():
             item.recorded = item.empty.kind != "activity"
 

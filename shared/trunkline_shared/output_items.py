@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-ItemKind: TypeAlias = Literal["message", "reasoning", "function", "custom", "activity"]
-PartKind: TypeAlias = Literal["text", "refusal", "reasoning", "arguments", "output"]
+ItemKind: TypeAlias = Literal[
+    "message", "reasoning", "function", "custom", "activity", "compaction"
+]
+PartKind: TypeAlias = Literal["text", "refusal", "reasoning", "arguments", "output", "sealed"]
 Status: TypeAlias = Literal["in_progress", "completed", "incomplete"]
 
 
@@ -23,7 +25,8 @@ class OutputItem:
     id that their result is to name, and `number`, which counts the calls of one attempt.
 
     So has an `activity`, a call of one of the agent's own tools, whose result is a part of it.
-    `error` says why it failed; it is completed then all the same.
+    `error` says why it failed; it is completed then all the same. A `compaction` is completed from
+    the start.
     """
 
     kind: ItemKind

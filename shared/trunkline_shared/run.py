@@ -39,7 +39,7 @@ class RunRequest:
 
     `purpose` is empty for an answer. Of a `summary` the agent's own tools take no part. A `count`
     says nothing: its `Finished` has the tokens of the input, and ESTIMATED as its detail where
-    nobody counted them.
+    nobody counted them. A transcript of more tokens than `compact_above` is summed up first.
     """
 
     run_id: RunId
@@ -60,6 +60,7 @@ class RunRequest:
     model: str = ""
     instructions: str = ""
     max_tool_calls: int | None = None
+    compact_above: int | None = None
     purpose: Literal["", "summary", "count"] = ""
     v: int = REQUEST_VERSION
 

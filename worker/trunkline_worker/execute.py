@@ -13,6 +13,7 @@ from trunkline_shared.run import RunRequest, created_ms, decode_job
 from trunkline_shared.transcript import Message, TextPart
 from trunkline_shared.vault import Unreadable
 from trunkline_worker.backends.base import Backend, RunContext, Unavailable
+from trunkline_worker.compacting import Compacting
 from trunkline_worker.journal import Journal
 from trunkline_worker.memory import Memory, Remembered
 from trunkline_worker.run_writer import RunBufferFull, RunWriter
@@ -188,6 +189,8 @@ class Execution:
         recorded: Sequence[bytes] = ()
         if attempt > 1:
             recorded = self._journal.read(await self._memory.journal(self.claimed.run_id))
+        if request.compact_above is not None:
+            backend = Compacting(backend, self._memory.vault)
         bulk = self._remembered is None
         emit = self.writer.emit if bulk else self._emit
         context = RunContext(self._gate, emit, attempt, bulk, recorded, self._record)

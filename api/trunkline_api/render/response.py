@@ -18,7 +18,14 @@ ResponseStatus: TypeAlias = Literal[
 _PREFIX: Final = "resp_"
 _RUN_ID_LENGTH: Final = 28
 _ITEM_PREFIX: Final = MappingProxyType(
-    {"message": "msg", "reasoning": "rs", "function": "fc", "custom": "ctc", "activity": "mcp"}
+    {
+        "message": "msg",
+        "reasoning": "rs",
+        "function": "fc",
+        "custom": "ctc",
+        "activity": "mcp",
+        "compaction": "cmp",
+    }
 )
 _INCOMPLETE: Final = MappingProxyType(
     {"length": "max_output_tokens", "content_filter": "content_filter"}
@@ -157,6 +164,8 @@ def item_value(run_id: str, index: int, item: OutputItem) -> dict[str, Any]:
             return {"type": "custom_tool_call", **head, **call}
         case "activity":
             return _activity(head, item)
+        case "compaction":
+            return {"type": "compaction", "id": head["id"], "encrypted_content": item.text}
         case _:
             assert_never(item.kind)
 

@@ -248,6 +248,9 @@ class ResponsesRenderer:
 
 
 def _told_at_once(index: int, item: OutputItem) -> Iterable[Change]:
+    if item.kind == "compaction":
+        yield from (Opened(index, item), Closed(index, item))
+        return
     yield Opened(index, replace(item, status="in_progress", parts=(), error=None))
     for number, part in enumerate(item.parts):
         if part.kind != "arguments":

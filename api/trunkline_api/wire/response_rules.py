@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 _REFUSED = (
     ("access_programs", "Leave it out."),
     ("background_options", "Only 'background' itself is possible; leave it out."),
-    ("context_management", "Nothing is compacted here; leave it out."),
     ("image", "Leave it out."),
     ("moderation", "This server does not moderate; leave it out."),
     ("prompt", "Prompts are not stored here; send 'instructions' and 'input' instead."),
