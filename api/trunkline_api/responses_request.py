@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from trunkline_api.errors import invalid
 from trunkline_api.wire import response_items as wire
-from trunkline_api.wire.response_rules import check_results
+from trunkline_api.wire.response_rules import check_results, is_trigger
 from trunkline_api.wire.response_tools import (
     AllowedToolsChoice,
     CustomToolChoice,
@@ -90,13 +90,15 @@ def fill_in(run: RunRequest, request: ResponsesRequest, before: Sequence[Item]) 
     run.store = request.is_stored
     run.max_tool_calls = request.max_tool_calls
     run.compact_above = request.compact_above
+    if sent and is_trigger(sent[-1]):
+        run.purpose = "compact"
 
 
 def input_items(request: ResponsesRequest) -> list[Item]:
     """The request's own items, which are what is stored of it."""
     if isinstance(request.input, str):
         return [Message(type="message", role="user", content=_parts(request.input))]
-    return [each for item in request.input for each in _items(item)]
+    return [each for item in request.input if not is_trigger(item) for each in _items(item)]
 
 
 def _unanswered(before: Sequence[Item]) -> dict[str, bool]:
@@ -115,7 +117,7 @@ def _check_turn(request: ResponsesRequest, own: Sequence[Item]) -> None:
             "A run is part of a conversation or follows a response, not both: "
             "leave out 'previous_response_id' or the conversation's header.",
         )
-    if is_assistants(own[-1]):
+    if own and is_assistants(own[-1]):
         raise invalid(
             "input", "In a conversation the last of 'input' is what the user or a tool says next."
         )

@@ -37,9 +37,10 @@ class RunRequest:
     the caller sent: the worker continues the history with what is new in it. `store` keeps the
     folded result. `max_tool_calls` bounds calls of the agent's own tools, as its limit does.
 
-    `purpose` is empty for an answer. Of a `summary` the agent's own tools take no part. A `count`
-    says nothing: its `Finished` has the tokens of the input, and ESTIMATED as its detail where
-    nobody counted them. A transcript of more tokens than `compact_above` is summed up first.
+    `purpose` is empty for an answer. A `compact` ends when the transcript is summed up. Of a
+    `summary` the agent's own tools take no part. A `count` says nothing: its `Finished` has the
+    tokens of the input, and ESTIMATED as its detail where nobody counted them. A transcript of more
+    tokens than `compact_above` is summed up before it is answered.
     """
 
     run_id: RunId
@@ -61,7 +62,7 @@ class RunRequest:
     instructions: str = ""
     max_tool_calls: int | None = None
     compact_above: int | None = None
-    purpose: Literal["", "summary", "count"] = ""
+    purpose: Literal["", "compact", "summary", "count"] = ""
     v: int = REQUEST_VERSION
 
 

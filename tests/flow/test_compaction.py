@@ -258,13 +258,6 @@ def test_only_the_last_of_what_users_said_is_kept(clients: list[openai.OpenAI]) 
     assert [user["content"][0]["text"][0] for user in users] == ["2", "3"]
 
 
-def test_a_trigger_says_where_to_compact(clients: list[openai.OpenAI]) -> None:
-    trigger: Any = [{"role": "user", "content": "hi"}, {"type": "compaction_trigger"}]
-    with pytest.raises(openai.BadRequestError, match="/v1/responses/compact") as caught:
-        clients[0].responses.create(model="words-3", input=trigger)
-    assert caught.value.param == "input[1]"
-
-
 def test_a_bad_request_names_its_member(clients: list[openai.OpenAI]) -> None:
     bad: dict[str, Any] = {
         "input": {"input": None},

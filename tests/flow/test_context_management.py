@@ -175,3 +175,44 @@ def test_what_cannot_be_asked_is_refused_by_name(clients: list[openai.OpenAI]) -
         with pytest.raises(openai.BadRequestError) as caught:
             clients[0].responses.create(model="words-3", input="hi", context_management=value)
         assert caught.value.param == param
+
+
+TRIGGER: Any = {"type": "compaction_trigger"}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_trigger_asks_for_the_summary_alone(clients: list[openai.OpenAI], stream: bool) -> None:
+    here, there, _ = clients
+    asked: Any = {"model": "words-3", "input": [*LONG, TRIGGER]}
+    if stream:
+        with here.responses.stream(**asked) as events:
+            reply: Any = events.get_final_response()
+    else:
+        reply = here.responses.create(**asked)
+    assert ([item.type for item in reply.output], reply.status) == (["compaction"], "completed")
+    assert reply.usage.output_tokens == 3
+    followed = there.responses.create(
+        model="echo-request", input="Thanks", previous_response_id=reply.id
+    )
+    system, cat, dog, summary, thanks = told(followed.output_text)
+    assert (system[1], cat[1], dog[1]) == ("Speak Norwegian.", "Where is my cat?", "And my dog?")
+    assert is_summary(summary) and thanks == ("user", "Thanks")
+    listed = there.responses.input_items.list(reply.id).data
+    assert [item.type for item in listed] == ["message"] * 4
+
+
+def test_a_conversation_is_compacted_by_a_trigger_alone(clients: list[openai.OpenAI]) -> None:
+    header = {"X-Conversation-ID": str(uuid4())}
+    here, there, _ = clients
+    here.responses.create(model="words-3", input="one", extra_headers=header)
+    here.responses.create(model="words-3", input=[TRIGGER], extra_headers=header)
+    reply = there.responses.create(model="echo-request", input="two", extra_headers=header)
+    one, summary, two = told(reply.output_text)
+    assert (one, two) == (("user", "one"), ("user", "two")) and is_summary(summary)
+
+
+def test_a_trigger_stands_at_the_end_of_something(clients: list[openai.OpenAI]) -> None:
+    for sent, param in (([TRIGGER, LONG[1]], "input[0]"), ([TRIGGER], "input")):
+        with pytest.raises(openai.BadRequestError) as caught:
+            clients[0].responses.create(model="words-3", input=sent)
+        assert caught.value.param == param

@@ -158,3 +158,13 @@ async def test_an_unknown_price_makes_the_sum_unknown() -> None:
     unpriced = Model(summary=[TextDelta("s"), Finished("stop", Usage(1, 1))])
     *_, end = await Attempt(unpriced).run()
     assert isinstance(end, Finished) and end.usage == Usage(4, 2)
+
+
+async def test_a_run_that_is_to_compact_ends_with_the_summary() -> None:
+    attempt = Attempt(Model())
+    compacted, _, end = await attempt.run(purpose="compact", compact_above=None)
+    assert attempt.model.purposes == ["summary"] and isinstance(compacted, Compacted)
+    assert end == Finished("stop", Usage(10, 2, cost=1.0))
+    later = Attempt(Model(), attempt.recorded)
+    assert await later.run(purpose="compact", compact_above=None) == [end]
+    assert later.model.purposes == []

@@ -28,7 +28,8 @@ _ENTRY: Final = b"compacted "  # what its entry in a journal begins with
 
 
 class Compacting:
-    """Has `backend` count, and sum up what is beyond `compact_above`, before it answers.
+    """Has `backend` count, and sum up what is beyond `compact_above`, before it answers. Where that
+    is the purpose of the run, it sums everything up and ends.
 
     The agent's limits hold for the summary and for the answer, each by itself; the usage is that of
     both. A later attempt goes on with the summary that an earlier one recorded.
@@ -65,7 +66,12 @@ class Compacting:
         self, request: RunRequest, context: RunContext
     ) -> tuple[str, Usage] | Failed | None:
         """What takes the place of the transcript, sealed, and what it took; None: it is short."""
-        before, after = split(_transcript(request))
+        items = _transcript(request)
+        if request.purpose == "compact":
+            if not items:
+                return Failed("invalid_request", "There is nothing to compact.", "input")
+            return await self._summed_up(items, (), KEPT_SIZE, request, context)
+        before, after = split(items)
         above = request.compact_above or 0
         if not before:
             return None
@@ -74,14 +80,25 @@ class Compacting:
             return counted.terminal
         if (counted.usage or Usage()).input_tokens <= above:
             return None
+        most = min(KEPT_SIZE, above * BYTES_PER_TOKEN // 2)
+        return await self._summed_up(before, after, most, request, context)
+
+    async def _summed_up(
+        self,
+        before: Sequence[Item],
+        after: Sequence[Item],
+        most: int,
+        request: RunRequest,
+        context: RunContext,
+    ) -> tuple[str, Usage] | Failed:
         summary = await self._quietly(_summary_of(before, request), context)
         if (message := problem(summary)) is not None:
             end = summary.terminal
             failed = Failed("upstream_error", message, usage=summary.usage)
             return end if isinstance(end, Failed) else failed
         *instructions, told = summarized(before, summary.text.strip())
-        said = kept(before, min(KEPT_SIZE, above * BYTES_PER_TOKEN // 2))
-        compaction = Compaction([*instructions, *said, told, *after], whole=True)
+        said = [*kept(before, most), told, *after]
+        compaction = Compaction([*instructions, *said], whole=True)
         return seal(self._vault, compaction, request.principal), summary.usage or Usage()
 
     async def _quietly(self, request: RunRequest, context: RunContext) -> Folded:
@@ -95,6 +112,8 @@ class Compacting:
     async def _go_on(
         self, request: RunRequest, context: RunContext, content: str, spent: Usage
     ) -> Sequence[RunEvent]:
+        if request.purpose == "compact":
+            return [Finished("stop", spent)]
         shown = unseal(self._vault, content, request.principal).items
         request = replace(request, transcript=[*_instructions(request), *shown])
         *events, end = await self._backend.run(request, context)

@@ -189,7 +189,7 @@ class Execution:
         recorded: Sequence[bytes] = ()
         if attempt > 1:
             recorded = self._journal.read(await self._memory.journal(self.claimed.run_id))
-        if request.compact_above is not None:
+        if request.compact_above is not None or request.purpose == "compact":
             backend = Compacting(backend, self._memory.vault)
         bulk = self._remembered is None
         emit = self.writer.emit if bulk else self._emit

@@ -50,7 +50,7 @@ class ResponsesQuestion:
         if previous is not None and not run.conversation:
             before = await self.stored.history(previous, principal.name)
         fill_in(run, self.request, before)
-        if run.compact_above is not None:
+        if run.compact_above is not None or run.purpose:
             self.compactions.check()
         run.transcript = await self.compactions.opened(
             run.transcript, principal.name, self.request.input

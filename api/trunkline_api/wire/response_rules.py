@@ -57,6 +57,14 @@ def check_members(request: ResponsesRequest) -> None:
     if not isinstance(request.input, str):
         for index, item in enumerate(request.input):
             _check_item(index, item)
+            if is_trigger(item) and index + 1 < len(request.input):
+                param = f"input[{index}]"
+                raise invalid(param, f"'{param}' is a compaction_trigger: move it to the end.")
+
+
+def is_trigger(item: InputItem) -> bool:
+    """Whether the item asks for a compaction in place of an answer."""
+    return isinstance(item, dict) and item["type"] == "compaction_trigger"
 
 
 def check_results(
@@ -141,9 +149,6 @@ def _check_item(number: int, item: InputItem) -> None:
             "unsupported_value",
         )
     members = item if isinstance(item, dict) else vars(item)
-    if members.get("type") == "compaction_trigger":
-        message = f"'input[{number}]' compacts nothing here: POST /v1/responses/compact does."
-        raise invalid(f"input[{number}]", message, "unsupported_value")
     for name in ("content", "output"):
         parts = members.get(name)
         for index, part in enumerate(parts if isinstance(parts, list) else ()):
