@@ -19,7 +19,13 @@ from tests.api.fake_gateway import (
 from tests.api.fake_store import FakeStore
 from tests.api.test_app import error
 from tests.api.test_stored_responses import ANSWER, message, record
-from trunkline_api.app import CHAT_PATH, RESPONSES_PATH, create_app
+from trunkline_api.app import (
+    CHAT_PATH,
+    COMPACT_PATH,
+    INPUT_TOKENS_PATH,
+    RESPONSES_PATH,
+    create_app,
+)
 from trunkline_api.auth import ApiKeys
 from trunkline_api.compactions import Compactions
 from trunkline_api.gateway import Gateway
@@ -75,7 +81,8 @@ async def ask(store: FakeStore, method: str, path: str, **more: Any) -> httpx.Re
     keys = ApiKeys.from_settings(settings)
     fakes = (FakeHub(), FakeRuns(), fake_targets(CONFIG), FakeBirths())
     gateway = Gateway(settings, CONFIG, keys, *fakes)
-    answers = {CHAT_PATH: ScriptedChat(), RESPONSES_PATH: ScriptedChat()}
+    paths = (CHAT_PATH, RESPONSES_PATH, COMPACT_PATH, INPUT_TOKENS_PATH)
+    answers = {path: ScriptedChat() for path in paths}
     router = stored_responses_router(gateway, store.stored, FakeWatch())  # type: ignore[arg-type]
     app = create_app(gateway, answers, routers=(router,))
     headers = {"authorization": f"Bearer {more.pop('key', 'ana-key')}"}
@@ -268,6 +275,11 @@ async def test_the_document_describes_all_of_it() -> None:
     examples = operation["requestBody"]["content"]["application/json"]["examples"]
     for example in examples.values():
         assert ResponsesRequest.model_validate_json(orjson.dumps(example["value"]))
+    for path, name in ((COMPACT_PATH, "CompactRequest"), (INPUT_TOKENS_PATH, "InputTokensRequest")):
+        operation = document["paths"][path]["post"]
+        body = operation["requestBody"]["content"]["application/json"]["schema"]
+        assert body == {"$ref": f"#/components/schemas/{name}"}
+        assert [*operation["responses"]["200"]["content"]] == ["application/json"]
     schemas = document["components"]["schemas"]
     assert set(schemas["ResponsesRequest"]["properties"]) == set(ResponsesRequest.model_fields)
     assert not [name for name in schemas if "__" in name]

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import agents
+import httpx
 import openai
 import pytest
 from agents.memory import OpenAIResponsesCompactionSession
@@ -59,3 +60,21 @@ async def test_a_session_is_compacted_and_goes_on(
 
 async def kinds(session: OpenAIResponsesCompactionSession) -> list[str]:
     return [str(item.get("type", "message")) for item in await session.get_items()]
+
+
+async def test_a_profile_counts_and_sums_up_without_beginning_a_conversation(
+    asking: openai.AsyncOpenAI, session_system: System
+) -> None:
+    url, headers = session_system.url(), {"X-Session-API-Key": SESSION_KEY}
+    where = session_system.upstream.base_url
+    about = {"model": "openai/words-3", "api_key": "sk-x", "base_url": where}
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60) as http:
+        body = {"llm": about, "include_secrets": True}
+        assert (await http.post("/api/profiles/short", json=body)).status_code == 201
+        before = (await http.get("/api/conversations/count")).json()
+        for path in ("compact", "input_tokens"):
+            asked = {"model": "openhands_short", "input": "one two"}
+            reply = await http.post(f"/v1/responses/{path}", json=asked)
+            assert reply.status_code == 200, reply.text
+            assert "x-conversation-id" not in reply.headers
+        assert (await http.get("/api/conversations/count")).json() == before

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import openai
 import pytest
 
@@ -134,14 +135,22 @@ def test_what_follows_is_told_the_summary_alone(clients: list[openai.OpenAI]) ->
     assert caught.value.param == "input[0].encrypted_content"
 
 
-def test_a_conversation_goes_on_from_the_summary(clients: list[openai.OpenAI]) -> None:
+def test_a_conversation_goes_on_from_the_summary(
+    system: System, clients: list[openai.OpenAI]
+) -> None:
     header = {"X-Conversation-ID": str(uuid4())}
     here, there, _ = clients
     here.responses.create(model="words-3", input=LONG, extra_headers=header, **ABOVE)
     reply = there.responses.create(model="echo-request", input="Thanks", extra_headers=header)
-    system, cat, summary, dog, *rest = told(reply.output_text)
-    assert is_summary(summary) and (system[1], cat[1]) == ("Speak Norwegian.", "Where is my cat?")
+    norwegian, cat, summary, dog, *rest = told(reply.output_text)
+    assert is_summary(summary) and (norwegian[1], cat[1]) == (
+        "Speak Norwegian.",
+        "Where is my cat?",
+    )
     assert [dog, *rest] == [("user", "And my dog?"), ("assistant", words(3)), ("user", "Thanks")]
+    url = f"{system.url()}/api/conversations/{header['X-Conversation-ID']}/events/search"
+    told_of = httpx.get(url, headers={"authorization": f"Bearer {KEYS[0]}"})
+    assert told_of.status_code == 200 and "w0 w1 w2" in told_of.text
     counted = here.responses.input_tokens.count(
         model="words-3", input="Thanks", extra_headers=header
     )
