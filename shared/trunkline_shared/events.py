@@ -112,9 +112,12 @@ class ActivityEnd:
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """What was said before was summed up; `content` is a sealed `compaction_seal.Compaction`."""
+    """What was said before was summed up; `content` is a sealed `compaction_seal.Compaction`, or a
+    piece of it if there is `more` to come.
+    """
 
     content: str
+    more: bool = False
 
 
 @dataclass(slots=True)

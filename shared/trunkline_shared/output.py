@@ -90,6 +90,7 @@ class Output:
         self._activities: dict[int, _Growing] = {}
         self._cut_activities: dict[int, OutputItem] = {}
         self._call_ids: set[str] = set()
+        self._sealed = ""  # of a compaction that is not whole yet
         self._grown: _Growing | None = None
 
     @property
@@ -130,6 +131,7 @@ class Output:
                 yield from self._close_all([] if event.reason in _WHOLE else [self._grown])
             case Created() | Attempt() | Failed():
                 self._starting.clear()
+                self._sealed = ""
                 yield from self._close_all([i for i in self._open_items() if not i.recorded])
             case Step() | Compacted():
                 yield from self._record(event)
@@ -147,13 +149,20 @@ class Output:
     def _record(self, event: Step | Compacted) -> Iterator[Change]:
         yield from self._open_calls()
         if isinstance(event, Compacted):
-            yield from self._end_speech()
-            whole = OutputItem("compaction", "completed", (OutputPart("sealed", event.content),))
-            self._items.append(whole)
-            yield Opened(len(self._items) - 1, whole)
-            yield Closed(len(self._items) - 1, whole)
+            yield from self._compact(event)
         for item in self._open_items():
             item.recorded = item.empty.kind != "activity"
+
+    def _compact(self, event: Compacted) -> Iterator[Change]:
+        self._sealed += event.content
+        if event.more:
+            return
+        yield from self._end_speech()
+        part, self._sealed = OutputPart("sealed", self._sealed), ""
+        whole = OutputItem("compaction", "completed", (part,))
+        self._items.append(whole)
+        yield Opened(len(self._items) - 1, whole)
+        yield Closed(len(self._items) - 1, whole)
 
     def _speak(
         self, event: TextDelta | RefusalDelta | ReasoningDelta, part: PartKind

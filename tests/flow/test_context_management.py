@@ -168,6 +168,13 @@ def test_it_works_in_the_background_too(clients: list[openai.OpenAI]) -> None:
     assert there.responses.retrieve(end.response.id).output == end.response.output
 
 
+def test_long_instructions_stay_whole(clients: list[openai.OpenAI]) -> None:
+    rules = {"role": "system", "content": "rule " * 60_000}
+    reply = clients[0].responses.create(model="echo-request", input=[rules, *LONG], **ABOVE)
+    assert told(reply.output_text)[0] == ("system", rules["content"])
+    assert clients[1].responses.retrieve(reply.id).output == reply.output
+
+
 def test_half_a_summary_is_an_error(clients: list[openai.OpenAI]) -> None:
     with pytest.raises(openai.InternalServerError, match="did not end the summary"):
         clients[0].responses.create(model="length", input=LONG, **ABOVE)

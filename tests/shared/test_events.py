@@ -45,6 +45,7 @@ EVERY_KIND: list[RunEvent] = [
     ActivityEnd(0),
     ActivityEnd(1, "no such file"),
     Compacted("sealed"),
+    Compacted("sea", more=True),
     Finished("stop"),
     Finished("length", USAGE, "gpt", "limits.max_tokens", "default", "fp_1", 1_700_000_000_000),
     Failed("upstream_error", "it broke"),

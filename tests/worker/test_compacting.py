@@ -6,6 +6,7 @@ import pytest
 
 from tests.worker.backends.driving import no_gate, request, said
 from trunkline_shared.compaction_seal import unseal
+from trunkline_shared.events import Attempt as Attempted
 from trunkline_shared.events import (
     Compacted,
     Failed,
@@ -15,6 +16,7 @@ from trunkline_shared.events import (
     TextDelta,
     Usage,
 )
+from trunkline_shared.fold import Fold
 from trunkline_shared.run import RunRequest
 from trunkline_shared.transcript import text_of
 from trunkline_shared.vault import Vault
@@ -93,6 +95,18 @@ async def test_it_counts_sums_up_and_answers() -> None:
     assert isinstance(compacted, Compacted) and step == Step()
     assert [*unseal(VAULT, compacted.content, "ana").items] == answered.transcript
     assert events == [TextDelta("yes"), Finished("stop", Usage(13, 3, cost=1.5))]
+
+
+async def test_a_long_one_is_said_in_pieces_that_fit_a_frame() -> None:
+    attempt = Attempt(Model())
+    long = said("x" * 50_000, "system")
+    *pieces, last, step, _, _ = await attempt.run(transcript=[long, *TALK])
+    assert isinstance(last, Compacted) and pieces and not last.more and step == Step()
+    assert all(isinstance(piece, Compacted) and piece.more for piece in pieces)
+    fold = Fold()
+    fold.add(1, [*pieces, Attempted(2), *pieces, last])  # the first attempt did not get to the end
+    [item] = fold.result().items
+    assert unseal(VAULT, item.text, "ana").items[0] == long
 
 
 async def test_a_later_attempt_goes_on_with_the_same_summary() -> None:

@@ -24,6 +24,7 @@ from trunkline_shared.vault import Vault
 from trunkline_worker.backends.base import Backend, RunContext
 from trunkline_worker.backends.counting import BYTES_PER_TOKEN
 
+_PIECE: Final = 32_000  # characters that fit a frame
 _ENTRY: Final = b"compacted "  # what its entry in a journal begins with
 
 
@@ -56,7 +57,7 @@ class Compacting:
             return [made]
         content, usage = made
         entry = _ENTRY + orjson.dumps([content, asdict(usage)])
-        await context.record(entry, [Compacted(content), Step()])
+        await context.record(entry, [*_pieces(content), Step()])
         return await self._go_on(request, context, content, usage)
 
     async def aclose(self) -> None:
@@ -121,6 +122,11 @@ class Compacting:
             usage = spent if end.usage is None else _sum(spent, end.usage)
             end = replace(end, usage=usage)
         return [*events, end]
+
+
+def _pieces(content: str) -> list[RunEvent]:
+    starts = range(0, len(content), _PIECE)
+    return [Compacted(content[at : at + _PIECE], more=at + _PIECE < len(content)) for at in starts]
 
 
 def _instructions(request: RunRequest) -> Sequence[Item]:
