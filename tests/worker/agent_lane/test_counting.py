@@ -1,16 +1,23 @@
 """Counting in the agent lane: providers that count are asked, for others it is estimated."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic_ai.models import ModelRequestParameters
 
 from tests.fakes.anthropic import FakeAnthropic
 from tests.fakes.responses import FakeResponses
 from tests.fakes.upstream import FakeUpstream
 from tests.worker.agent_lane import test_anthropic_wire, test_responses_wire
 from tests.worker.agent_lane.agents import agent, bench
-from tests.worker.backends.driving import events_of, failed, finished, request, spec
+from tests.worker.agent_lane.asking import chain_of
+from tests.worker.backends.driving import events_of, failed, finished, no_gate, request, spec
 from trunkline_shared.run import ESTIMATED
+from trunkline_worker.agent_lane.foreign_wire import ForeignWire
+from trunkline_worker.agent_lane.history import to_messages
+from trunkline_worker.agent_lane.step import Step
+from trunkline_worker.backends.base import RunContext
 from trunkline_worker.models import ModelSpec
 
 LOOK: Any = {"type": "function", "name": "mine", "spec": {"type": "object", "properties": {}}}
@@ -77,3 +84,16 @@ async def test_a_summary_is_asked_for_without_the_agents_tools(upstream: FakeUps
         await events_of(backend, request())
     summary, answer = upstream.requests
     assert "tools" not in summary.body and "tools" in answer.body
+
+
+async def test_who_counts_only_a_part_of_it_is_not_asked(responses: FakeResponses) -> None:
+    model = test_responses_wire.spec(responses, "words-3")
+    async with chain_of(model) as chain:
+        [wire] = chain.models
+        assert isinstance(wire, ForeignWire)
+        google = replace(wire, spec=replace(model, wire="google"))
+        context = RunContext(no_gate, lambda _: None)
+        step = Step(request(), to_messages(request().transcript), ModelRequestParameters(), context)
+        assert await google.count(step) is None
+        assert isinstance(await wire.count(step), int)
+    assert len(responses.counted) == 1

@@ -185,6 +185,8 @@ class ForeignWire:
 
     async def count(self, step: Step) -> int | Fault | None:
         """The tokens of the input, as the provider counts them; None: it does not."""
+        if self.spec.wire == "google":  # whose API counts neither instructions nor tools
+            return None
         if not self.profile.get("openai_supports_input_token_counting", True):
             return None
         try:
