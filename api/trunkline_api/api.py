@@ -129,9 +129,9 @@ def build_application(
     stored = StoredResponses(lookup, keys, vault, max_bytes=settings.max_body_bytes)
     conversations = Conversations(settings, keys, pipe, vault)
     compactions = Compactions(vault)
-    aside = (Prior(stored, conversations), compactions)
+    prior = Prior(stored, conversations, compactions)
     responses = responses_question(stored, compactions)
-    compact, count = compact_question(*aside), input_tokens_question(*aside)
+    compact, count = compact_question(prior, compactions), input_tokens_question(prior)
     answers = {
         CHAT_PATH: Answer(gateway, follow, targets, chat_question),
         RESPONSES_PATH: Answer(gateway, follow, targets, responses, watch),

@@ -1,10 +1,14 @@
-"""What a request builds on that is no turn itself: the responses, or the conversation, before."""
+"""What a run builds on that is no turn itself: the responses, or the conversation, before it."""
 
+from trunkline_api.compactions import Compactions
 from trunkline_api.conversations import Conversations
-from trunkline_api.errors import ApiError, from_failure
+from trunkline_api.errors import ApiError, from_failure, invalid
+from trunkline_api.responses_request import fill_in
 from trunkline_api.stored_responses import StoredResponses
-from trunkline_shared.conversation import history
+from trunkline_api.wire.responses import ResponsesRequest
+from trunkline_shared.conversation import history, loose_end, what_is_new
 from trunkline_shared.events import Failed
+from trunkline_shared.run import RunRequest
 from trunkline_shared.transcript import Item
 from trunkline_shared.vault import Unreadable
 
@@ -12,17 +16,36 @@ from trunkline_shared.vault import Unreadable
 class Prior:
     """Reads it at the edge, and changes nothing."""
 
-    def __init__(self, stored: StoredResponses, conversations: Conversations) -> None:
+    def __init__(
+        self, stored: StoredResponses, conversations: Conversations, compactions: Compactions
+    ) -> None:
         self._stored = stored
         self._conversations = conversations
+        self._compactions = compactions
 
-    async def items(self, previous: str | None, conversation: str, principal: str) -> list[Item]:
-        """All that was said up to the response `previous`, or in the conversation if one is named.
+    async def fill_in(self, run: RunRequest, request: ResponsesRequest, principal: str) -> None:
+        """Writes into a plain run all that the request says, after what it builds on.
 
-        Raises ApiError for what does not exist or is somebody else's, and RedisUnavailable.
+        The run is then neither stored nor part of a conversation. Raises ApiError for what does not
+        exist or is somebody else's, and for what does not go together, and RedisUnavailable.
         """
-        if not conversation:
-            return [] if previous is None else await self._stored.history(previous, principal)
+        if run.conversation:
+            before = await self._history(run.conversation, principal)
+            fill_in(run, request, [])
+            new = what_is_new(before, run.transcript)
+            if (problem := loose_end(before, new)) is not None:
+                raise invalid("input", problem)
+            run.transcript = [*before, *new]
+            run.conversation = ""
+        else:
+            previous = request.previous_response_id
+            before = [] if previous is None else await self._stored.history(previous, principal)
+            fill_in(run, request, before)
+        opened = await self._compactions.opened(run.transcript, principal, request.input)
+        run.transcript = opened
+        run.store, run.on_lost = False, "fail"
+
+    async def _history(self, conversation: str, principal: str) -> list[Item]:
         try:
             found = await self._conversations.find(conversation, principal)
         except (Unreadable, ValueError) as error:

@@ -16,6 +16,7 @@ AGENTS: dict[str, Any] = {
     "echo": {"model": "echo"},
     "words-3": upstream_agent("words-3"),
     "prompted": upstream_agent("words-3", system_prompt="p" * 400),
+    "tools": upstream_agent("tools"),
     "worker": upstream_agent("words-3", toolsets=[{"type": "tasks"}]),
 }
 SAY = "x" * 396  # with what a message takes besides, a hundred tokens
@@ -122,6 +123,18 @@ def test_a_conversation_counts_and_gets_no_turn(
     url = f"{system.url()}/api/conversations/{conversation}"
     info = httpx.get(url, headers={"authorization": f"Bearer {KEYS[0]}"}).json()
     assert info["stats"]["usage_to_metrics"]["default"]["token_usages"][1:] == []
+
+
+def test_a_call_that_a_conversation_waits_for_has_its_result(client: openai.OpenAI) -> None:
+    conversation = str(uuid4())
+    where: Any = {"model": "tools", "conversation": conversation}
+    first = client.responses.create(input="In 'Oslo'?", tools=[WEATHER], **where)
+    [call] = [item for item in first.output if item.type == "function_call"]
+    result: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "sun"}
+    assert client.responses.input_tokens.count(input=[result], **where).input_tokens > 10
+    with pytest.raises(openai.BadRequestError, match="waits for the result") as caught:
+        client.responses.input_tokens.count(input="and", **where)
+    assert caught.value.param == "input"
 
 
 def test_a_compaction_counts_as_what_it_says(client: openai.OpenAI) -> None:

@@ -15,7 +15,6 @@ from trunkline_api.headers import Headers
 from trunkline_api.prior import Prior
 from trunkline_api.render.input_items import item_values
 from trunkline_api.render.response import error_of, response_id, usage_value
-from trunkline_api.responses_request import fill_in
 from trunkline_api.stream import Renderer
 from trunkline_api.wire.input_only import parse_compact
 from trunkline_api.wire.responses import ResponsesRequest
@@ -48,16 +47,13 @@ class CompactQuestion:
         return of_responses(self.request)
 
     async def ask(self, run: RunRequest, principal: Principal) -> bytes:
-        request, name = self.request, principal.name
-        conversation, run.conversation = run.conversation, ""
-        before = await self.prior.items(request.previous_response_id, conversation, name)
-        fill_in(run, request, before)
-        self.items = await self.compactions.opened(run.transcript, name, request.input)
+        await self.prior.fill_in(run, self.request, principal.name)
+        self.items = run.transcript
         if not self.items:
             raise invalid("input", "There is nothing to compact: send at least one item.")
         run.transcript = [asking(self.items)]
-        run.instructions = "\n\n".join(filter(None, [request.instructions, INSTRUCTIONS]))
-        run.store, run.on_lost, run.purpose = False, "fail", "summary"
+        run.instructions = "\n\n".join(filter(None, [run.instructions, INSTRUCTIONS]))
+        run.purpose = "summary"
         return b""
 
     def renderer(self, run: RunRequest) -> Renderer:

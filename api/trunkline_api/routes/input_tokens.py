@@ -6,16 +6,13 @@ from dataclasses import dataclass
 from trunkline_api.abilities import Asked
 from trunkline_api.asked import of_responses
 from trunkline_api.auth import Principal
-from trunkline_api.compactions import Compactions
 from trunkline_api.conversation_id import check_named, conversation_of
 from trunkline_api.headers import Headers
 from trunkline_api.prior import Prior
 from trunkline_api.render.response import error_of
-from trunkline_api.responses_request import fill_in, input_items
 from trunkline_api.stream import Renderer
 from trunkline_api.wire.input_only import Estimate, InputTokens, parse_input_tokens
 from trunkline_api.wire.responses import ResponsesRequest
-from trunkline_shared.conversation import what_is_new
 from trunkline_shared.events import Failed, Usage
 from trunkline_shared.fold import Folded
 from trunkline_shared.run import ESTIMATED, RunRequest
@@ -27,7 +24,6 @@ class InputTokensQuestion:
 
     request: ResponsesRequest
     prior: Prior
-    compactions: Compactions
 
     @property
     def model(self) -> str:
@@ -42,14 +38,8 @@ class InputTokensQuestion:
         return of_responses(self.request)
 
     async def ask(self, run: RunRequest, principal: Principal) -> bytes:
-        request, name = self.request, principal.name
-        conversation, run.conversation = run.conversation, ""  # it gets no turn
-        before = await self.prior.items(request.previous_response_id, conversation, name)
-        fill_in(run, request, before)
-        if conversation:
-            run.transcript = [*before, *what_is_new(before, input_items(request))]
-        run.transcript = await self.compactions.opened(run.transcript, name, request.input)
-        run.store, run.on_lost, run.purpose = False, "fail", "count"
+        await self.prior.fill_in(run, self.request, principal.name)
+        run.purpose = "count"
         return b""
 
     def renderer(self, run: RunRequest) -> Renderer:
@@ -67,13 +57,11 @@ class InputTokensQuestion:
         return counted.model_dump_json(exclude_none=True).encode()
 
 
-def input_tokens_question(
-    prior: Prior, compactions: Compactions
-) -> Callable[[bytes, Headers], InputTokensQuestion]:
+def input_tokens_question(prior: Prior) -> Callable[[bytes, Headers], InputTokensQuestion]:
     """What makes a question of a body, and raises ApiError 400."""
 
     def question(body: bytes, headers: Headers) -> InputTokensQuestion:
-        asked = InputTokensQuestion(parse_input_tokens(body), prior, compactions)
+        asked = InputTokensQuestion(parse_input_tokens(body), prior)
         check_named(asked.conversation, headers)
         return asked
 
