@@ -10,6 +10,7 @@ import httpx
 import openai
 import pytest
 
+from tests.chaos import logs
 from tests.fakes.system import System, upstream_agent
 from tests.fakes.upstream import words
 
@@ -19,6 +20,7 @@ AGENTS: dict[str, Any] = {
     "words-3": upstream_agent("words-3"),
     "echo-request": upstream_agent("echo-request"),
     "length": upstream_agent("length"),
+    "slow-60x50": upstream_agent("slow-60x50"),
     "tasked": upstream_agent("echo-request", toolsets=[{"type": "tasks"}]),
 }
 ABOVE: Any = {"context_management": [{"type": "compaction", "compact_threshold": 1000}]}
@@ -173,6 +175,29 @@ def test_long_instructions_stay_whole(clients: list[openai.OpenAI]) -> None:
     reply = clients[0].responses.create(model="echo-request", input=[rules, *LONG], **ABOVE)
     assert told(reply.output_text)[0] == ("system", rules["content"])
     assert clients[1].responses.retrieve(reply.id).output == reply.output
+
+
+def test_a_run_whose_worker_dies_goes_on_with_the_same_summary(
+    system: System, clients: list[openai.OpenAI]
+) -> None:
+    system.upstream.reset()
+    asked: Any = {"model": "slow-60x50", "input": LONG, "background": True, "stream": True}
+    stream = clients[0].responses.create(**asked, **ABOVE)
+    seen = [next(stream) for _ in range(12)]
+    assert seen[0].type == "response.created"
+    run_id = seen[0].response.id.removeprefix("resp_")
+    with system.redis.client() as redis:
+        owner = redis.hget(logs.KEYS.run(run_id), "owner").decode()
+        system.kill_worker([logs.worker_id(each) for each in system.workers].index(owner))
+        system.start_worker()
+        seen += stream
+    assert [event.sequence_number for event in seen] == [*range(len(seen))]
+    final = seen[-1]
+    assert final.type == "response.completed"
+    kinds = [(item.type, getattr(item, "status", None)) for item in final.response.output]
+    assert kinds == [("compaction", None), ("message", "incomplete"), ("message", "completed")]
+    bodies = [each["body"]["messages"] for each in system.upstream.requests()]
+    assert len(bodies) == 3 and bodies[1] == bodies[2]  # one summary, and two answers
 
 
 def test_half_a_summary_is_an_error(clients: list[openai.OpenAI]) -> None:
