@@ -81,7 +81,8 @@ class Answer:
 
     `parse` makes a question of a body and its request's headers, or raises ApiError. Without a
     `watch` no question may ask for a run in the background, which is one without a `reply`. Without
-    `once` an `Idempotency-Key` has no effect.
+    `once` an `Idempotency-Key` has no effect. With `begins` the models that always talk in a
+    conversation begin one where none is named.
     """
 
     def __init__(
@@ -92,6 +93,8 @@ class Answer:
         parse: Callable[[bytes, Headers], Question],
         watch: Watch | None = None,
         once: "Once | None" = None,
+        *,
+        begins: bool = True,
     ) -> None:
         self._gateway = gateway
         self._settings = gateway.settings
@@ -100,6 +103,7 @@ class Answer:
         self._parse = parse
         self._watch = watch
         self._once = once
+        self._begins = begins
         self._abilities = Abilities()
         self._body_limit = TimeLimit(gateway.settings.body_timeout_s)
 
@@ -179,7 +183,7 @@ class Answer:
     def _converse(self, exchange: Exchange, model: str, named: str = "") -> None:
         if named and not exchange.conversation:
             exchange.conversation = conversation_of(named)
-        if not exchange.conversation and self._targets.converses(model):
+        if not exchange.conversation and self._begins and self._targets.converses(model):
             exchange.conversation = new_conversation()
 
     def _plain_run(self, target: Target, principal: Principal, exchange: Exchange) -> RunRequest:

@@ -11,9 +11,17 @@ from functools import partial
 from redis.asyncio import Redis
 
 from trunkline_api.answer import Answer
-from trunkline_api.app import CHAT_PATH, RESPONSES_PATH, Application, create_app
+from trunkline_api.app import (
+    CHAT_PATH,
+    COMPACT_PATH,
+    INPUT_TOKENS_PATH,
+    RESPONSES_PATH,
+    Application,
+    create_app,
+)
 from trunkline_api.auth import ApiKeys
 from trunkline_api.births import Births
+from trunkline_api.compactions import Compactions
 from trunkline_api.conversation_items import ConversationItems
 from trunkline_api.conversations import Conversations
 from trunkline_api.follow import Follow
@@ -22,13 +30,16 @@ from trunkline_api.hub import Hub
 from trunkline_api.lookup import Lookup
 from trunkline_api.once import Once
 from trunkline_api.outbox import Outbox
+from trunkline_api.prior import Prior
 from trunkline_api.profile_check import ProfileCheck
 from trunkline_api.profiles import Profiles
 from trunkline_api.routes.chat import chat_question
+from trunkline_api.routes.compact import compact_question
 from trunkline_api.routes.conversation_changes import conversation_changes_router
 from trunkline_api.routes.conversation_events import conversation_events_router
 from trunkline_api.routes.conversation_items import conversation_items_router
 from trunkline_api.routes.conversations import conversations_router
+from trunkline_api.routes.input_tokens import input_tokens_question
 from trunkline_api.routes.openai_conversations import openai_conversations_router
 from trunkline_api.routes.profiles import profiles_router
 from trunkline_api.routes.responses import responses_question
@@ -132,17 +143,23 @@ def build_application(
         max_bytes=settings.max_body_bytes,
         retention_s=settings.retention_of("completions"),
     )
+    conversations = Conversations(settings, keys, pipe, vault)
+    items = ConversationItems(conversations, lookup, runs, keys, vault)
+    compactions = Compactions(vault)
+    prior = Prior(stored, conversations, compactions)
     once = Once(settings, runs, watch, stored, lookup, keys, vault)
+    question = responses_question(stored, compactions)
+    responses = Answer(gateway, follow, targets, question, watch, once)
     chat = chat_question(completions)
-    responses = Answer(gateway, follow, targets, responses_question(stored), watch, once)
+    compact, count = compact_question(prior, compactions), input_tokens_question(prior)
     answers = {
         CHAT_PATH: Answer(gateway, follow, targets, chat, watch, once),
         RESPONSES_PATH: responses,
+        COMPACT_PATH: Answer(gateway, follow, targets, compact, begins=False),
+        INPUT_TOKENS_PATH: Answer(gateway, follow, targets, count, begins=False),
     }
     known = partial(UnstoredResponses, lookup, keys, vault, max_bytes=settings.max_body_bytes)
-    websocket = ResponsesWebSocket(RESPONSES_PATH, gateway, responses, follow, known)
-    conversations = Conversations(settings, keys, pipe, vault)
-    items = ConversationItems(conversations, lookup, runs, keys, vault)
+    websocket = ResponsesWebSocket(RESPONSES_PATH, gateway, responses, follow, known, compactions)
     resources: list[Resource] = [pipe, runs, hub, tail]
     if settings.webhooks or settings.response_webhooks:
         resources.append(Outbox(settings, keys, pipe, conversations, vault))

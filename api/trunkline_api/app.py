@@ -21,6 +21,8 @@ from trunkline_api.routes.server_info import server_info_router
 
 CHAT_PATH: Final = "/v1/chat/completions"
 RESPONSES_PATH: Final = "/v1/responses"
+COMPACT_PATH: Final = "/v1/responses/compact"
+INPUT_TOKENS_PATH: Final = "/v1/responses/input_tokens"
 
 
 @dataclass(frozen=True, slots=True)

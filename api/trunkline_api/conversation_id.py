@@ -52,6 +52,14 @@ def must_exist(headers: Headers, named: str) -> bool:
     )
 
 
+def check_named(named: str, headers: Headers) -> None:
+    """Raises ApiError 400 where the headers name another conversation than `conversation` does."""
+    sent = named_conversation(headers)
+    if named and sent and named != sent:
+        message = "'conversation' and the conversation's header differ: send one."
+        raise invalid("conversation", message)
+
+
 def new_conversation() -> str:
     return str(uuid4())
 

@@ -16,6 +16,12 @@ from trunkline_api.wire.chat import ChatRequest
 from trunkline_api.wire.chat_reply import ChatCompletion, ChatCompletionChunk
 from trunkline_api.wire.completions import CompletionChange
 from trunkline_api.wire.conversation_items import AddItems, CreateConversation, UpdateMetadata
+from trunkline_api.wire.input_only import (
+    CompactedResponse,
+    CompactRequest,
+    InputTokens,
+    InputTokensRequest,
+)
 from trunkline_api.wire.models import ErrorReply
 from trunkline_api.wire.profiles import RenameProfile, SaveProfile, ValidateProfile
 from trunkline_api.wire.response_reply import ResponseEvent, ResponseObject
@@ -48,7 +54,7 @@ class _Ask:
     operation_id: str
     request: type[BaseModel]
     reply: type[BaseModel]
-    event: type[BaseModel]
+    event: type[BaseModel] | None
     ending: str
     examples: dict[str, tuple[str, dict[str, Any]]]
 
@@ -94,6 +100,28 @@ _ASKS: Final = {
             ),
             "background": ("A run that goes on by itself", {"input": _HELLO, "background": True}),
         },
+    ),
+    "/v1/responses/compact": _Ask(
+        "Responses",
+        "Sum a conversation up",
+        "on a conversation, of which it writes a summary",
+        "compact_response",
+        CompactRequest,
+        CompactedResponse,
+        None,
+        "",
+        {"plain": ("A conversation", {"input": [{"role": "user", "content": _HELLO}]})},
+    ),
+    "/v1/responses/input_tokens": _Ask(
+        "Responses",
+        "Count what an agent would read",
+        "without asking for an answer",
+        "count_input_tokens",
+        InputTokensRequest,
+        InputTokens,
+        None,
+        "",
+        {"plain": ("One question", {"input": _HELLO})},
     ),
 }
 
@@ -141,7 +169,7 @@ def openapi_document(app: FastAPI, paths: Iterable[str], default_model: str) -> 
     bodies = {path: model for path, model in _BODIES.items() if path in document["paths"]}
     wanted: list[type[BaseModel]] = [ErrorReply, *bodies.values()]
     for ask in asks.values():
-        wanted += (ask.request, ask.reply, ask.event)
+        wanted += filter(None, (ask.request, ask.reply, ask.event))
     _, definitions = models_json_schema(
         [(model, "validation") for model in wanted], ref_template=_REF
     )
@@ -186,12 +214,14 @@ def _operation(ask: _Ask, model: str) -> dict[str, Any]:
         for name, (summary, value) in ask.examples.items()
     }
     body = {"schema": _ref(ask.request.__name__), "examples": examples}
+    content = {"application/json": {"schema": _ref(ask.reply.__name__)}}
+    told = "One object."
+    if ask.event is not None:
+        content["text/event-stream"] = {"schema": _ref(ask.event.__name__)}
+        told = "The answer: one object, or with `stream` server-sent events, " + ask.ending
     success = {
-        "description": "The answer: one object, or with `stream` server-sent events, " + ask.ending,
-        "content": {
-            "application/json": {"schema": _ref(ask.reply.__name__)},
-            "text/event-stream": {"schema": _ref(ask.event.__name__)},
-        },
+        "description": told,
+        "content": content,
         "headers": {
             name: {"schema": {"type": "string"}} for name in ("x-request-id", idempotency.REPLAYED)
         },

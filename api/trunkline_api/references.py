@@ -7,14 +7,29 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from trunkline_api.errors import ApiError, invalid
+from trunkline_api.kept_reasoning import opened
 from trunkline_api.render.input_items import item_values
 from trunkline_api.render.response import response_id, told_item
 from trunkline_api.stored_responses import StoredResponses
 from trunkline_api.stored_runs import Stored
 from trunkline_api.wire.response_items import InputItem, ItemReference
+from trunkline_api.wire.responses import ResponsesRequest
 
 _ID: Final = re.compile(r"[a-z]+_([0-9a-z]{28})_(?:in)?\d+", re.ASCII)
 _ITEM: Final[TypeAdapter[InputItem]] = TypeAdapter(InputItem)
+
+
+async def resolved(
+    request: ResponsesRequest, stored: StoredResponses, principal: str
+) -> ResponsesRequest:
+    """The request with the items that it names in their places, and its sealed reasoning in clear.
+
+    Raises ApiError as `References.resolved` and `opened` do.
+    """
+    if isinstance(request.input, str):
+        return request
+    items = await References(stored, principal).resolved(request.input)
+    return request.model_copy(update={"input": opened(items, stored.vault, principal)})
 
 
 class References:

@@ -7,7 +7,7 @@ from trunkline_api.errors import invalid
 from trunkline_api.wire import response_items as wire
 from trunkline_api.wire.namespaces import offered, spelled
 from trunkline_api.wire.response_items import InputItem
-from trunkline_api.wire.response_rules import check_results
+from trunkline_api.wire.response_rules import check_results, is_trigger
 from trunkline_api.wire.response_tools import (
     AllowedToolsChoice,
     CustomToolChoice,
@@ -89,6 +89,9 @@ def fill_in(run: RunRequest, request: ResponsesRequest, before: Sequence[Item]) 
     run.store = request.is_stored
     run.max_tool_calls = request.max_tool_calls
     run.truncate = request.truncation == "auto"
+    run.compact_above = request.compact_above
+    if sent and is_trigger(sent[-1]):
+        run.purpose = "compact"
 
 
 def input_items(request: ResponsesRequest) -> list[Item]:
@@ -99,7 +102,7 @@ def input_items(request: ResponsesRequest) -> list[Item]:
 
 
 def neutral(items: Sequence[InputItem]) -> list[Item]:
-    return [each for item in items for each in _items(item)]
+    return [each for item in items if not is_trigger(item) for each in _items(item)]
 
 
 def _unanswered(before: Sequence[Item]) -> dict[str, bool]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import orjson
 
 from trunkline_api.answer import Answer, as_told
+from trunkline_api.compactions import Compactions
 from trunkline_api.conversation_id import named_conversation
 from trunkline_api.errors import SERVER_ERROR, ApiError, invalid
 from trunkline_api.exchange import Exchange, Receive, Scope, log_exchange, new_exchange
@@ -55,6 +56,7 @@ class Session:
         answer: Answer,
         follow: Follow,
         known: UnstoredResponses,
+        compactions: Compactions,
         scope: Scope,
         messages: Messages,
         socket: Exchange,
@@ -68,7 +70,7 @@ class Session:
         self._messages = messages
         self._socket = socket
         self._headers = by_name(scope["headers"])
-        self._parse = responses_question(known, parse_create)
+        self._parse = responses_question(known, compactions, parse_create)
         max_bytes = gateway.settings.max_body_bytes
         at_once = gateway.settings.websocket_responses
         self._lanes = Lanes(self._respond, at_once=at_once, max_bytes=max_bytes)

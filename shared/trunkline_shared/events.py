@@ -132,6 +132,16 @@ class ActivityEnd:
     error: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """What was said before was summed up; `content` is a sealed `compaction_seal.Compaction`, or a
+    piece of it if there is `more` to come.
+    """
+
+    content: str
+    more: bool = False
+
+
 @dataclass(slots=True)
 class Finished:
     """The run ended whole. `detail` says why it was cut short, where a limit of ours did it.
@@ -171,6 +181,7 @@ RunEvent: TypeAlias = (
     | ToolArgsDelta
     | Step
     | Activity
+    | Compacted
     | Finished
     | Failed
 )
@@ -191,6 +202,7 @@ _KINDS: dict[str, type[RunEvent]] = {
     "act_args": ActivityArgs,
     "act_out": ActivityOutput,
     "act_end": ActivityEnd,
+    "compacted": Compacted,
     "finished": Finished,
     "failed": Failed,
 }

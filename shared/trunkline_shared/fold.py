@@ -14,6 +14,7 @@ from trunkline_shared.output_items import OutputItem, OutputPart
 from trunkline_shared.transcript import (
     Item,
     Message,
+    Opaque,
     Part,
     Reasoning,
     RefusalPart,
@@ -239,6 +240,9 @@ def _neutral(item: OutputItem) -> list[Item]:
         reasoning = Reasoning(type="reasoning", text=item.of("reasoning"))
         summary = summary_of(item)
         return [{**reasoning, "summary": summary} if summary else reasoning]
+    if item.kind == "compaction":
+        sealed = {"type": "compaction", "encrypted_content": item.text}
+        return [Opaque(type="opaque", origin="responses", value=sealed)]
     error = item.error if item.status == "completed" else INTERRUPTED
     return [*answered(_tool_call(item), item.toolset, item.of("output"), error)]
 

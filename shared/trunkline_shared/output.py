@@ -16,6 +16,7 @@ from trunkline_shared.events import (
     ActivityOutput,
     ActivityStart,
     Attempt,
+    Compacted,
     Created,
     Failed,
     Finished,
@@ -35,6 +36,7 @@ from trunkline_shared.output_items import (
     ItemKind,
     Opened,
     OutputItem,
+    OutputPart,
     PartKind,
     Status,
 )
@@ -65,6 +67,7 @@ class Output:
         self._activities: dict[int, Growing] = {}
         self._cut_activities: dict[int, OutputItem] = {}
         self._call_ids: set[str] = set()
+        self._sealed = ""  # of a compaction that is not whole yet
         self._grown: Growing | None = None
 
     @property
@@ -107,9 +110,10 @@ class Output:
                 yield from self._close_all(cut, "final_answer" if is_last else "commentary")
             case Created() | Attempt() | Failed():
                 self._starting.clear()
+                self._sealed = ""
                 yield from self._close_all([i for i in self._open_items() if not i.recorded])
-            case Step():
-                yield from self._record()
+            case Step() | Compacted():
+                yield from self._record(event)
             case ActivityStart() | ActivityArgs() | ActivityOutput() | ActivityEnd():
                 yield from self._act(event)
             case _:
@@ -121,10 +125,23 @@ class Output:
             raise ValueError(f"arguments of tool call {event.index}, which never began")
         yield self._grow(self._calls[event.index], event.text)
 
-    def _record(self) -> Iterator[Change]:
+    def _record(self, event: Step | Compacted) -> Iterator[Change]:
         yield from self._open_calls()
+        if isinstance(event, Compacted):
+            yield from self._compact(event)
         for item in self._open_items():
             item.recorded = item.empty.kind != "activity"
+
+    def _compact(self, event: Compacted) -> Iterator[Change]:
+        self._sealed += event.content
+        if event.more:
+            return
+        yield from self._end_speech()
+        part, self._sealed = OutputPart("sealed", self._sealed), ""
+        whole = OutputItem("compaction", "completed", (part,))
+        self._items.append(whole)
+        yield Opened(len(self._items) - 1, whole)
+        yield Closed(len(self._items) - 1, whole)
 
     def _speak(self, event: _Said) -> Iterator[Change]:
         yield from self._open_calls()

@@ -5,8 +5,12 @@ from typing import Any, Literal, TypeAlias
 
 from trunkline_shared.transcript import Phase
 
-ItemKind: TypeAlias = Literal["message", "reasoning", "function", "custom", "activity"]
-PartKind: TypeAlias = Literal["text", "refusal", "reasoning", "summary", "arguments", "output"]
+ItemKind: TypeAlias = Literal[
+    "message", "reasoning", "function", "custom", "activity", "compaction"
+]
+PartKind: TypeAlias = Literal[
+    "text", "refusal", "reasoning", "summary", "arguments", "output", "sealed"
+]
 Status: TypeAlias = Literal["in_progress", "completed", "incomplete"]
 
 
@@ -25,7 +29,8 @@ class OutputItem:
     id that their result is to name, and `number`, which counts the calls of one attempt.
 
     So has an `activity`, a call of one of the agent's own tools, whose result is a part of it.
-    `error` says why it failed; it is completed then all the same.
+    `error` says why it failed; it is completed then all the same. A `compaction` is completed from
+    the start.
 
     The `phase` of a message is known when it closes: `commentary` if something follows it, or the
     caller's tools are called; else it is the `final_answer`. One that was cut off has none.

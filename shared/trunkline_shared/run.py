@@ -13,6 +13,7 @@ from trunkline_shared.transcript import Format, Item, Options, Tool, ToolChoice
 RunId = NewType("RunId", str)
 REQUEST_VERSION = 1
 RUN_ID_LENGTH: Final = 28
+ESTIMATED: Final = "estimated"
 
 
 def new_run_id(now_ms: int | None = None) -> RunId:
@@ -48,6 +49,11 @@ class RunRequest:
     where the caller says so. `store` keeps the folded result. `max_tool_calls` bounds calls of the
     agent's own tools, as its limit does. With `truncate` the oldest of the transcript is left out
     if it is too long for the model.
+
+    `purpose` is empty for an answer. A `compact` ends when the transcript is summed up. Of a
+    `summary` the agent's own tools take no part. A `count` says nothing: its `Finished` has the
+    tokens of the input, and ESTIMATED as its detail where nobody counted them. A transcript of more
+    tokens than `compact_above` is summed up before it is answered.
     """
 
     run_id: RunId
@@ -70,6 +76,8 @@ class RunRequest:
     instructions: str = ""
     max_tool_calls: int | None = None
     truncate: bool = False
+    compact_above: int | None = None
+    purpose: Literal["", "compact", "summary", "count"] = ""
     v: int = REQUEST_VERSION
 
 

@@ -19,8 +19,15 @@ from tests.api.fake_gateway import (
 from tests.api.fake_store import FakeStore
 from tests.api.test_app import error
 from tests.api.test_stored_responses import ANSWER, message, record
-from trunkline_api.app import CHAT_PATH, RESPONSES_PATH, create_app
+from trunkline_api.app import (
+    CHAT_PATH,
+    COMPACT_PATH,
+    INPUT_TOKENS_PATH,
+    RESPONSES_PATH,
+    create_app,
+)
 from trunkline_api.auth import ApiKeys
+from trunkline_api.compactions import Compactions
 from trunkline_api.gateway import Gateway
 from trunkline_api.hub import ReaderClosed
 from trunkline_api.relay import Relay
@@ -50,7 +57,7 @@ class Asked(Reply):
 
     def __init__(self, *script: Any, store: FakeStore | None = None, **more: Any) -> None:
         self.store = store or FakeStore()
-        self.parse = responses_question(self.store.stored)
+        self.parse = responses_question(self.store.stored, Compactions(self.store.vault))
         super().__init__(*script, **more)
 
     @property
@@ -74,7 +81,8 @@ async def ask(store: FakeStore, method: str, path: str, **more: Any) -> httpx.Re
     keys = ApiKeys.from_settings(settings)
     fakes = (FakeHub(), FakeRuns(), fake_targets(CONFIG), FakeBirths())
     gateway = Gateway(settings, CONFIG, keys, *fakes)
-    answers = {CHAT_PATH: ScriptedChat(), RESPONSES_PATH: ScriptedChat()}
+    paths = (CHAT_PATH, RESPONSES_PATH, COMPACT_PATH, INPUT_TOKENS_PATH)
+    answers = {path: ScriptedChat() for path in paths}
     router = stored_responses_router(gateway, store.stored, FakeWatch())  # type: ignore[arg-type]
     app = create_app(gateway, answers, routers=(router,))
     headers = {"authorization": f"Bearer {more.pop('key', 'ana-key')}"}
@@ -263,15 +271,8 @@ async def test_without_its_log_a_stored_response_is_streamed_from_its_result() -
     assert (refused.status_code, error(refused)["code"]) == (400, "stream_cursor_expired")
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("POST", "/v1/responses/compact"),
-        ("POST", "/v1/responses/input_tokens"),
-    ],
-)
-async def test_what_is_not_here_yet_is_404(method: str, path: str) -> None:
-    reply = await ask(FakeStore(), method, path)
+async def test_what_is_not_here_is_404() -> None:
+    reply = await ask(FakeStore(), "POST", "/v1/responses/other")
     assert (reply.status_code, error(reply)["code"]) == (404, "unknown_url")
 
 
@@ -282,6 +283,11 @@ async def test_the_document_describes_all_of_it() -> None:
     examples = operation["requestBody"]["content"]["application/json"]["examples"]
     for example in examples.values():
         assert ResponsesRequest.model_validate_json(orjson.dumps(example["value"]))
+    for path, name in ((COMPACT_PATH, "CompactRequest"), (INPUT_TOKENS_PATH, "InputTokensRequest")):
+        operation = document["paths"][path]["post"]
+        body = operation["requestBody"]["content"]["application/json"]["schema"]
+        assert body == {"$ref": f"#/components/schemas/{name}"}
+        assert [*operation["responses"]["200"]["content"]] == ["application/json"]
     schemas = document["components"]["schemas"]
     assert set(schemas["ResponsesRequest"]["properties"]) == set(ResponsesRequest.model_fields)
     assert not [name for name in schemas if "__" in name]

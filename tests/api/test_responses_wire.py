@@ -208,7 +208,6 @@ def test_a_wrong_tool_is_named(members: dict[str, Any], param: str, code: str) -
     [
         ("access_programs", {"cyber": "standard"}),
         ("background_options", {"completion_window": "2h"}),
-        ("context_management", [{"type": "compaction"}]),
         ("image", {"context_compression": "auto"}),
         ("moderation", {"model": "m"}),
         ("prompt", {"id": "p"}),

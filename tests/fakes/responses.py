@@ -1,7 +1,7 @@
 """A fake server of OpenAI's Responses API on loopback, scripted by the model's name.
 
 `FakeResponses` is what `FakeUpstream` is; as a process: `python -m tests.fakes.responses --port 0`.
-It answers `POST /v1/responses`, always in a stream.
+It answers `POST /v1/responses`, always in a stream, and `POST /v1/responses/input_tokens`.
 
 Models (N, R, K numbers); with `gpt-5-` before their names they count as such. Words
 are `w0 w1 w2 ...`, of which `max_output_tokens` cuts those of words-N and slow-NxR: see `words(n)`.
@@ -30,6 +30,8 @@ are `w0 w1 w2 ...`, of which `max_output_tokens` cuts those of words-N and slow-
 """
 
 import asyncio
+import json
+from dataclasses import dataclass, field
 
 from tests.fakes.responses_scripts import answer_to
 from tests.fakes.upstream import FakeUpstream, main, words
@@ -39,11 +41,23 @@ from tests.fakes.upstream_wire import Json, Reply
 __all__ = ["FakeResponses", "words"]
 
 
+@dataclass
 class FakeResponses(FakeUpstream):
+    """`counted` has the bodies of which the tokens were counted: as many as bytes."""
+
     asked_at = "/v1/responses"
+    counted: list[Json] = field(default_factory=list)
 
     def reply(self, body: Json, headers: dict[str, str], call: int) -> Reply:
         return failure_of(body, headers, call) or answer_to(body)
+
+    def other(self, path: str, raw: bytes) -> Reply:
+        if not path.endswith("/input_tokens"):
+            return super().other(path, raw)
+        body = json.loads(raw)
+        self.counted.append(body)
+        counted = {"object": "response.input_tokens", "input_tokens": len(raw)}
+        return failure_of(body, {}, 1) or Reply.of_json(counted)
 
 
 if __name__ == "__main__":

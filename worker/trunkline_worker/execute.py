@@ -13,6 +13,7 @@ from trunkline_shared.run import RunRequest, created_ms, decode_job
 from trunkline_shared.transcript import Message, TextPart
 from trunkline_shared.vault import Unreadable
 from trunkline_worker.backends.base import Backend, RunContext, Unavailable
+from trunkline_worker.compacting import Compacting
 from trunkline_worker.journal import Journal
 from trunkline_worker.memory import Memory, Remembered
 from trunkline_worker.run_writer import RunBufferFull, RunWriter
@@ -193,6 +194,8 @@ class Execution:
         if attempt > 1:
             recorded = self._journal.read(await self._memory.journal(self.claimed.run_id))
             self._acted = bool(recorded)
+        if request.compact_above is not None or request.purpose == "compact":
+            backend = Compacting(backend, self._memory.vault)
         bulk = self._remembered is None
         emit = self.writer.emit if bulk else self._emit
         context = RunContext(
@@ -260,6 +263,7 @@ class Execution:
             run_id=self.claimed.run_id,
             agent=(request.model or request.agent) if request else None,
             principal=request.principal if request else None,
+            purpose=(request.purpose or None) if request else None,
             status=terminal.code if isinstance(terminal, Failed) else terminal.reason,
             attempt=self.claimed.attempt,
             acknowledged=answer,

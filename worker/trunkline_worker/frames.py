@@ -8,6 +8,7 @@ from trunkline_shared.events import (
     Activity,
     ActivityArgs,
     ActivityOutput,
+    Compacted,
     Failed,
     Finished,
     ReasoningDelta,
@@ -221,4 +222,6 @@ def _weight(event: RunEvent) -> int:
             return len(text) + 32
         case ActivityArgs(_, text) | ActivityOutput(_, text):
             return len(text) + 32
+        case Compacted(content):
+            return len(content) + 32
     return 200

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from trunkline_shared import fold
+from trunkline_shared.compaction_seal import expanded
 from trunkline_shared.conversation import (
     Turn,
     decode_turn,
@@ -47,7 +48,7 @@ class Memory:
     def __init__(self, pipe: Pipe, keys: Keys, vault: Vault) -> None:
         self._pipe = pipe
         self._keys = keys
-        self._vault = vault
+        self.vault = vault
 
     async def begin(self, run: Begun, request: RunRequest) -> "Remembered | None":
         """None for a run that leaves nothing behind. Waits for Redis while it is away.
@@ -67,19 +68,20 @@ class Memory:
             stored = await self._read("LRANGE", self._keys.turns(request.conversation), 0, -1)
             # Ten thousand turns take half a second, and others' streams are on the loop.
             if sum(map(len, stored)) > LARGE:
-                before = await asyncio.to_thread(self._history, stored)
+                before = await asyncio.to_thread(self._history, stored, request.principal)
             else:
-                before = self._history(stored)
-        llm = open_llm(request.profile, self._vault).model if request.profile else ""
-        return Remembered(run, request, before, folded, self._vault, llm=llm, seen=len(stored))
+                before = self._history(stored, request.principal)
+        llm = open_llm(request.profile, self.vault).model if request.profile else ""
+        return Remembered(run, request, before, folded, self.vault, llm=llm, seen=len(stored))
 
     async def journal(self, run_id: str) -> list[bytes]:
         """What earlier attempts of the run recorded, in order. Waits for Redis while it is away."""
         entries: list[bytes] = await self._read("LRANGE", self._keys.journal(run_id), 0, -1)
         return entries
 
-    def _history(self, stored: Sequence[bytes]) -> list[Item]:
-        return history([decode_turn(self._vault.open(turn)) for turn in stored])
+    def _history(self, stored: Sequence[bytes], principal: str) -> list[Item]:
+        items = history([decode_turn(self.vault.open(turn)) for turn in stored])
+        return expanded(items, self.vault, principal)
 
     async def _read(self, *command: Any) -> Any:
         while True:

@@ -20,6 +20,7 @@ from trunkline_shared.events import (
     ActivityOutput,
     ActivityStart,
     Attempt,
+    Compacted,
     Created,
     Failed,
     Finished,
@@ -35,7 +36,7 @@ from trunkline_shared.fold import APART, Folded
 from trunkline_shared.frame import Texts
 from trunkline_shared.run import created_ms
 
-_SILENT: Final = (Created, Attempt, Step, ToolCallStart)
+_SILENT: Final = (Created, Attempt, Step, Compacted, ToolCallStart)
 DONE: Final = b"data: [DONE]\n\n"
 
 _MEMBER: Final[Mapping[type, str]] = MappingProxyType(
@@ -145,7 +146,7 @@ class ChatRenderer:
             case Created() | Attempt():
                 self._starting.clear()
                 pieces += self._act(event)
-            case Step():
+            case Step() | Compacted():
                 pieces += self._begin()  # a call that is recorded will not begin anew
             case ActivityStart() | ActivityArgs() | ActivityOutput() | ActivityEnd():
                 pieces += self._act(event)

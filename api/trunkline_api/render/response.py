@@ -18,7 +18,14 @@ ResponseStatus: TypeAlias = Literal[
 
 _PREFIX: Final = "resp_"
 _ITEM_PREFIX: Final = MappingProxyType(
-    {"message": "msg", "reasoning": "rs", "function": "fc", "custom": "ctc", "activity": "mcp"}
+    {
+        "message": "msg",
+        "reasoning": "rs",
+        "function": "fc",
+        "custom": "ctc",
+        "activity": "mcp",
+        "compaction": "cmp",
+    }
 )
 _INCOMPLETE: Final = MappingProxyType(
     {"length": "max_output_tokens", "content_filter": "content_filter"}
@@ -126,7 +133,7 @@ def _response(
         "status": status,
         "model": about.model,
         "output": [told_item(about, index, item) for index, item in enumerate(items)],
-        "usage": None if end is None or end.usage is None else _usage(end.usage),
+        "usage": None if end is None or end.usage is None else usage_value(end.usage),
         **about.echo,
         **about_end,
     }
@@ -175,6 +182,8 @@ def item_value(run_id: str, index: int, item: OutputItem) -> dict[str, Any]:
             return {"type": "custom_tool_call", **head, **call}
         case "activity":
             return _activity(head, item)
+        case "compaction":
+            return {"type": "compaction", "id": head["id"], "encrypted_content": item.text}
         case _:
             assert_never(item.kind)
 
@@ -236,7 +245,7 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _usage(usage: Usage) -> dict[str, Any]:
+def usage_value(usage: Usage) -> dict[str, Any]:
     return {
         "input_tokens": usage.input_tokens,
         "input_tokens_details": {

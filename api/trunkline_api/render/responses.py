@@ -265,6 +265,9 @@ def _whole(kind: PartKind) -> str:
 
 
 def _told_at_once(index: int, item: OutputItem) -> Iterable[Change]:
+    if item.kind == "compaction":
+        yield from (Opened(index, item), Closed(index, item))
+        return
     empty = replace(item, status="in_progress", parts=(), error=None, phase=None)
     yield Opened(index, empty)
     counted: Counter[bool] = Counter()

@@ -7,11 +7,11 @@ from typing import Any
 from trunkline_api.abilities import Asked
 from trunkline_api.asked import of_responses
 from trunkline_api.auth import Principal
-from trunkline_api.conversation_id import conversation_of, named_conversation
-from trunkline_api.errors import invalid
+from trunkline_api.compactions import Compactions
+from trunkline_api.conversation_id import check_named
 from trunkline_api.headers import Headers
-from trunkline_api.kept_reasoning import opened, seal_of
-from trunkline_api.references import References
+from trunkline_api.kept_reasoning import seal_of
+from trunkline_api.references import resolved
 from trunkline_api.render.response import About, error_of
 from trunkline_api.render.responses import ResponsesRenderer, render_folded, render_response
 from trunkline_api.render.resumed import Resumed
@@ -34,6 +34,7 @@ class ResponsesQuestion:
 
     request: ResponsesRequest
     stored: StoredResponses
+    compactions: Compactions
 
     @property
     def model(self) -> str:
@@ -51,8 +52,13 @@ class ResponsesQuestion:
         before = History()
         if previous is not None and not run.conversation:
             before = await self.stored.history(previous, principal.name)
-        request = await self._resolved(principal)
+        request = await resolved(self.request, self.stored, principal.name)
         fill_in(run, request, before.items)
+        if run.compact_above is not None or run.purpose:
+            self.compactions.check()
+        run.transcript = await self.compactions.opened(
+            run.transcript, principal.name, request.input
+        )
         if not run.store:
             return Kept()
         record = Record(
@@ -80,14 +86,6 @@ class ResponsesQuestion:
             raise error_of(end)
         return render_folded(about, folded)
 
-    async def _resolved(self, principal: Principal) -> ResponsesRequest:
-        items = self.request.input
-        if isinstance(items, str):
-            return self.request
-        items = await References(self.stored, principal.name).resolved(items)
-        items = opened(items, self.stored.vault, principal.name)
-        return self.request.model_copy(update={"input": items})
-
     def _about(self, run: RunRequest) -> About:
         seals = self.request.seals_reasoning
         seal = seal_of(self.stored.vault, run.principal) if seals else None
@@ -101,17 +99,16 @@ class ResponsesQuestion:
 
 
 def responses_question(
-    stored: StoredResponses, parse: Callable[[bytes], ResponsesRequest] = parse_responses
+    stored: StoredResponses,
+    compactions: Compactions,
+    parse: Callable[[bytes], ResponsesRequest] = parse_responses,
 ) -> Callable[[bytes, Headers], ResponsesQuestion]:
     """What makes a question of a body, and raises ApiError 400."""
 
     def question(body: bytes, headers: Headers) -> ResponsesQuestion:
         shows_tools(headers)  # a response always does; only what nobody can be shown is refused
-        asked = ResponsesQuestion(parse(body), stored)
-        named, sent = asked.conversation, named_conversation(headers)
-        if named and conversation_of(named) != sent and sent:
-            message = "'conversation' and the conversation's header differ: send one."
-            raise invalid("conversation", message)
+        asked = ResponsesQuestion(parse(body), stored, compactions)
+        check_named(asked.conversation, headers)
         return asked
 
     return question

@@ -82,7 +82,7 @@ def stored_responses_router(gateway: Gateway, stored: StoredResponses, watch: Wa
             raise response_not_found(response_id)
         return DeletedResponse(id=response_id)
 
-    # Else the paths of what is not here yet, like /v1/responses/compact, would be 405.
+    # Else the paths of what is not here would be 405.
     @router.post("/{_}", include_in_schema=False)
     async def nothing() -> None:
         raise HTTPException(404)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from trunkline_api.answer import Answer
+from trunkline_api.compactions import Compactions
 from trunkline_api.errors import ApiError, Send, send_error
 from trunkline_api.exchange import Exchange, Receive, Scope, log_exchange, new_exchange
 from trunkline_api.follow import Follow
@@ -25,12 +26,14 @@ class ResponsesWebSocket:
         answer: Answer,
         follow: Follow,
         known: Callable[[], UnstoredResponses],
+        compactions: Compactions,
     ) -> None:
         self._path = path
         self._gateway = gateway
         self._answer = answer
         self._follow = follow
         self._known = known
+        self._compactions = compactions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
@@ -52,8 +55,10 @@ class ResponsesWebSocket:
 
     def _session(self, scope: Scope, send: Send, exchange: Exchange) -> Session:
         gateway, messages = self._gateway, Messages(scope, send)
-        known = self._known()
-        return Session(gateway, self._answer, self._follow, known, scope, messages, exchange)
+        known, compactions = self._known(), self._compactions
+        return Session(
+            gateway, self._answer, self._follow, known, compactions, scope, messages, exchange
+        )
 
     async def _accepted(self, scope: Scope, send: Send, exchange: Exchange) -> bool:
         """Answers the handshake, as any other request is answered."""

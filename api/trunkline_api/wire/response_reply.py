@@ -51,12 +51,15 @@ class ContentPart(BaseModel):
 
 class ItemObject(BaseModel):
     """A message and reasoning have `content`; a call has `call_id`, `name` and its arguments, or
-    its input when it is a custom tool's. An `mcp_call` is one of the agent's own tools.
+    its input when it is a custom tool's. An `mcp_call` is one of the agent's own tools. A
+    `compaction` has its `encrypted_content` and no status.
     """
 
-    type: Literal["message", "reasoning", "function_call", "custom_tool_call", "mcp_call"]
+    type: Literal[
+        "message", "reasoning", "function_call", "custom_tool_call", "mcp_call", "compaction"
+    ]
     id: str
-    status: Literal["in_progress", "completed", "incomplete", "failed"]
+    status: Literal["in_progress", "completed", "incomplete", "failed"] | None = None
     role: Literal["assistant"] | None = None
     phase: Literal["commentary", "final_answer"] | None = None
     content: list[ContentPart] | None = None

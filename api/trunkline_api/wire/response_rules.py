@@ -31,7 +31,6 @@ _MAX_NAME = 128
 _REFUSED = (
     ("access_programs", "Leave it out."),
     ("background_options", "Only 'background' itself is possible; leave it out."),
-    ("context_management", "Nothing is compacted here; leave it out."),
     ("image", "Leave it out."),
     ("moderation", "This server does not moderate; leave it out."),
     ("prompt", "Prompts are not stored here; send 'instructions' and 'input' instead."),
@@ -40,6 +39,13 @@ _REFUSED = (
 
 def check_responses(request: ResponsesRequest) -> None:
     """Raises ApiError 400 for the first rule that the request breaks."""
+    check_members(request)
+    if request.input == [] and request.previous_response_id is None:
+        raise invalid("input", "'input' is empty: send at least one item.")
+
+
+def check_members(request: ResponsesRequest) -> None:
+    """The same, for one that may be without input."""
     _check_supported(request)
     _check_tools(request)
     wanted = None if request.text is None else request.text.format
@@ -47,11 +53,17 @@ def check_responses(request: ResponsesRequest) -> None:
         check_strict("text.format.schema", wanted.schema_, wanted.strict)
     if request.stream_options is not None and not request.stream:
         raise invalid("stream_options", "'stream_options' needs 'stream': true.")
-    if request.input == [] and request.previous_response_id is None and not request.is_warm_up:
-        raise invalid("input", "'input' is empty: send at least one item.")
     if not isinstance(request.input, str):
         for index, item in enumerate(request.input):
             check_item(f"input[{index}]", item)
+            if is_trigger(item) and index + 1 < len(request.input):
+                param = f"input[{index}]"
+                raise invalid(param, f"'{param}' is a compaction_trigger: move it to the end.")
+
+
+def is_trigger(item: InputItem) -> bool:
+    """Whether the item asks for a compaction in place of an answer."""
+    return isinstance(item, dict) and item["type"] == "compaction_trigger"
 
 
 def check_results(

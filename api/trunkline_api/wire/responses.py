@@ -33,6 +33,13 @@ Include = Literal[
 ]
 
 
+class ContextManagement(Wire):
+    """Sums the input up where it takes more tokens than `compact_threshold`."""
+
+    type: Literal["compaction"]
+    compact_threshold: Annotated[int, Field(ge=1000, lt=2**31)]
+
+
 class ResponseStreamOptions(Wire):
     include_obfuscation: bool | None = None
 
@@ -52,7 +59,7 @@ class ResponsesRequest(Wire):
     access_programs: Refused = None
     background: bool | None = None
     background_options: Refused = None
-    context_management: Refused = None
+    context_management: Annotated[Many[ContextManagement], Field(max_length=1)] | None = None
     conversation: NonEmpty | ConversationId | None = None
     frequency_penalty: Penalty | None = None
     image: Refused = None
@@ -88,6 +95,11 @@ class ResponsesRequest(Wire):
     def conversation_id(self) -> str | None:
         given = self.conversation
         return given.id if isinstance(given, ConversationId) else given
+
+    @property
+    def compact_above(self) -> int | None:
+        """The tokens of input beyond which it is summed up."""
+        return self.context_management[0].compact_threshold if self.context_management else None
 
     @property
     def is_stored(self) -> bool:

@@ -2,9 +2,10 @@ from typing import Any
 
 import pytest
 
+from tests.worker.backends.driving import request
 from trunkline_shared.config.models import Limits
 from trunkline_shared.events import Usage
-from trunkline_worker.backends.limits import OutputLimit, affordable_tokens, output_limit
+from trunkline_worker.backends.limits import OutputLimit, affordable_tokens, bounded, output_limit
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,8 @@ def test_only_a_small_budget_is_sent_when_nobody_named_a_number() -> None:
     assert OutputLimit().within_budget(4097) == OutputLimit(4097, "limits.max_cost reached", None)
     assert OutputLimit(9000, None, 9000).within_budget(5000).sent == 5000
     assert OutputLimit(7, None, 7).within_budget(5000) == OutputLimit(7, None, 7)
+
+
+def test_a_summary_calls_no_tools() -> None:
+    own = bounded(Limits(max_tool_calls=5), request(purpose="summary"))
+    assert own.max_tool_calls == bounded(Limits(), request(purpose="summary")).max_tool_calls == 0

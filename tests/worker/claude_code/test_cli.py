@@ -40,6 +40,13 @@ async def test_it_answers_as_the_model_speaks(upstream: FakeAnthropic, root: Pat
     assert asked.headers["x-api-key"] == KEY and not asked.body.get("tools")
 
 
+async def test_it_sums_up_without_its_tools(upstream: FakeAnthropic, root: Path) -> None:
+    async with worker(upstream, "words-3", root) as backend:
+        told = await tell(backend, request(purpose="summary"))
+    (asked,) = upstream.requests
+    assert told.text == words(3) and not asked.body.get("tools")
+
+
 async def test_it_says_what_the_model_thinks(upstream: FakeAnthropic, root: Path) -> None:
     async with worker(upstream, "thinking", root) as backend:
         told = await tell(backend, request())

@@ -56,3 +56,9 @@ def test_mcp_servers_are_known_under_names_of_their_own() -> None:
 def test_what_the_command_line_cannot_have_is_refused(toolset: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"cannot have a toolset {toolset['type']}"):
         grants(toolset)
+
+
+def test_a_summary_has_no_tools_but_the_same_variables() -> None:
+    none = grants({"type": "execution", "network": True}, A="1").none()
+    assert (none.tools, none.allowed, none.servers, none.network) == ([], [], {}, False)
+    assert none.variables["A"] == "1"

@@ -8,6 +8,7 @@ from trunkline_shared.events import Failed, RunEvent
 from trunkline_shared.run import RunRequest
 from trunkline_worker.agent_lane.answering import Answering
 from trunkline_worker.agent_lane.chain import LaneChain
+from trunkline_worker.agent_lane.counting import count
 from trunkline_worker.agent_lane.journal import Journal
 from trunkline_worker.agent_lane.loop import Loop
 from trunkline_worker.agent_lane.own_tools import OwnTools
@@ -39,7 +40,7 @@ class AgentBackend:
         self._opened = await open_all(self._toolsets)
 
     async def run(self, request: RunRequest, context: RunContext) -> Sequence[RunEvent]:
-        tools = await OwnTools.find(self._toolsets)
+        tools = await OwnTools.find(() if request.purpose == "summary" else self._toolsets)
         names = [tool["name"] for tool in request.tools]
         if (clash := next((name for name in names if name in tools), None)) is not None:
             message = f"tools: the agent has a tool {clash!r} of its own; give yours another name."
@@ -51,11 +52,13 @@ class AgentBackend:
             answering = await Answering.of(request, given, profile, taken)
         except ValueError as error:
             return [unusable(error)]
+        prompt = self._agent.system_prompt
+        if request.purpose == "count":
+            return [await count(self._chain, tools, answering, request, context, prompt)]
         try:
             journal = Journal(context)
         except ValueError as error:
             return [Failed("worker_lost", f"The run cannot be continued: {error}.")]
-        prompt = self._agent.system_prompt
         loop = Loop(
             self._chain, tools, answering, self._workspaces, request, context, journal, prompt
         )

@@ -3,12 +3,13 @@
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from pydantic_ai.exceptions import AgentRunError, UserError
-from pydantic_ai.messages import ModelResponse, ToolCallPart, repair_messages
-from pydantic_ai.models import Model, StreamedResponse
+from pydantic_ai.exceptions import AgentRunError, ModelHTTPError, UserError
+from pydantic_ai.messages import ModelMessage, ModelResponse, ToolCallPart, repair_messages
+from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
 from pydantic_ai.profiles import ModelProfile
+from pydantic_ai.settings import ModelSettings
 
 from trunkline_shared.config.providers import Wire
 from trunkline_shared.events import FinishReason, RefusalDelta, RunEvent, Usage
@@ -19,7 +20,6 @@ from trunkline_worker.agent_lane.options import (
     settings_of,
     with_choice,
     with_request,
-    without_hints,
 )
 from trunkline_worker.agent_lane.outbound import Accepted, outbound
 from trunkline_worker.agent_lane.step import Step
@@ -32,6 +32,7 @@ logger = logging.getLogger("trunkline.upstream")
 # What reading an answer of another shape than expected raises: the clients look at no types.
 _WRONG_SHAPE: Final = (AssertionError, AttributeError, LookupError, TypeError, ValueError)
 _MOST_TOKENS: Final = 1 << 53
+_NOT_THERE: Final = (404, 405, 501)  # of servers that answer but do not count
 _PDF_AND_TEXT: Final = ("application/pdf", "text/plain")
 ACCEPTED: Final[dict[Wire, Accepted]] = {
     "responses": Accepted(("image/", "application/", "text/"), links=True, files="openai"),
@@ -104,15 +105,8 @@ class ForeignCall:
         return self._response
 
     async def _ask(self) -> list[RunEvent]:
-        spec, model, request = self._wire.spec, self._wire.model, self._step.request
-        profile = self._wire.profile
-        parameters = with_request(self._step.parameters, request, spec, profile)
-        settings = settings_of(request, spec, profile, self._limit.sent or self._limit.tokens)
-        settings = with_choice(settings, request, parameters, spec, profile)
-        settings = without_hints(settings, model.unsupported_settings)
-        messages = outbound(self._step.messages, ACCEPTED[spec.wire], self._wire.thinker)
-        messages = repair_messages(model.prepare_messages(messages, parameters))
-        async with model.request_stream(messages, settings, parameters) as stream:
+        asked = self._wire.asked(self._step, self._limit.sent or self._limit.tokens)
+        async with self._wire.model.request_stream(*asked) as stream:
             try:
                 await self._listen(stream)
             finally:
@@ -182,5 +176,45 @@ class ForeignWire:
     def call(self, step: Step, limit: OutputLimit) -> ForeignCall:
         return ForeignCall(self, step, limit)
 
+    def asked(
+        self, step: Step, max_tokens: int | None
+    ) -> tuple[list[ModelMessage], ModelSettings, ModelRequestParameters]:
+        """What the model is called with. Raises Unfit, and what its own checks raise."""
+        spec, profile, request = self.spec, self.profile, step.request
+        parameters = with_request(step.parameters, request, spec, profile)
+        settings = settings_of(request, spec, profile, max_tokens)
+        settings = with_choice(settings, request, parameters, spec, profile)
+        settings = without_hints(settings, self.model.unsupported_settings)
+        messages = outbound(step.messages, ACCEPTED[spec.wire], self.thinker)
+        messages = repair_messages(self.model.prepare_messages(messages, parameters))
+        return messages, settings, parameters
+
+    async def count(self, step: Step) -> int | Fault | None:
+        """The tokens of the input, as the provider counts them; None: it does not."""
+        if self.spec.wire == "google":  # whose API counts neither instructions nor tools
+            return None
+        if not self.profile.get("openai_supports_input_token_counting", True):
+            return None
+        try:
+            messages, settings, parameters = self.asked(step, None)
+            usage = await self.model.count_tokens(messages, _uncounted(settings), parameters)
+        except NotImplementedError:
+            return None
+        except (AgentRunError, UserError, Unfit) as error:
+            if isinstance(error, ModelHTTPError) and error.status_code in _NOT_THERE:
+                return None
+            return of_model_error(error, self.secrets)
+        except _WRONG_SHAPE as error:
+            logger.warning("a count of %s cannot be read", self.host, exc_info=error)
+            return NO_ANSWER
+        return _count(usage.input_tokens)
+
     async def aclose(self) -> None:
         await self.close()
+
+
+def _uncounted(settings: ModelSettings) -> ModelSettings:
+    """Without what is added to the body: who counts takes nothing but what adds to the count."""
+    body = settings.get("extra_body")
+    kept = {"text": body["text"]} if isinstance(body, dict) and "text" in body else None
+    return cast(ModelSettings, {**settings, "extra_body": kept})

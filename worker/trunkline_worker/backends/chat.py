@@ -12,6 +12,7 @@ from trunkline_shared.run import RunRequest
 from trunkline_worker.backends.asking import Chain
 from trunkline_worker.backends.base import RunContext
 from trunkline_worker.backends.chat_request import chat_body
+from trunkline_worker.backends.counting import estimated
 from trunkline_worker.backends.exchange import Exchange, Upstream
 from trunkline_worker.backends.formats import checked
 from trunkline_worker.backends.http_client import HttpClient
@@ -71,6 +72,8 @@ class ChatBackend:
         self._chain.load_prices()
 
     async def run(self, request: RunRequest, context: RunContext) -> Sequence[RunEvent]:
+        if request.purpose == "count":
+            return [estimated(request, self._agent)]
         return await checked(request, context, partial(self._ask, request))
 
     async def aclose(self) -> None:

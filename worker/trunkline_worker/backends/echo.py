@@ -10,6 +10,7 @@ from trunkline_shared.events import Finished, RunEvent, TextDelta, Usage
 from trunkline_shared.run import RunRequest
 from trunkline_shared.transcript import text_of
 from trunkline_worker.backends.base import RunContext
+from trunkline_worker.backends.counting import counted
 from trunkline_worker.backends.limits import output_limit
 from trunkline_worker.backends.refusal import refusal
 
@@ -35,6 +36,8 @@ class EchoBackend:
         if (failed := refusal(request)) is not None:
             return [failed]
         await context.gate()
+        if request.purpose == "count":
+            return [counted(_input_words(request), "echo")]
         limit = output_limit(request.options, self._settings, self._agent.limits)
         pieces = self._pieces(self._text(request), request.options.get("stop", []))
         if limit.tokens is not None:

@@ -67,11 +67,11 @@ def limits_of(agent: AgentConfig, context: RunContext, request: RunRequest) -> L
 
 
 def bounded(limits: Limits, request: RunRequest) -> Limits:
-    """Not more calls of the agent's tools than its caller wants."""
-    if request.max_tool_calls is None:
+    """Not more calls of the agent's tools than its caller wants; for a summary there are none."""
+    most = 0 if request.purpose == "summary" else request.max_tool_calls
+    if most is None:
         return limits
-    most = _less(limits.max_tool_calls, request.max_tool_calls)
-    return limits.model_copy(update={"max_tool_calls": most})
+    return limits.model_copy(update={"max_tool_calls": _less(limits.max_tool_calls, most)})
 
 
 def _less(own: _Number | None, other: _Number | None) -> _Number | None:

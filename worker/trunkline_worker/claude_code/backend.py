@@ -15,6 +15,7 @@ from trunkline_shared.errors import RedisUnavailable
 from trunkline_shared.events import RunEvent
 from trunkline_shared.run import RunRequest
 from trunkline_worker.backends.base import Budget, RunContext, Unavailable
+from trunkline_worker.backends.counting import estimated
 from trunkline_worker.backends.limits import bounded, output_limit
 from trunkline_worker.backends.retry import Retry
 from trunkline_worker.claude_code.allowance import Allowance
@@ -83,6 +84,8 @@ class ClaudeCodeBackend:
         self._sandbox = await self._sandboxes.find(self._agent.sandbox)
 
     async def run(self, request: RunRequest, context: RunContext) -> Sequence[RunEvent]:
+        if request.purpose == "count":
+            return [estimated(request, self._agent)]
         progress = Progress.of(context.journal)
         before = await self._before(request)
         if progress.finished is None:
@@ -117,7 +120,8 @@ class ClaudeCodeBackend:
         before: Before,
         place: Lodging,
     ) -> list[RunEvent]:
-        agent, grants, sdk = self._agent, self._grants, self._sdk
+        agent, sdk = self._agent, self._sdk
+        grants = self._grants.none() if request.purpose == "summary" else self._grants
         spec = self._models[0].spec
         limit = output_limit(request.options, spec.settings, agent.limits)
         budget = context.asker.budget if context.asker else Budget()

@@ -42,6 +42,10 @@ class Grants:
     _effects: dict[str, Effect] = field(default_factory=dict)
     _toolsets: dict[str, str] = field(default_factory=dict)
 
+    def none(self) -> "Grants":
+        """The same without tools."""
+        return Grants(variables=self.variables)
+
     def toolset_of(self, tool: str) -> str:
         """What clients see the tool under."""
         return self._toolsets.get(_family(tool), "claude_code")

@@ -23,6 +23,7 @@ from trunkline_shared.run import RunRequest
 from trunkline_shared.transcript import Options
 from trunkline_worker.backends.base import RunContext
 from trunkline_worker.backends.chat_request import input_tokens
+from trunkline_worker.backends.counting import estimated
 from trunkline_worker.backends.limits import OutputLimit, limits_of, output_limit
 from trunkline_worker.backends.refusal import refusal
 from trunkline_worker.backends.upstream_errors import of_status
@@ -62,6 +63,8 @@ class PythonBackend:
         assert self._adapter is not None  # it was opened
         if (refused := refusal(request)) is not None:
             return [refused]
+        if request.purpose == "count":
+            return [estimated(request, self._agent)]
         if context.journal:
             return [Failed("worker_lost", "The worker was lost while the agent worked.")]
         await context.gate()
