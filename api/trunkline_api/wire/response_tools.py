@@ -35,7 +35,7 @@ class HostedTool(Wire):
 
     model_config = ConfigDict(extra="allow")
 
-    type: Literal["namespace", "web_search"]
+    type: Literal["namespace", "tool_search", "web_search"]
 
     @model_validator(mode="after")
     def _is_storable(self) -> Self:
