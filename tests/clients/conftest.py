@@ -21,6 +21,7 @@ UPSTREAM_MODELS = (
         "slow-1001x20",
         "slow-1002x20",
         "slow-1003x20",
+        "slow-1004x20",
         "split-20",
         "eager",
     ),
