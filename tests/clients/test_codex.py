@@ -116,7 +116,7 @@ def test_codex_takes_a_session_up_again(codex: Codex) -> None:
 
 
 def test_codex_is_not_confused_by_the_agents_own_tools(codex: Codex) -> None:
-    steps = ({"say": "I plan.", "calls": [("add_task", {"title": "look"})]}, {"say": "Done."})
+    steps = ({"say": "I plan.", "calls": [("read_tasks", {})]}, {"say": "Done."})
     code, told = codex.run("plan-tasks", plan(*steps))
     assert (code, said(told)) == (0, ["I plan.", "Done."])
     code, told = codex.run("plan-tasks", "resume", "--last", "And now?")

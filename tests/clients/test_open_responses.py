@@ -19,7 +19,7 @@ from tests.fakes.system import System, upstream_agent
 from tests.fakes.upstream import words
 from tests.fakes.upstream_plan import plan
 
-TASK = {"calls": [("add_task", {"title": "look"})]}
+TASK = {"calls": [("read_tasks", {})]}
 BOTH = plan(
     {"say": "I plan. ", **TASK}, {"say": "And look. ", "calls": [("weather", {"city": "x"})]}
 )

@@ -73,7 +73,7 @@ for (const [name, provider] of Object.entries(providers)) {
     });
 
     test(`${name}, ${mode}: what an agent does with its own tools is no call of the caller's`, async () => {
-      const steps = [{ say: "I plan. ", calls: [["add_task", { title: "x" }]] }, { say: "Done." }];
+      const steps = [{ say: "I plan. ", calls: [["read_tasks", {}]] }, { say: "Done." }];
       const reply = await ask("plan-tasks", { prompt: plan(...steps) });
       assert.equal(reply.text, "I plan. Done.");
       assert.deepEqual(
