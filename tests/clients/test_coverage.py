@@ -63,7 +63,7 @@ RESPONSES = SAMPLING | {
     "background": True,
     "background_options": {"completion_window": "1h"},
     "context_management": [{"type": "compaction", "compact_threshold": 100_000}],
-    "conversation": {"id": "conv_01234567-89ab-4def-8123-456789abcdef"},
+    "conversation": {"id": "01234567-89ab-4def-8123-456789abcdef"},
     "image": {},
     "include": ["reasoning.encrypted_content"],
     "instructions": "Be brief.",

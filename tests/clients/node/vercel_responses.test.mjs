@@ -162,7 +162,7 @@ for (const streamed of [false, true]) {
   });
 
   test(`official: a conversation is named, streamed: ${streamed}`, async () => {
-    const conversation = `conv_${crypto.randomUUID()}`;
+    const conversation = crypto.randomUUID();
     const ask = (id, text) => {
       const providerOptions = { openai: { conversation } };
       const request = { model: official.responses(id), prompt: text, providerOptions };
