@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import agents
@@ -18,6 +18,9 @@ from tests.fakes.upstream_plan import plan
 
 PLANS = ["plan", "plan-tasks"]
 """An agent of each lane: what is asked of them is the same."""
+
+Models = Callable[[str, str], agents.Model]
+"""A model of the API and the agent that are named."""
 
 LOOK = ("get_weather", {"city": "Oslo"})
 HANDED_ON = plan(
@@ -44,16 +47,27 @@ async def client(system: System) -> AsyncIterator[openai.AsyncOpenAI]:
         yield client
 
 
+@pytest.fixture
+async def model_of(client: openai.AsyncOpenAI) -> AsyncIterator[Models]:
+    made: list[agents.Model] = []
+
+    def make(api: str, name: str) -> agents.Model:
+        made.append(APIS[api](name, client))
+        return made[-1]
+
+    yield make
+    for model in made:
+        await model.close()
+
+
 @pytest.fixture(params=APIS)
-def api(request: pytest.FixtureRequest) -> type[agents.Model]:
-    return APIS[request.param]
+def api(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(params=PLANS)
-def model(
-    request: pytest.FixtureRequest, api: type[agents.Model], client: openai.AsyncOpenAI
-) -> agents.Model:
-    return api(request.param, client)  # type: ignore[call-arg]  # a protocol
+def model(request: pytest.FixtureRequest, api: str, model_of: Models) -> agents.Model:
+    return model_of(api, request.param)
 
 
 async def run(helper: agents.Agent[Any], said: Any, *, streamed: bool, **more: Any) -> Any:
@@ -164,10 +178,8 @@ async def test_a_response_in_the_background_is_streamed_to_its_end(
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_the_settings_of_a_model_reach_it(
-    api: type[agents.Model], streamed: bool, client: openai.AsyncOpenAI
-) -> None:
-    responses = api is agents.OpenAIResponsesModel
+async def test_the_settings_of_a_model_reach_it(api: str, streamed: bool, model_of: Models) -> None:
+    responses = api != "chat"
     settings = agents.ModelSettings(
         temperature=0.5,
         top_p=0.9,
@@ -187,8 +199,8 @@ async def test_the_settings_of_a_model_reach_it(
     helper = agents.Agent(
         name="helper",
         instructions="Be brief.",
-        model=api("echo-request", client),
-        model_settings=settings,  # type: ignore[call-arg]
+        model=model_of(api, "echo-request"),
+        model_settings=settings,
     )
     result = await run(helper, "Hello", streamed=streamed)
     sent = json.loads(result.final_output)
@@ -205,18 +217,15 @@ async def test_the_settings_of_a_model_reach_it(
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_a_model_that_fails_raises(
-    api: type[agents.Model], streamed: bool, client: openai.AsyncOpenAI
-) -> None:
+@pytest.mark.parametrize("api", ["chat", "responses"])
+async def test_a_model_that_fails_raises(api: str, streamed: bool, model_of: Models) -> None:
     for name, error in (("nobody", openai.NotFoundError), ("status-429", openai.RateLimitError)):
-        helper = agents.Agent(name="helper", model=api(name, client))  # type: ignore[call-arg]
+        helper = agents.Agent(name="helper", model=model_of(api, name))
         with pytest.raises(error):
             await run(helper, "Hello", streamed=streamed)
 
 
-async def test_a_stream_that_breaks_raises(
-    api: type[agents.Model], client: openai.AsyncOpenAI
-) -> None:
-    helper = agents.Agent(name="helper", model=api("error-chunk", client))  # type: ignore[call-arg]
+async def test_a_stream_that_breaks_raises(api: str, model_of: Models) -> None:
+    helper = agents.Agent(name="helper", model=model_of(api, "error-chunk"))
     with pytest.raises((openai.APIError, agents.AgentsException), match="The model crashed"):
         await run(helper, "Hello", streamed=True)
