@@ -37,7 +37,7 @@ check: setup ## ruff, mypy strict, import-linter, the tree's own rules
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_tree.py
 
-test-clients: setup ## the Node clients, 470 MB of which are Codex; needs node and npm
+test-clients: setup ## the Node clients, of which Codex takes 400 MB; needs node and npm
 	for folder in $(NODE); do (cd $$folder && npm ci --no-audit --no-fund) || exit; done
 	$(BIN)/python -m pytest -m node
 

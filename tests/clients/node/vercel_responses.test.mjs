@@ -1,6 +1,7 @@
 // Vercel's AI SDK on the Responses API: what only that has, and loops of several steps.
 
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 
 import { createOpenResponses } from "@ai-sdk/open-responses";
@@ -162,7 +163,7 @@ for (const streamed of [false, true]) {
   });
 
   test(`official: a conversation is named, streamed: ${streamed}`, async () => {
-    const conversation = crypto.randomUUID();
+    const conversation = randomUUID();
     const ask = (id, text) => {
       const providerOptions = { openai: { conversation } };
       const request = { model: official.responses(id), prompt: text, providerOptions };
