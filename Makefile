@@ -4,7 +4,7 @@
 
 CONFIG ?= examples/agents.yml
 BIN := .venv/bin
-NODE := tests/clients/node
+NODE := tests/clients/node tests/clients/codex
 # Where a command, or an answer, that 6.2 does not know would show.
 SPEAK_REDIS := $(addprefix tests/,contract api flow chaos)
 export PYTHON
@@ -37,8 +37,8 @@ check: setup ## ruff, mypy strict, import-linter, the tree's own rules
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_tree.py
 
-test-clients: setup ## the Node clients; needs node and npm
-	cd $(NODE) && npm ci --no-audit --no-fund
+test-clients: setup ## the Node clients, of which Codex takes 400 MB; needs node and npm
+	for folder in $(NODE); do (cd $$folder && npm ci --no-audit --no-fund) || exit; done
 	$(BIN)/python -m pytest -m node
 
 test-claude: setup ## the coding agent of the Claude Agent SDK, 400 MiB with a licence of its own
@@ -63,5 +63,5 @@ lock: ## the requirements anew; needs uv; UPGRADE=1 takes newer versions
 	@UPGRADE=$(UPGRADE) requirements/lock.sh
 
 clean: ## remove .venv and every cache
-	rm -rf .venv .bench-peers dist build $(NODE)/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .bench-peers dist build $(NODE:=/node_modules) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

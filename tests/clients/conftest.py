@@ -21,26 +21,22 @@ UPSTREAM_MODELS = (
         "slow-1001x20",
         "slow-1002x20",
         "slow-1003x20",
+        "slow-1004x20",
         "split-20",
         "eager",
     ),
     *("reasoning", "refusal", "tools", "tools-parallel", "tools-odd", "json", "echo-request"),
-    "able",
-    *(
-        "length",
-        "filter",
-        "no-usage",
-        "joint-usage",
-        "whole",
-        "context-length",
-        "context-3",
-        "html",
-        "garbage",
-    ),
+    *("able", "plan"),
+    *("length", "filter", "no-usage", "joint-usage", "whole", "html", "garbage"),
+    *("context-length", "context-3"),
     *("status-400", "status-401", "status-403", "status-404", "status-429", "status-500"),
     *("flaky-1", "busy-2", "cut-3", "cut-0", "silence-3", "silence-0"),
     *("hang", "unfinished-3", "no-done-3", "error-chunk", "error-first"),
 )
+
+KNOWN_TO_CODEX = ["gpt-5.5", "gpt-6-sol"]
+"""Models that Codex has a catalogue of tools for: what it sends for these is not what it sends for
+those that it does not know."""
 
 ABLE = ["able", "able-tasks"]
 """An agent of each lane: what is asked of them is the same."""
@@ -52,6 +48,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     agents["team/writer:v1"] = upstream_agent("words-3", description="An id with / and :")
     agents["prompted"] = upstream_agent("echo-request", system_prompt="Be brief.")
     agents["able-tasks"] = upstream_agent("able", toolsets=[{"type": "tasks"}])
+    agents |= {name: upstream_agent("plan") for name in KNOWN_TO_CODEX}
     agents["plan-tasks"] = upstream_agent("plan", toolsets=[{"type": "tasks"}])
     agents["both-tools"] = upstream_agent("tools-parallel", toolsets=[{"type": "tasks"}])
     agents["repeater"] = {"model": "echo", "echo": {"words_per_second": 0}}

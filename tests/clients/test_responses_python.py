@@ -185,11 +185,14 @@ def test_tools_of_coding_agents_are_tolerated_and_echoed(client: openai.OpenAI) 
         WEATHER,
         {"type": "web_search"},
         {"type": "namespace", "name": "crm", "description": "CRM", "tools": [WEATHER]},
+        {"type": "tool_search", "execution": "client", "description": "Finds", "parameters": {}},
     ]
     sent = [tool["function"]["name"] for tool in echoed(client, tools=tools)["tools"]]
     assert sent == ["weather", "crm__weather"]
     reply = client.responses.create(model="words-3", input=HELLO, tools=tools, tool_choice="auto")
-    assert [tool.type for tool in reply.tools] == ["function", "web_search", "namespace"]
+    assert [tool.type for tool in reply.tools] == [
+        *("function", "web_search", "namespace", "tool_search")
+    ]
 
 
 def test_functions_and_custom_tools_are_called_and_answered(client: openai.OpenAI) -> None:

@@ -2,13 +2,13 @@
 
     plan({"say": "I look. ", "calls": [("look", {"at": "x"})]}, {"say": "Done."})
 
-is such a prompt. Arguments that are a text are sent as they are. `finish` is the finish reason.
+is such a prompt. Arguments that are a text are sent as they are, and are the input of a tool that
+the request calls `custom`. `finish` is the finish reason.
 After the last step it repeats what was last said to it.
 """
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 from tests.fakes.upstream_wire import Json, Script, content_text
 from tests.fakes.upstream_wire import Step as Wired
@@ -35,19 +35,15 @@ def planned(body: Json) -> Script:
     if "stay" in step:
         deltas.append("hang")
     calls = step.get("calls", [])
+    free = {tool["custom"]["name"] for tool in body.get("tools") or () if "custom" in tool}
     for index, (name, arguments) in enumerate(calls):
-        deltas += _call(index, f"call_{number}_{index}", name, arguments)
+        kind, member = ("custom", "input") if name in free else ("function", "arguments")
+        head = {"index": index, "id": f"call_{number}_{index}", "type": kind}
+        text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+        deltas.append({"tool_calls": [{**head, kind: {"name": name, member: text[:3]}}]})
+        deltas.append({"tool_calls": [{"index": index, kind: {member: text[3:]}}]})
     return Script(deltas, finish=step.get("finish", "tool_calls" if calls else "stop"))
 
 
 def _words(text: str) -> Iterator[str]:
     yield from (text[at : at + 4] for at in range(0, len(text), 4))
-
-
-def _call(index: int, call_id: str, name: str, arguments: Any) -> Iterator[Json]:
-    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
-    function = {"name": name, "arguments": text[:3]}
-    yield {
-        "tool_calls": [{"index": index, "id": call_id, "type": "function", "function": function}]
-    }
-    yield {"tool_calls": [{"index": index, "function": {"arguments": text[3:]}}]}

@@ -7,7 +7,7 @@ import OpenAI from "openai";
 import { zodResponsesFunction, zodTextFormat } from "openai/helpers/zod";
 import { z } from "zod";
 
-import { apiKey, baseURL, closed, collect, words } from "./system.mjs";
+import { apiKey, baseURL, closed, collect, plan, words } from "./system.mjs";
 
 const client = new OpenAI({ baseURL, apiKey, maxRetries: 0 });
 const input = "Say hello please";
@@ -92,6 +92,31 @@ for (const streamed of [false, true]) {
     );
   });
 
+  test(`a loop of calls follows its responses, ${mode}`, async () => {
+    const tools = [
+      zodResponsesFunction({ name: "look", parameters: z.object({ at: z.string() }) }),
+      { type: "custom", name: "shell" },
+    ];
+    const steps = [
+      { say: "I look. ", calls: [["look", { at: "x" }], ["shell", "ls -l"]] },
+      { say: "Again. ", calls: [["look", { at: "y" }]] },
+      { say: "Done." },
+    ];
+    for (const model of ["plan", "plan-tasks"]) {
+      const told = [];
+      let request = { model, input: plan(...steps), tools };
+      for (let response; told.at(-1) !== "Done."; ) {
+        response = await reply(request);
+        told.push(response.output_text);
+        const calls = response.output.filter((item) => item.call_id);
+        const results = calls.map(({ type, call_id }) => ({ type: `${type}_output`, call_id }));
+        const more = results.map((result) => ({ ...result, output: "ok" }));
+        request = { ...request, input: more, previous_response_id: response.id };
+      }
+      assert.deepEqual(told, ["I look. ", "Again. ", "Done."]);
+    }
+  });
+
   test(`a JSON schema gives the type that was asked for, ${mode}`, async () => {
     const format = zodTextFormat(z.object({ title: z.string(), count: z.number() }), "plan");
     const { output_parsed } = await reply({ model: "json", input, text: { format } });
@@ -173,6 +198,30 @@ test("a response in the background is left, resumed and found", async () => {
   );
   assert.equal(deltas(events, "output_text").join(""), words(20));
   assert.equal((await client.responses.retrieve(id)).output_text, words(20));
+});
+
+test("the stream helper takes up a response where it was left", async () => {
+  const begun = client.responses.stream({ model: "slow-20x50", input, background: true });
+  let id;
+  for await (const event of begun) {
+    id ??= event.response?.id;
+    if (event.sequence_number === 7) break;
+  }
+  const rest = client.responses.stream({ response_id: id, starting_after: 7 });
+  const numbers = (await collect(rest)).map((event) => event.sequence_number);
+  assert.deepEqual(
+    numbers,
+    numbers.map((_, number) => number + 8),
+  );
+  assert.equal((await rest.finalResponse()).output_text, words(20));
+});
+
+test("a response in the background is polled until it has ended", async () => {
+  let found = await create("slow-20x50", { background: true });
+  assert.deepEqual([found.status, found.output], ["queued", []]);
+  while (["queued", "in_progress"].includes(found.status))
+    found = await client.responses.retrieve(found.id);
+  assert.deepEqual([found.status, found.output_text], ["completed", words(20)]);
 });
 
 test("a response in the background is cancelled", async () => {

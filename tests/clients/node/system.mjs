@@ -9,6 +9,9 @@ export const hello = [{ role: "user", content: "Say hello please" }];
 /** The text of `count` scripted words. */
 export const words = (count) => Array.from({ length: count }, (_, n) => `w${n} `).join("");
 
+/** A prompt that tells the model `plan` what to say and call, step for step. */
+export const plan = (...steps) => `plan: ${JSON.stringify(steps)}`;
+
 const ask = async (path) => (await fetch(new URL(path, upstream))).json();
 
 /** How often `model` was asked for since the start. */

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { createOpenResponses } from "@ai-sdk/open-responses";
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { APICallError, Output, generateText, stepCountIs, streamText, tool } from "ai";
@@ -18,13 +19,20 @@ const compatible = createOpenAICompatible({
   supportsStructuredOutputs: true,
 });
 const official = createOpenAI({ baseURL, apiKey });
+const open = createOpenResponses({ name: "trunkline", url: `${baseURL}/responses`, apiKey });
 const providers = {
   compatible: (id) => compatible(id),
   openai: (id) => official.chat(id),
   responses: (id) => official.responses(id),
+  open: (id) => open(id),
 };
 // A model of its own for each, so that one's aborted stream is not taken for another's.
-const endless = { compatible: "slow-1002x20", openai: "slow-1001x20", responses: "slow-1003x20" };
+const endless = {
+  compatible: "slow-1002x20",
+  openai: "slow-1001x20",
+  responses: "slow-1003x20",
+  open: "slow-1004x20",
+};
 const prompt = "Say hello please";
 
 const tools = {

@@ -20,6 +20,7 @@ from trunkline_worker.agent_lane.options import (
     settings_of,
     with_choice,
     with_request,
+    without_hints,
 )
 from trunkline_worker.agent_lane.outbound import Accepted, outbound
 from trunkline_worker.agent_lane.step import Step
