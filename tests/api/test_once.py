@@ -71,7 +71,7 @@ async def told(stored: bytes | None, *, stream: bool = False) -> tuple[Exchange,
     fakes = cast(Any, (FakeRuns(), FakeWatch(), None, FakeLookup(stored)))
     once = Once(ApiSettings(), *fakes, Keys(), VAULT)
     body = {"model": "echo", "messages": [{"role": "user", "content": "hi"}], "stream": stream}
-    question = chat_question(orjson.dumps(body), {})
+    question = chat_question(cast(Any, None))(orjson.dumps(body), {})
     run, exchange = RunRequest(new_run_id(), "echo", reply="back", stream=stream), Exchange("req")
     admission = Admission(AGENTS["echo"], key=IdempotencyKey("p:k", "d"))
     following, reply = await once.ask(question, run, admission, cast(Any, None), send, exchange)
