@@ -53,6 +53,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     agents["both-tools"] = upstream_agent("tools-parallel", toolsets=[{"type": "tasks"}])
     agents["repeater"] = {"model": "echo", "echo": {"words_per_second": 0}}
     settings = {
+        "secret_key": "a secret key of thirty-two bytes",
         "silence_timeout_s": 3,
         "headers_after_s": 2,  # longer than the worker's one retry, shorter than a silence
         "upstream_retries": 1,
