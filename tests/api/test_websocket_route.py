@@ -18,6 +18,7 @@ from tests.flow.websocket_client import Socket, opened
 from trunkline_api.answer import Answer
 from trunkline_api.app import RESPONSES_PATH, Application, create_app
 from trunkline_api.auth import ApiKeys
+from trunkline_api.compactions import Compactions
 from trunkline_api.gateway import Gateway
 from trunkline_api.routes.responses import responses_question
 from trunkline_api.routes.websocket import ResponsesWebSocket
@@ -39,8 +40,9 @@ def app(*script: Any, follow: FakeFollow | None = None, **settings: Any) -> Appl
     nowhere = cast(Any, SimpleNamespace())
     known = partial(UnstoredResponses, nowhere, Keys("t"), Vault(None), max_bytes=1000)
     told = cast(Any, follow or FakeFollow(script or SAID, None))
-    answer = Answer(gateway, told, targets, responses_question(known()))
-    websocket = ResponsesWebSocket(RESPONSES_PATH, gateway, answer, told, known)
+    compactions = Compactions(Vault(None))
+    answer = Answer(gateway, told, targets, responses_question(known(), compactions))
+    websocket = ResponsesWebSocket(RESPONSES_PATH, gateway, answer, told, known, compactions)
     return create_app(gateway, {RESPONSES_PATH: answer}, websocket=websocket)
 
 
