@@ -87,3 +87,14 @@ def test_an_event_carries_all_members_but_trailing_defaults() -> None:
 def test_a_kind_of_a_newer_version_is_an_error() -> None:
     with pytest.raises(KeyError):
         decode(["hologram", 1])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "cost"),
+    [(None, 1.0, None), (1.0, 2.0, 3.0), (None, None, None)],
+)
+def test_a_cost_is_known_if_all_of_it_is(
+    one: float | None, other: float | None, cost: float | None
+) -> None:
+    assert Usage(1, cost=one).plus(Usage(1, cost=other)).cost == cost
+    assert Usage().plus(Usage(1, cost=other)).cost == other

@@ -1,7 +1,5 @@
 from typing import Any
 
-import pytest
-
 from trunkline_shared.config.toolsets import Effect
 from trunkline_shared.events import (
     ActivityEnd,
@@ -11,7 +9,7 @@ from trunkline_shared.events import (
     Step,
     Usage,
 )
-from trunkline_worker.claude_code.progress import UNDONE, UNKNOWN, Call, Progress, added
+from trunkline_worker.claude_code.progress import UNDONE, UNKNOWN, Call, Progress
 from trunkline_worker.claude_code.resuming import closed_calls, go_on
 
 USER = {"type": "user", "message": {"role": "user", "content": [{"type": "text", "text": "hi"}]}}
@@ -106,14 +104,3 @@ def test_a_new_beginning_forgets_the_record_and_nothing_else() -> None:
     journal.append(progress.step("", Usage(), [])[0])
     later = Progress.of(journal)
     assert (later.session, later.entries, later.steps) == ("t", [used("c9")], 2)
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "cost"),
-    [(None, 1.0, None), (1.0, 2.0, 3.0), (None, None, None)],
-)
-def test_a_cost_is_known_if_all_of_it_is(
-    one: float | None, other: float | None, cost: float | None
-) -> None:
-    assert added(Usage(1, cost=one), Usage(1, cost=other)).cost == cost
-    assert added(Usage(), Usage(1, cost=other)).cost == other
