@@ -236,7 +236,7 @@ def test_a_query_that_nothing_can_answer_is_refused(system: System, query: str, 
 
 @pytest.mark.parametrize(
     ("body", "param"),
-    [("{}", "metadata"), ('{"metadata": {"a": 1}}', "metadata"), ("[]", None), ("", None)],
+    [("{}", "metadata"), ('{"metadata": {"a": 1}}', "metadata"), ("[]", None), ("", "metadata")],
 )
 def test_a_change_without_metadata_is_refused(
     system: System, clients: list[openai.OpenAI], body: str, param: str | None
