@@ -134,19 +134,3 @@ def test_every_endpoint_has_a_row(system: System) -> None:
     document = httpx.get(f"{system.url()}/openapi.json").json()
     paths = [path for path in document["paths"] if not path.startswith("/api/")]
     assert [path for path in paths if f"{anonymous(path)}`" not in listed] == []
-
-
-def test_a_key_is_asked_for_before_anything_else_is_said(system: System) -> None:
-    def asked(method: str, path: str) -> int:
-        url = system.url() + re.sub(r"\{\w+\}", "none", path)
-        return httpx.request(method, url, content=b"{").status_code
-
-    paths = httpx.get(f"{system.url()}/openapi.json").json()["paths"]
-    doors = {path for path in paths if path in ("/alive", "/health", "/ready")}
-    assert doors
-    found = {
-        (method, path): asked(method, path)
-        for path in paths.keys() - doors
-        for method in paths[path]
-    }
-    assert {each: status for each, status in found.items() if status != 401} == {}
