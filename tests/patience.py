@@ -1,9 +1,12 @@
 """Waiting for what no event tells, with a limit far above what it takes."""
 
 import asyncio
+import time
 from collections.abc import Callable
+from typing import TypeVar
 
 PATIENCE_S = 20.0
+_T = TypeVar("_T")
 
 
 async def until(holds: Callable[[], object]) -> None:
@@ -11,3 +14,12 @@ async def until(holds: Callable[[], object]) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while not holds():  # noqa: ASYNC110  # there is no event to wait for
             await asyncio.sleep(0.005)
+
+
+def waited(holds: Callable[[], _T]) -> _T:
+    """What `holds()` gives once that is true, for tests without a loop; fails after 20 s."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := holds()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return found

@@ -1,5 +1,6 @@
 """What README and docs/ show is what the program does."""
 
+import ast
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -20,6 +22,7 @@ from trunkline.settings import ServeSettings
 from trunkline_api.settings import ApiSettings
 from trunkline_api.wire.chat import parse_chat
 from trunkline_shared.config.load import load_config
+from trunkline_shared.errors import FailureCode
 from trunkline_worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[1]
@@ -154,6 +157,33 @@ def test_every_request_body_is_accepted_and_names_an_agent_of_the_example(page: 
             assert words[1 + words.index("-N") if "-N" in words else 1].startswith(BASE_URL)
             request = parse_chat(words[words.index("-d") + 1].encode())
             assert request.model in load_config(EXAMPLE, {}).agents
+
+
+def codes() -> set[str]:
+    """Of all errors that the API tier raises, and of all runs that fail."""
+    places = {"ApiError": 3, "invalid": 2, "_unfit": 0}
+    found: list[ast.expr] = []
+    for path in (ROOT / "api").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            match node:
+                case ast.Call(func=ast.Name(id=name)) if name in places:
+                    found += node.args[places[name] : places[name] + 1]
+                    found += [each.value for each in node.keywords if each.arg == "code"]
+                case ast.Assign(targets=[target], value=ast.Constant() | ast.IfExp() | ast.Tuple()):
+                    if ast.unparse(target).startswith(("code", "(code")):
+                        found.append(node.value)
+    said = [part for each in found for part in ast.walk(each) if isinstance(part, ast.Constant)]
+    words = {str(part.value) for part in said}
+    return {*get_args(FailureCode), *(each for each in words if re.fullmatch("[a-z_]+", each))}
+
+
+def test_every_code_stands_once_in_the_table_of_errors() -> None:
+    table = (ROOT / "docs/api.md").read_text("utf-8").split("## Errors\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (\d+)[\d, ]* \| ([^|]+) \|", table, re.MULTILINE)
+    listed = [code for _, cell in rows for code in re.findall(r"`(\w+)`", cell)]
+    assert sorted(listed) == sorted(codes())
+    order = [(status, re.findall(r"`(\w+)`", cell)) for status, cell in rows]
+    assert order == sorted((status, sorted(each)) for status, each in order)
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,13 @@
 """Compacted conversations at the edge: sealed for those who ask, opened when they come back."""
 
-import asyncio
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
+from trunkline_api.aside import aside
 from trunkline_api.errors import ApiError, invalid
 from trunkline_shared.compaction_seal import Compaction, Unopened, expanded, is_compaction, seal
 from trunkline_shared.transcript import Item, Opaque
 from trunkline_shared.vault import Vault
-
-_LARGE: Final = 64 * 1024
 
 
 class Compactions:
@@ -22,7 +20,7 @@ class Compactions:
         """Raises ApiError 400 where there is nothing to seal with."""
         if not self._vault.has_key:
             message = "Nothing is compacted here: that needs the server's TRUNKLINE_SECRET_KEY."
-            raise invalid(None, message, "secret_key_required")
+            raise invalid(None, message, "no_secret_key")
 
     def seal(self, items: Sequence[Item], principal: str) -> str:
         """The `encrypted_content` that stands for these items."""
@@ -41,9 +39,7 @@ class Compactions:
         if not size:
             return items
         try:
-            if size > _LARGE:  # others' streams are on the loop
-                return await asyncio.to_thread(expanded, items, self._vault, principal)
-            return expanded(items, self._vault, principal)
+            return await aside(size, lambda: expanded(items, self._vault, principal))
         except Unopened as error:
             raise _unreadable(error.item, sent) from None
 

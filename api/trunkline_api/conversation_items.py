@@ -4,14 +4,14 @@ What a page costs hangs on its length, not on the conversation's: a turn keeps i
 list of turns for ever, and the place is found by the id of the run.
 """
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from trunkline_api.aside import aside
 from trunkline_api.conversations import Conversations
-from trunkline_api.errors import ApiError, invalid, no_conversation
+from trunkline_api.errors import ApiError, invalid, no_conversation, unreadable_conversation
 from trunkline_api.lookup import Lookup
-from trunkline_api.paging import Order
+from trunkline_api.paging import Order, listed
 from trunkline_api.render.conversation_items import Place, items_of, place_of, without
 from trunkline_api.render.input_items import ItemJson
 from trunkline_api.runs import Runs
@@ -129,7 +129,7 @@ class ConversationItems:
         try:
             await self._conversations.note_places(conversation, principal)
         except (Unreadable, ValueError) as error:
-            raise unreadable(error) from None
+            raise unreadable_conversation(error) from None
 
     async def _turns(
         self, conversation: str, first: int, last: int, *, is_up: bool
@@ -140,38 +140,16 @@ class ConversationItems:
 
     async def _opened(self, stored: Sequence[bytes]) -> list[Turn]:
         try:
-            return await _aside(
+            return await aside(
                 sum(map(len, stored)),
                 lambda: [decode_turn(self._vault.open(turn)) for turn in stored],
             )
         except (Unreadable, ValueError) as error:
-            raise unreadable(error) from None
+            raise unreadable_conversation(error) from None
 
     def _sealed(self, turn: Turn) -> bytes:
         return self._vault.seal(encode_turn(turn))
 
 
-def listed(items: Sequence[ItemJson], *, has_more: bool = False) -> dict[str, Any]:
-    """Items as a list of OpenAI's."""
-    return {
-        "object": "list",
-        "data": items,
-        "first_id": items[0]["id"] if items else None,
-        "last_id": items[-1]["id"] if items else None,
-        "has_more": has_more,
-    }
-
-
-def unreadable(error: Exception) -> ApiError:
-    """409 for what another key sealed, or another version wrote."""
-    message = f"The conversation cannot be read: {error}."
-    return ApiError(409, message, code="conversation_unreadable", should_retry=False)
-
-
 def _passes(start: Place, place: Place, is_up: bool) -> bool:
     return place > start if is_up else place < start
-
-
-async def _aside(size: int, work: Callable[[], _T]) -> _T:
-    """In a thread when it takes a while: others' streams are on the loop."""
-    return await asyncio.to_thread(work) if size > _LARGE else work()

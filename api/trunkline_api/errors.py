@@ -166,6 +166,12 @@ def no_conversation(param: str) -> ApiError:
     return from_failure(Failed("conversation_not_found", "", param))
 
 
+def unreadable_conversation(error: Exception) -> ApiError:
+    """409 for what another key sealed, or another version wrote."""
+    message = f"The conversation cannot be read: {error}."
+    return ApiError(409, message, code="conversation_unreadable", should_retry=False)
+
+
 def unprocessable(mistakes: Iterable[Mapping[str, Any]]) -> ApiError:
     """The 422 of paths under /api, for what pydantic has against a request.
 

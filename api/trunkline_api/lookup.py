@@ -7,10 +7,9 @@ from typing import Any, TypeAlias
 
 from redis.exceptions import RedisError
 
-from trunkline_api.errors import from_failure
+from trunkline_api.errors import redis_away
 from trunkline_api.time_limit import TimeLimit
 from trunkline_shared.errors import RedisUnavailable
-from trunkline_shared.events import Failed
 from trunkline_shared.pipe import Pipe
 from trunkline_shared.scripts import Argument
 
@@ -35,10 +34,10 @@ class Lookup:
             with self._limit:
                 return await self._until_answered(commands)
         except TimeoutError as error:
-            raise from_failure(Failed("redis_unavailable", "")) from error
+            raise redis_away() from error
         except RedisError as error:
             logger.error("redis refused %s: %s", commands[0][0], error)
-            raise from_failure(Failed("redis_unavailable", "")) from error
+            raise redis_away() from error
 
     async def _until_answered(self, commands: Sequence[Command]) -> list[Any]:
         while True:

@@ -4,7 +4,6 @@ Whoever asks, the first one too, reads the run from its log, or is told its resu
 gone.
 """
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
@@ -14,6 +13,7 @@ from typing import Any, Final
 import orjson
 
 from trunkline_api.answer import Begun, Question, Whole
+from trunkline_api.aside import aside
 from trunkline_api.client import Client
 from trunkline_api.errors import SERVER_ERROR, ApiError, Send
 from trunkline_api.exchange import Exchange
@@ -111,8 +111,7 @@ class Once:
         if sealed is None:
             raise result_gone()
         try:
-            # It may be large, and others' streams are on the loop.
-            return await asyncio.to_thread(lambda: decode(self._vault.unpack(sealed)))
+            return await aside(len(sealed), lambda: decode(self._vault.unpack(sealed)))
         except (Unreadable, ValueError) as error:
             logger.error("the result of run %s cannot be read: %s", run_id, error)
             message = "The result of this run is stored, but cannot be read."

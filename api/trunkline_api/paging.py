@@ -26,10 +26,15 @@ def page(
             raise invalid("after", f"'after' is the id of an item, and '{after[:100]}' is none.")
         start = ids.index(after) + 1
     data = ordered[start : start + limit]
+    return listed(data, has_more=start + limit < len(ordered))
+
+
+def listed(items: Sequence[dict[str, Any]], *, has_more: bool = False) -> dict[str, Any]:
+    """The list object of what has an `id` each."""
     return {
         "object": "list",
-        "data": data,
-        "first_id": data[0]["id"] if data else None,
-        "last_id": data[-1]["id"] if data else None,
-        "has_more": start + limit < len(ordered),
+        "data": items,
+        "first_id": items[0]["id"] if items else None,
+        "last_id": items[-1]["id"] if items else None,
+        "has_more": has_more,
     }

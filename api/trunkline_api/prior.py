@@ -2,13 +2,12 @@
 
 from trunkline_api.compactions import Compactions
 from trunkline_api.conversations import Conversations
-from trunkline_api.errors import ApiError, from_failure, invalid
+from trunkline_api.errors import invalid, no_conversation, unreadable_conversation
 from trunkline_api.references import resolved
 from trunkline_api.responses_request import fill_in
 from trunkline_api.stored_responses import StoredResponses
 from trunkline_api.wire.responses import ResponsesRequest
 from trunkline_shared.conversation import history, loose_end, new_places
-from trunkline_shared.events import Failed
 from trunkline_shared.run import RunRequest
 from trunkline_shared.transcript import Item
 from trunkline_shared.vault import Unreadable
@@ -54,9 +53,7 @@ class Prior:
         try:
             found = await self._conversations.find(conversation, principal)
         except (Unreadable, ValueError) as error:
-            message = f"The conversation cannot be read: {error}."
-            raise ApiError(409, message, code="conversation_unreadable") from None
+            raise unreadable_conversation(error) from None
         if found is None:
-            words = "There is no such conversation."
-            raise from_failure(Failed("conversation_not_found", words, "conversation"))
+            raise no_conversation("conversation")
         return history(found.turns)

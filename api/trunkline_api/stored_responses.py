@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from trunkline_api.aside import aside
 from trunkline_api.errors import ApiError, invalid
 from trunkline_api.kept_reasoning import seal_of
 from trunkline_api.render.response import response_id, run_id_of
-from trunkline_api.stored_runs import Record, Stored, StoredRuns, aside
+from trunkline_api.stored_runs import Record, Stored, StoredRuns
 from trunkline_shared.fold import said
 from trunkline_shared.transcript import Item
 

@@ -1,15 +1,15 @@
 """What is stored of runs: what each was asked and what came of it, read by any API process."""
 
-import asyncio
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias
 
 import orjson
 
+from trunkline_api.aside import aside
 from trunkline_api.errors import SERVER_ERROR, ApiError
 from trunkline_api.hub import UNREADABLE
 from trunkline_api.kept_reasoning import Seal
@@ -25,8 +25,6 @@ from trunkline_shared.vault import Unreadable, Vault
 logger = logging.getLogger("trunkline.stored_runs")
 
 RECORD_VERSION = 1
-_LARGE = 64 * 1024
-_T = TypeVar("_T")
 _UNFINISHED: dict[bytes, ResponseStatus] = {
     b"queued": "queued",
     b"waiting": "queued",
@@ -199,11 +197,6 @@ class StoredRuns:
         except UNREADABLE:
             folded = Folded()
         return folded, self._vault.pack(encode(folded))
-
-
-async def aside(size: int, work: Callable[[], _T]) -> _T:
-    """In a thread when it takes a while: others' streams are on the loop."""
-    return await asyncio.to_thread(work) if size > _LARGE else work()
 
 
 def _record(stored: bytes) -> Record:

@@ -83,6 +83,6 @@ async def test_without_a_key_nothing_is_sealed_and_nothing_opens() -> None:
     for refused in (keyless.check, lambda: keyless.seal(SUMMARY, "ana")):
         with pytest.raises(ApiError, match="TRUNKLINE_SECRET_KEY") as caught:
             refused()
-        assert (caught.value.status, caught.value.code) == (400, "secret_key_required")
+        assert (caught.value.status, caught.value.code) == (400, "no_secret_key")
     with pytest.raises(ApiError):
         await keyless.opened([item(OURS.seal(SUMMARY, "ana"))], "ana")

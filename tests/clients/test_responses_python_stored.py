@@ -169,7 +169,7 @@ def test_a_conversation_that_cannot_be_is_refused(client: openai.OpenAI, request
 def test_without_a_secret_key_nothing_is_compacted(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="TRUNKLINE_SECRET_KEY") as caught:
         client.responses.compact(model="words-3", input=HELLO)
-    assert caught.value.code == "secret_key_required"
+    assert caught.value.code == "no_secret_key"
     item: Any = {"type": "compaction", "encrypted_content": "tlc1.{}"}
     with pytest.raises(openai.BadRequestError) as caught:
         client.responses.create(model="words-3", input=[item])

@@ -3,7 +3,7 @@
 import json
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -14,10 +14,10 @@ import pytest
 from tests.chaos import logs
 from tests.fakes.system import System, upstream_agent
 from tests.fakes.upstream import words
-from tests.patience import PATIENCE_S
+from tests.flow.conftest import KEYS
+from tests.patience import PATIENCE_S, waited
 
 pytestmark = pytest.mark.redis
-KEYS = ("ana-key", "bob-key")
 AGENTS = {
     name: upstream_agent(name) for name in ("words-3", "slow-60x50", "slow-1000x20", "error-first")
 }
@@ -31,38 +31,14 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield system
 
 
-@pytest.fixture(scope="module")
-def clients(system: System) -> Iterator[list[openai.OpenAI]]:
-    """Ana's at both API processes, and Bob's."""
-    with ExitStack() as stack:
-        yield [
-            stack.enter_context(
-                openai.OpenAI(
-                    base_url=system.base_url(api),
-                    api_key=key,
-                    max_retries=0,
-                    _strict_response_validation=True,
-                )
-            )
-            for api, key in ((0, KEYS[0]), (1, KEYS[0]), (1, KEYS[1]))
-        ]
-
-
-def until(holds: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_a_response_is_queued_at_once_and_found_when_it_has_ended(
     clients: list[openai.OpenAI],
 ) -> None:
     here, there, _ = clients
     begun = here.responses.create(model="slow-60x50", **BACKGROUND)
     assert (begun.status, begun.background, begun.output) == ("queued", True, [])
-    until(lambda: there.responses.retrieve(begun.id).status == "in_progress")
-    until(lambda: there.responses.retrieve(begun.id).status == "completed")
+    waited(lambda: there.responses.retrieve(begun.id).status == "in_progress")
+    waited(lambda: there.responses.retrieve(begun.id).status == "completed")
     found = there.responses.retrieve(begun.id)
     assert found.output_text == words(60) and found.background
     assert found.usage is not None and found.usage.output_tokens == 60
@@ -71,7 +47,7 @@ def test_a_response_is_queued_at_once_and_found_when_it_has_ended(
 def test_its_failure_is_found_too(clients: list[openai.OpenAI]) -> None:
     here, there, _ = clients
     begun = here.responses.create(model="error-first", **BACKGROUND)
-    until(lambda: there.responses.retrieve(begun.id).status == "failed")
+    waited(lambda: there.responses.retrieve(begun.id).status == "failed")
     events = [*there.responses.retrieve(begun.id, stream=True)]
     assert [event.type for event in events] == [
         "response.created",
@@ -179,10 +155,10 @@ def test_what_nobody_read_is_said_once_when_its_worker_dies(
     begun = here.responses.create(model="slow-60x50", **BACKGROUND)
     run_id = begun.id.removeprefix("resp_")
     with system.redis.client() as redis:
-        until(lambda: len([*logs.texts(redis, run_id)]) > 5)
+        waited(lambda: len([*logs.texts(redis, run_id)]) > 5)
         system.kill_worker(_owner(system, redis, run_id), signal.SIGKILL)
         system.start_worker()
-        until(lambda: len(logs.attempts(redis, run_id)) == 2)
+        waited(lambda: len(logs.attempts(redis, run_id)) == 2)
     seen = [*there.responses.retrieve(begun.id, stream=True)]
     assert [event.sequence_number for event in seen] == [*range(len(seen))]
     deltas = [event.delta for event in seen if event.type == "response.output_text.delta"]
@@ -228,7 +204,7 @@ def test_what_is_deleted_is_cancelled(system: System, clients: list[openai.OpenA
 def test_what_has_ended_stays_as_it_is(clients: list[openai.OpenAI]) -> None:
     here, there, _ = clients
     begun = here.responses.create(model="words-3", **BACKGROUND)
-    until(lambda: there.responses.retrieve(begun.id).status == "completed")
+    waited(lambda: there.responses.retrieve(begun.id).status == "completed")
     assert there.responses.cancel(begun.id).status == "completed"
 
 

@@ -1,19 +1,17 @@
 """Cancels of responses in the background wherever they are: queued, running, on a dead worker."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from typing import Any
 
 import openai
 import pytest
 
 from tests.fakes.system import System, upstream_agent
-from tests.patience import PATIENCE_S
+from tests.flow.conftest import KEYS
+from tests.patience import waited
 
 pytestmark = pytest.mark.redis
-KEYS = ("ana-key", "bob-key")
 MODEL = "slow-1000x20"
 BACKGROUND: dict[str, Any] = {"model": MODEL, "input": "go", "background": True}
 
@@ -28,31 +26,12 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield system
 
 
-@pytest.fixture
-def clients(system: System) -> Iterator[list[openai.OpenAI]]:
-    """Ana's at both API processes, and Bob's."""
-    with ExitStack() as stack:
-        yield [
-            stack.enter_context(
-                openai.OpenAI(base_url=system.base_url(api), api_key=key, max_retries=0)
-            )
-            for api, key in ((0, KEYS[0]), (1, KEYS[0]), (1, KEYS[1]))
-        ]
-
-
-def until(holds: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_what_waits_in_its_queue_is_cancelled_by_its_owner_alone_and_never_runs(
     system: System, clients: list[openai.OpenAI]
 ) -> None:
     here, there, bob = clients
     running = here.responses.create(**BACKGROUND)
-    until(lambda: there.responses.retrieve(running.id).status == "in_progress")
+    waited(lambda: there.responses.retrieve(running.id).status == "in_progress")
     asked = len(system.upstream.requests())
     waiting = here.responses.create(**BACKGROUND)
     with pytest.raises(openai.NotFoundError) as caught:
@@ -76,7 +55,7 @@ def test_two_who_cancel_at_once_are_told_the_same(
 ) -> None:
     here, there, _ = clients
     begun = here.responses.create(**BACKGROUND)
-    until(lambda: there.responses.retrieve(begun.id).status == "in_progress")
+    waited(lambda: there.responses.retrieve(begun.id).status == "in_progress")
     with ThreadPoolExecutor() as threads:
         told = [*threads.map(lambda at: at.responses.cancel(begun.id), (here, there, here, there))]
     assert told[0].status == "cancelled" and told == 4 * told[:1]
@@ -87,7 +66,7 @@ def test_what_a_dead_worker_had_is_cancelled_although_nobody_answers(
 ) -> None:
     here, there, _ = clients
     begun = here.responses.create(**BACKGROUND)
-    until(lambda: there.responses.retrieve(begun.id).status == "in_progress")
+    waited(lambda: there.responses.retrieve(begun.id).status == "in_progress")
     system.kill_worker(0)
     cancelled = there.responses.cancel(begun.id)
     assert (cancelled.status, cancelled.error) == ("cancelled", None)

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any
 from uuid import uuid4
 
@@ -14,14 +13,14 @@ from openai.types.responses import ResponseCompactionItem
 
 from tests.fakes.system import System, upstream_agent
 from tests.fakes.upstream import words
+from tests.flow.conftest import KEYS
 from tests.patience import PATIENCE_S
 
-# openai-python knows no messages of users in replies, OpenAI's own ones neither.
 pytestmark = [
     pytest.mark.redis,
+    # Why, says `strict`.
     pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning"),
 ]
-KEYS = ("ana-key", "bob-key")
 AGENTS: dict[str, Any] = {
     name: upstream_agent(name)
     for name in ("words-3", "slow-1000x20", "echo-request", "length", "refusal")
@@ -44,6 +43,11 @@ TALK: list[Any] = [
 ]
 
 
+@pytest.fixture
+def strict() -> bool:
+    return False  # openai-python knows no messages of users in replies, OpenAI's own ones neither
+
+
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     directory = tmp_path_factory.mktemp("compaction")
@@ -52,18 +56,6 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         directory, {"agents": AGENTS}, apis=2, workers=2, settings=settings, api_keys=KEYS
     ) as system:
         yield system
-
-
-@pytest.fixture(scope="module")
-def clients(system: System) -> Iterator[list[openai.OpenAI]]:
-    """Ana's at both API processes, and Bob's."""
-    with ExitStack() as stack:
-        yield [
-            stack.enter_context(
-                openai.OpenAI(base_url=system.base_url(api), api_key=key, max_retries=0)
-            )
-            for api, key in ((0, KEYS[0]), (1, KEYS[0]), (1, KEYS[1]))
-        ]
 
 
 def compacted(client: openai.OpenAI, model: str = "words-3", **request: Any) -> list[Any]:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any
 from uuid import uuid4
 
@@ -13,9 +12,9 @@ import pytest
 from tests.chaos import logs
 from tests.fakes.system import System, upstream_agent
 from tests.fakes.upstream import words
+from tests.flow.conftest import KEYS
 
 pytestmark = pytest.mark.redis
-KEYS = ("ana-key", "bob-key")
 AGENTS: dict[str, Any] = {
     "words-3": upstream_agent("words-3"),
     "echo-request": upstream_agent("echo-request"),
@@ -40,23 +39,6 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         directory, {"agents": AGENTS}, apis=2, workers=2, settings=settings, api_keys=KEYS
     ) as system:
         yield system
-
-
-@pytest.fixture(scope="module")
-def clients(system: System) -> Iterator[list[openai.OpenAI]]:
-    """Ana's at both API processes, and Bob's."""
-    with ExitStack() as stack:
-        yield [
-            stack.enter_context(
-                openai.OpenAI(
-                    base_url=system.base_url(api),
-                    api_key=key,
-                    max_retries=0,
-                    _strict_response_validation=True,
-                )
-            )
-            for api, key in ((0, KEYS[0]), (1, KEYS[0]), (1, KEYS[1]))
-        ]
 
 
 def told(text: str) -> list[Any]:

@@ -2,7 +2,6 @@
 
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import openai
@@ -10,10 +9,10 @@ import pytest
 
 from tests.fakes.system import System, upstream_agent
 from tests.fakes.upstream import words
+from tests.flow.conftest import KEYS
 from tests.flow.test_background import _owner, until
 
 pytestmark = pytest.mark.redis
-KEYS = ("ana-key", "bob-key")
 LONG = "slow-60x50"
 
 
@@ -25,23 +24,6 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     config = {"agents": agents}
     with System(directory, config, apis=2, workers=2, api_keys=KEYS, settings=settings) as system:
         yield system
-
-
-@pytest.fixture
-def clients(system: System) -> Iterator[list[openai.OpenAI]]:
-    """Ana's at both API processes, and Bob's."""
-    with ExitStack() as stack:
-        yield [
-            stack.enter_context(
-                openai.OpenAI(
-                    base_url=system.base_url(api),
-                    api_key=key,
-                    max_retries=0,
-                    _strict_response_validation=True,
-                )
-            )
-            for api, key in ((0, KEYS[0]), (1, KEYS[0]), (1, KEYS[1]))
-        ]
 
 
 def test_a_conversation_is_nobodys_but_its_keys(clients: list[openai.OpenAI]) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any
 from uuid import uuid4
 
@@ -13,9 +12,9 @@ from openai.types import responses
 from tests.chaos import logs
 from tests.fakes.system import System, upstream_agent
 from tests.fakes.upstream import words
+from tests.flow.conftest import KEYS
 
 pytestmark = pytest.mark.redis
-KEYS = ("ana-key", "bob-key")
 AGENTS = {
     name: upstream_agent(name)
     for name in ("words-3", "words-500", "slow-100x50", "slow-1000x20", "echo-request")
@@ -30,18 +29,6 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         directory, {"agents": AGENTS}, apis=2, workers=2, settings=settings, api_keys=KEYS
     ) as system:
         yield system
-
-
-@pytest.fixture(scope="module")
-def clients(system: System) -> Iterator[list[openai.OpenAI]]:
-    """Ana's at both API processes, and Bob's."""
-    with ExitStack() as stack:
-        yield [
-            stack.enter_context(
-                openai.OpenAI(base_url=system.base_url(api), api_key=key, max_retries=0)
-            )
-            for api, key in ((0, KEYS[0]), (1, KEYS[0]), (1, KEYS[1]))
-        ]
 
 
 def test_a_response_is_found_followed_and_deleted_at_another_process(

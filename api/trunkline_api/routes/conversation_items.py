@@ -7,11 +7,11 @@ from fastapi import APIRouter, Depends, Response
 
 from trunkline_api.auth import Principal
 from trunkline_api.conversation_id import KnownId
-from trunkline_api.conversation_items import ConversationItems, listed
+from trunkline_api.conversation_items import ConversationItems
 from trunkline_api.conversations import Conversations
 from trunkline_api.deps import parsed_as, principal_of
 from trunkline_api.gateway import Gateway
-from trunkline_api.paging import Limit, Order
+from trunkline_api.paging import Limit, Order, listed
 from trunkline_api.routes.openai_conversations import neutral_items, told
 from trunkline_api.wire.conversation_items import AddItems, ConversationObject
 from trunkline_api.wire.response_reply import InputItemList
@@ -26,8 +26,8 @@ def conversation_items_router(
     @router.post("", response_model=InputItemList)
     async def add_items(
         conversation_id: KnownId,
-        wish: Annotated[AddItems, Depends(parsed_as(gateway, AddItems))],
         principal: Annotated[Principal, caller],
+        wish: Annotated[AddItems, Depends(parsed_as(gateway, AddItems))],
     ) -> Response:
         """Adds items that the next run sees."""
         added = neutral_items(wish.items)

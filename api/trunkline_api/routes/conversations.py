@@ -18,7 +18,7 @@ from trunkline_api.conversation_id import AnyId
 from trunkline_api.conversation_info import info_of
 from trunkline_api.conversations import Conversation, Conversations, Head
 from trunkline_api.deps import principal_of
-from trunkline_api.errors import ApiError
+from trunkline_api.errors import ApiError, unreadable_conversation
 from trunkline_api.gateway import Gateway
 from trunkline_api.wire.conversations import (
     ConversationInfo,
@@ -112,8 +112,7 @@ async def existing(
     try:
         found = await conversations.find(str(conversation_id), principal.name)
     except (Unreadable, ValueError) as error:
-        message = f"The conversation cannot be read: {error}."
-        raise ApiError(409, message, code="conversation_unreadable") from None
+        raise unreadable_conversation(error) from None
     if found is None:
         raise not_found(detail)
     return found

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Depends
 
 from trunkline_api.auth import Principal
 from trunkline_api.conversation_id import KnownId, new_conversation, shown
-from trunkline_api.conversation_items import ConversationItems, unreadable
+from trunkline_api.conversation_items import ConversationItems
 from trunkline_api.conversations import Conversations, Head
 from trunkline_api.deps import parsed_as, principal_of
-from trunkline_api.errors import invalid, no_conversation
+from trunkline_api.errors import invalid, no_conversation, unreadable_conversation
 from trunkline_api.gateway import Gateway
 from trunkline_api.responses_request import neutral
 from trunkline_api.runs import Runs
@@ -34,8 +34,8 @@ def openai_conversations_router(
 
     @router.post("")
     async def create_conversation(
-        wish: Annotated[CreateConversation, Depends(parsed_as(gateway, CreateConversation))],
         principal: Annotated[Principal, caller],
+        wish: Annotated[CreateConversation, Depends(parsed_as(gateway, CreateConversation))],
     ) -> ConversationObject:
         """Begins a conversation, with `items` that its first run sees."""
         begins_with = neutral_items(wish.items or ())
@@ -55,8 +55,8 @@ def openai_conversations_router(
     @router.post("/{conversation_id}")
     async def update_conversation(
         conversation_id: KnownId,
-        change: Annotated[UpdateMetadata, Depends(parsed_as(gateway, UpdateMetadata))],
         principal: Annotated[Principal, caller],
+        change: Annotated[UpdateMetadata, Depends(parsed_as(gateway, UpdateMetadata))],
     ) -> ConversationObject:
         """Replaces the metadata."""
         before = await told(conversations, conversation_id, principal)
@@ -85,7 +85,7 @@ async def told(
     try:
         found = await conversations.metadata(conversation, principal.name)
     except (Unreadable, ValueError) as error:
-        raise unreadable(error) from None
+        raise unreadable_conversation(error) from None
     if found is None:
         raise no_conversation("conversation_id")
     return _object(conversation, *found)

@@ -8,9 +8,8 @@ import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from trunkline_api.auth import Principal
-from trunkline_api.body import ClientLeft, read_body
-from trunkline_api.deps import principal_of
-from trunkline_api.errors import ApiError, invalid
+from trunkline_api.deps import parsed_as, principal_of
+from trunkline_api.errors import invalid
 from trunkline_api.gateway import Gateway
 from trunkline_api.headers import by_name
 from trunkline_api.paging import Limit, Order, page
@@ -19,7 +18,6 @@ from trunkline_api.render.completion_messages import message_values
 from trunkline_api.shown_tools import shows_tools
 from trunkline_api.stored_completions import StoredCompletions, Wanted
 from trunkline_api.stored_runs import Stored
-from trunkline_api.time_limit import TimeLimit
 from trunkline_api.wire.chat_reply import ChatCompletion
 from trunkline_api.wire.completions import (
     CompletionChange,
@@ -27,7 +25,6 @@ from trunkline_api.wire.completions import (
     CompletionMessageList,
     DeletedCompletion,
 )
-from trunkline_api.wire.problems import parse
 from trunkline_shared.fold import Folded
 
 _METADATA: Final = {
@@ -45,16 +42,6 @@ def stored_completions_router(gateway: Gateway, stored: StoredCompletions) -> AP
     """Stored completions, by the id that every reply about them has."""
     router = APIRouter(prefix="/v1/chat/completions", tags=["Chat"])
     authenticate = Depends(principal_of(gateway))
-    settings = gateway.settings
-    limit_s = TimeLimit(settings.body_timeout_s)
-
-    async def change_in(request: Request) -> CompletionChange:
-        headers, max_bytes = by_name(request.scope["headers"]), settings.max_body_bytes
-        try:
-            body = await read_body(request.receive, headers, max_bytes=max_bytes, limit=limit_s)
-        except ClientLeft:
-            raise ApiError(400, "The client left before its request was whole.") from None
-        return parse(CompletionChange, body)
 
     @router.get("", response_model=CompletionList, openapi_extra={"parameters": [_METADATA]})
     async def list_completions(
@@ -83,10 +70,12 @@ def stored_completions_router(gateway: Gateway, stored: StoredCompletions) -> AP
 
     @router.post("/{completion_id}", response_model=ChatCompletion)
     async def change_completion(
-        request: Request, completion_id: str, principal: Principal = authenticate
+        request: Request,
+        completion_id: str,
+        principal: Annotated[Principal, authenticate],
+        change: Annotated[CompletionChange, Depends(parsed_as(gateway, CompletionChange))],
     ) -> Response:
         """Gives it other metadata."""
-        change = await change_in(request)
         found = await stored.get(completion_id, principal.name)
         found = await stored.change(found, change.metadata or {})
         return _as_json(_rendered(found, show_tools=_shows_tools(request)))
