@@ -67,6 +67,15 @@ async def test_the_end_of_a_run_finds_room_because_it_makes_some(bed: Bed) -> No
     assert await bed.traces(run_id) == []
 
 
+async def test_so_does_the_end_of_one_whose_log_is_gone(bed: Bed) -> None:
+    run_id = await bed.submit(record=b"asked")
+    (run,) = await bed.claim()
+    await bed.redis.delete(bed.keys.log(run_id))
+    await fill(bed)
+    assert await bed.finish(run, 3, Finished("stop"), result=b"{}") == "ok"
+    assert await bed.redis.get(bed.keys.result(run_id)) == b"{}"
+
+
 async def test_somebody_else_can_end_a_run(bed: Bed) -> None:
     run_id = await bed.submit()
     await bed.claim()
