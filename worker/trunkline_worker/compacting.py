@@ -119,8 +119,7 @@ class Compacting:
         request = replace(request, transcript=[*_instructions(request), *shown])
         *events, end = await self._backend.run(request, context)
         if isinstance(end, Finished | Failed):
-            usage = spent if end.usage is None else _sum(spent, end.usage)
-            end = replace(end, usage=usage)
+            end = replace(end, usage=spent.plus(end.usage or Usage()))
         return [*events, end]
 
 
@@ -150,17 +149,4 @@ def _summary_of(items: Sequence[Item], request: RunRequest) -> RunRequest:
         tool_choice=None,
         format=None,
         stream=False,
-    )
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    """A cost that is not known makes the sum unknown."""
-    costs = (one.cost, other.cost)
-    return Usage(
-        one.input_tokens + other.input_tokens,
-        one.output_tokens + other.output_tokens,
-        one.cached_tokens + other.cached_tokens,
-        one.cache_write_tokens + other.cache_write_tokens,
-        one.reasoning_tokens + other.reasoning_tokens,
-        None if None in costs else sum(cost for cost in costs if cost is not None),
     )
