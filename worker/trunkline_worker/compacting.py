@@ -1,5 +1,6 @@
 """A run whose input is longer than its caller wants: it is summed up first, and then answered."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Final
@@ -104,7 +105,7 @@ class Compacting:
 
     async def _quietly(self, request: RunRequest, context: RunContext) -> Folded:
         said: list[RunEvent] = []
-        quiet = RunContext(context.gate, said.extend, asker=context.asker)
+        quiet = RunContext(context.gate, said.extend, asker=context.asker, used=context.used)
         said += await self._backend.run(request, quiet)
         fold = Fold()
         fold.add(1, said)
@@ -117,7 +118,11 @@ class Compacting:
             return [Finished("stop", spent)]
         shown = unseal(self._vault, content, request.principal).items
         request = replace(request, transcript=[*_instructions(request), *shown])
-        *events, end = await self._backend.run(request, context)
+        try:
+            *events, end = await self._backend.run(request, context)
+        except asyncio.CancelledError:
+            context.used(spent)
+            raise
         if isinstance(end, Finished | Failed):
             end = replace(end, usage=spent.plus(end.usage or Usage()))
         return [*events, end]
