@@ -191,6 +191,7 @@ async def test_a_run_of_500_tokens_takes_little_memory(
 
 async def test_the_state_of_a_run_keeps_its_compact_form(bed: Bed) -> None:
     asked = {"reply": "trunkline:reply:" + "0" * 32, "stream": True, "slots": 2, "hooks": True}
+    asked["named"] = ("idem", "someone:" + "0" * 64, "idem_body", "0" * 64, "idem_ms", 86_400_000)
     run_id = await bed.submit(conversation="c" * 64, record=b"asked", on_lost="continue", **asked)
     (run,) = await bed.claim()
     await bed.crash("w")
