@@ -4,9 +4,8 @@ What a page costs hangs on its length, not on the conversation's: a turn keeps i
 list of turns for ever, and the place is found by the id of the run.
 """
 
-import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from trunkline_api.conversations import Conversations
 from trunkline_api.errors import ApiError, invalid, no_conversation
@@ -15,15 +14,14 @@ from trunkline_api.paging import Order
 from trunkline_api.render.conversation_items import Place, items_of, place_of, without
 from trunkline_api.render.input_items import ItemJson
 from trunkline_api.runs import Runs
+from trunkline_api.stored_runs import aside
 from trunkline_shared.conversation import Turn, decode_turn, encode_turn
 from trunkline_shared.keys import Keys
 from trunkline_shared.run import created_ms, new_run_id
 from trunkline_shared.transcript import Item
 from trunkline_shared.vault import Unreadable, Vault
 
-_LARGE = 64 * 1024
 _TRIES = 100  # to delete an item of a turn of which others delete items too
-_T = TypeVar("_T")
 
 
 class ConversationItems:
@@ -140,7 +138,7 @@ class ConversationItems:
 
     async def _opened(self, stored: Sequence[bytes]) -> list[Turn]:
         try:
-            return await _aside(
+            return await aside(
                 sum(map(len, stored)),
                 lambda: [decode_turn(self._vault.open(turn)) for turn in stored],
             )
@@ -170,8 +168,3 @@ def unreadable(error: Exception) -> ApiError:
 
 def _passes(start: Place, place: Place, is_up: bool) -> bool:
     return place > start if is_up else place < start
-
-
-async def _aside(size: int, work: Callable[[], _T]) -> _T:
-    """In a thread when it takes a while: others' streams are on the loop."""
-    return await asyncio.to_thread(work) if size > _LARGE else work()
