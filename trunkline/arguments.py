@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trunkline import __version__
-from trunkline_shared.settings import STORED
+from trunkline_shared.purge import PURGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ KEYS = (*COMMON[:2], SERVE[0])
 PURGE = (
     Option("--principal", "of this one alone, as `trunkline keys list` names it", "NAME"),
     Option("--older-than", "30d or 12h: asked for, or last changed, longer ago", "SPAN"),
-    Option("--kind", "only this one; may be given again (all)", choices=STORED, many=True),
+    Option("--kind", "only this one; may be given again (all)", choices=PURGED, many=True),
 )
 EPILOG = """Every option is also a variable: --redis-url is TRUNKLINE_REDIS_URL; an option wins.
 Settings that are variables only stand in docs/configuration.md."""

@@ -14,8 +14,7 @@ from trunkline.spans import seconds_of
 from trunkline.table import aligned
 from trunkline_shared.errors import ConfigError, StartError
 from trunkline_shared.keys import Keys
-from trunkline_shared.purge import Count, Purge
-from trunkline_shared.settings import STORED, StoredKind
+from trunkline_shared.purge import PURGED, Count, Purge, PurgedKind
 
 
 def run_purge(options: Mapping[str, Any], environ: Mapping[str, str]) -> int:
@@ -24,7 +23,7 @@ def run_purge(options: Mapping[str, Any], environ: Mapping[str, str]) -> int:
     principal, before_ms = options["principal"], _before_ms(options["older_than"])
     if principal is None and before_ms is None:
         raise ConfigError("purge removes nothing without --principal, --older-than or both")
-    kinds = [kind for kind in STORED if kind in (options["kind"] or STORED)]
+    kinds = [kind for kind in PURGED if kind in (options["kind"] or PURGED)]
     how = {"before_ms": before_ms, "dry_run": bool(options["dry_run"])}
     counts = asyncio.run(_removed(settings, data_path, kinds, principal, how))
     headings = ("kind", "to remove" if how["dry_run"] else "removed", "in use, left")
@@ -45,20 +44,13 @@ def _before_ms(older_than: str | None) -> int | None:
 async def _removed(
     settings: ServeSettings,
     data_path: Path,
-    kinds: Sequence[StoredKind],
+    kinds: Sequence[PurgedKind],
     principal: str | None,
     how: Mapping[str, Any],
-) -> dict[StoredKind, Count]:
-    counts: dict[StoredKind, Count] = {}
+) -> dict[PurgedKind, Count]:
     async with await connected(settings, data_path) as client:
         purge = Purge(client, Keys(settings.prefix), **how)
         try:
-            for kind in kinds:
-                counts[kind] = total = Count()
-                for each in [principal] if principal else await purge.principals(kind):
-                    count = await purge.remove(kind, each)
-                    total.removed += count.removed
-                    total.in_use += count.in_use
+            return {kind: await purge.remove(kind, principal) for kind in kinds}
         except redis.RedisError as error:
             raise StartError(f"Redis did not do all of it: {error}") from error
-    return counts

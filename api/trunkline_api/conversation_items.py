@@ -5,7 +5,7 @@ list of turns for ever, and the place is found by the id of the run.
 """
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from trunkline_api.aside import aside
 from trunkline_api.conversations import Conversations
@@ -21,9 +21,7 @@ from trunkline_shared.run import created_ms, new_run_id
 from trunkline_shared.transcript import Item
 from trunkline_shared.vault import Unreadable, Vault
 
-_LARGE = 64 * 1024
 _TRIES = 100  # to delete an item of a turn of which others delete items too
-_T = TypeVar("_T")
 
 
 class ConversationItems:

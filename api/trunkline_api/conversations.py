@@ -206,8 +206,11 @@ class Conversations:
         return True
 
     def _prolong(self, id: str, principal: str) -> Iterable[tuple[Argument, ...]]:
+        """Also takes out of the principal's list what is over: new ones may be all it ever gets."""
+        listed = self._keys.conversations(principal)
+        yield ("ZREMRANGEBYSCORE", listed, "-inf", _now_ms() - self._retention_ms)
         keys = (self._keys.conversation(id), self._keys.turns(id), self._keys.about(id))
-        for key in (*keys, self._keys.places(id), self._keys.conversations(principal)):
+        for key in (*keys, self._keys.places(id), listed):
             yield ("PEXPIRE", key, self._retention_ms)
 
     def _placed(self, id: str, turns: list[Turn]) -> Iterable[tuple[Argument, ...]]:

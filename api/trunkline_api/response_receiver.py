@@ -6,6 +6,7 @@ from typing import Final
 
 import orjson
 
+from trunkline_api.aside import aside
 from trunkline_api.delivery import Entry
 from trunkline_api.render.response import response_id, status_of
 from trunkline_api.response_webhooks import ResponseWebhook
@@ -45,10 +46,11 @@ class ResponseReceiver:
         if stored is None:
             return ()  # it was deleted, and nobody can fetch it
         try:
-            end = fold.decode(self._vault.unpack(stored)).terminal
+            whole = await aside(len(stored), lambda: fold.decode(self._vault.unpack(stored)))
         except (Unreadable, ValueError) as error:
             logger.error("the end of response %s is not delivered: %s", entry.run, error)
             return ()
+        end = whole.terminal
         event = "response." + ("failed" if end is None else status_of(end))
         if event not in self._webhook.events:
             return ()

@@ -4,6 +4,7 @@ A list is a sorted set of run ids, which begin with the time: one for each princ
 each model and each pair of metadata, under a mark that says neither.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -16,6 +17,7 @@ from trunkline_api.paging import Order
 from trunkline_api.render.completion import completion_id, run_of_completion
 from trunkline_api.stored_runs import Record, Stored, StoredRuns
 from trunkline_shared.keys import Keys
+from trunkline_shared.run import id_at
 from trunkline_shared.scripts import Argument
 from trunkline_shared.vault import Vault
 
@@ -87,10 +89,13 @@ class StoredCompletions(StoredRuns):
         record = replace(before, echo={**before.echo, "metadata": metadata})
         kept = [self._keys.listed(marks[0]) for marks in self._marks(record)]
         left = [key for key in self._lists_of(before)[1:] if key not in kept]
+        over = f"({id_at(time.time_ns() // 1_000_000 - self._retention_ms)}"
         sealed = await self.seal(record)
         answer, *_ = await self._lookup.ask(
             ("SET", self._keys.record(run_id), sealed, "XX", "KEEPTTL"),
             *(("ZREM", key, run_id) for key in left),
+            # Of a list that is never submitted to, nobody else takes what is over.
+            *(("ZREMRANGEBYLEX", key, "-", over) for key in kept),
             *(("ZADD", key, 0, run_id) for key in kept),
             *(("PEXPIRE", key, self._retention_ms) for key in kept),
         )

@@ -37,12 +37,16 @@ _FOOT: Final = "\n[End of the summary]"
 def asking(items: Sequence[Item]) -> Message:
     """The message that shows a model the conversation, and asks for its summary."""
     parts: list[Part] = []
+    said: list[str] = []  # joined at once: to add each to the others would copy those each time
     for part in _told(items):
-        if part["type"] == "text" and parts and parts[-1]["type"] == "text":
-            parts[-1]["text"] += part["text"]
-        else:
-            parts.append(part)
-    return Message(type="message", role="user", content=parts)
+        if part["type"] == "text":
+            said.append(part["text"])
+            continue
+        if said:
+            parts.append(_text("".join(said)))
+            said = []
+        parts.append(part)
+    return Message(type="message", role="user", content=[*parts, _text("".join(said))])
 
 
 def summarized(items: Sequence[Item], summary: str) -> list[Item]:

@@ -1,18 +1,23 @@
 """What was stored removed before its time, in small steps beside a deployment that runs."""
 
+import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
-
-from redis.asyncio import Redis
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from trunkline_shared.keys import Keys
 from trunkline_shared.run import id_at
-from trunkline_shared.settings import StoredKind
+from trunkline_shared.settings import STORED, StoredKind
 
+if TYPE_CHECKING:  # the command line knows the kinds, and needs no Redis for them
+    from redis.asyncio import Redis
+
+PurgedKind: TypeAlias = StoredKind | Literal["idempotency"]
+PURGED: Final[tuple[PurgedKind, ...]] = (*STORED, "idempotency")
 _BATCH: Final = 100  # of which Redis is busy for about a millisecond
 _SCAN: Final = 500
 _RUNNING: Final = (b"queued", b"waiting", b"running")
+_WILD: Final = re.compile(r"[*?\[\]\\]")  # what SCAN takes for more than itself
 
 
 @dataclass(slots=True)
@@ -22,6 +27,10 @@ class Count:
     removed: int = 0
     in_use: int = 0
 
+    def add(self, removed: int, in_use: int) -> None:
+        self.removed += removed
+        self.in_use += in_use
+
 
 class Purge:
     """Removes what is older than `before_ms`, Unix time: runs by their request, conversations by
@@ -29,7 +38,7 @@ class Purge:
     """
 
     def __init__(
-        self, client: Redis, keys: Keys, *, before_ms: int | None = None, dry_run: bool = False
+        self, client: "Redis", keys: Keys, *, before_ms: int | None = None, dry_run: bool = False
     ) -> None:
         self._client: Any = client  # its types are not fit for `await`
         self._keys = keys
@@ -42,19 +51,39 @@ class Purge:
         found = self._client.scan_iter(match=f"{stem}*", count=_SCAN)
         return sorted({key.decode().removeprefix(stem) async for key in found})
 
-    async def remove(self, kind: StoredKind, principal: str) -> Count:
-        """Of one principal."""
-        key, count, met = self._list(kind, principal), Count(), set[str]()
+    async def remove(self, kind: PurgedKind, principal: str | None) -> Count:
+        """Of one principal, or of all. Idempotency keys go last: what they alone keep goes with
+        them.
+        """
+        count = Count()
+        if kind == "idempotency":
+            await self._remove_keys(principal, count)
+            return count
+        for each in await self.principals(kind) if principal is None else [principal]:
+            await self._remove_listed(kind, each, count)
+        return count
+
+    async def _remove_listed(self, kind: StoredKind, principal: str, count: Count) -> None:
+        key, met = self._list(kind, principal), set[str]()
         remove = self._conversations if kind == "conversations" else self._runs
         async for batch in self._batches(key):
             ids = [each for each, score in batch if self._is_old(kind, each, score)]
             ids = [each for each in ids if each not in met]  # a scan may tell one twice
             met.update(ids)
             if ids:
-                removed, in_use = await remove(key, principal, ids)
-                count.removed += removed
-                count.in_use += in_use
-        return count
+                count.add(*await remove(key, principal, ids))
+
+    async def _remove_keys(self, principal: str | None, count: Count) -> None:
+        stem = self._keys.idem("")
+        match = f"{stem}*" if principal is None else f"{_tame(stem + principal)}:*"
+        cursor = -1
+        while cursor:
+            cursor, found = await self._client.scan(max(cursor, 0), match=match, count=_SCAN)
+            names = [each.decode() for each in found]
+            if principal is not None:  # another one's name may go on after the colon
+                names = [each for each in names if each.rpartition(":")[0] == stem + principal]
+            for start in range(0, len(names), _BATCH):
+                count.add(*await self._idempotent(names[start : start + _BATCH]))
 
     def _list(self, kind: StoredKind, principal: str) -> str:
         match kind:
@@ -66,9 +95,12 @@ class Purge:
                 return self._keys.conversations(principal)
 
     def _is_old(self, kind: StoredKind, each: str, score: float) -> bool:
-        if self._before_ms is None:
-            return True
-        return score < self._before_ms if kind == "conversations" else each < id_at(self._before_ms)
+        if kind != "conversations":
+            return self._is_old_run(each)
+        return self._before_ms is None or score < self._before_ms
+
+    def _is_old_run(self, run_id: str) -> bool:
+        return self._before_ms is None or run_id < id_at(self._before_ms)
 
     async def _batches(self, key: str) -> AsyncIterator[list[tuple[str, float]]]:
         cursor = -1
@@ -93,6 +125,20 @@ class Purge:
         else:
             there = []
         return sum(there), len(ids) - len(over)
+
+    async def _idempotent(self, names: Sequence[str]) -> tuple[int, int]:
+        told = await self._asked(("GET", name) for name in names)
+        runs = {name: run.split()[0].decode() for name, run in zip(names, told, strict=True) if run}
+        runs = {name: run_id for name, run_id in runs.items() if self._is_old_run(run_id)}
+        states = await self._asked(("HGET", self._keys.run(each), "st") for each in runs.values())
+        over = [name for name, st in zip(runs, states, strict=True) if st not in _RUNNING]
+        if over and not self._dry_run:
+            ids = [runs[name] for name in over]
+            stored = await self._asked(("EXISTS", self._keys.record(each)) for each in ids)
+            alone = [each for each, is_stored in zip(ids, stored, strict=True) if not is_stored]
+            rest = [stem(each) for each in alone for stem in (self._keys.result, self._keys.log)]
+            await self._client.unlink(*over, *rest)
+        return len(over), len(runs) - len(over)
 
     async def _conversations(self, key: str, principal: str, ids: Sequence[str]) -> tuple[int, int]:
         async def remove(pipe: Any) -> tuple[int, int]:
@@ -138,3 +184,8 @@ class Purge:
             pipe.execute_command(*command)
         answers: list[Any] = await pipe.execute()
         return answers
+
+
+def _tame(text: str) -> str:
+    """A pattern of SCAN that matches this alone."""
+    return _WILD.sub(r"\\\g<0>", text)

@@ -46,6 +46,13 @@ async def test_a_change_prolongs_the_life_of_all_there_is(
         assert await bed.redis.pttl(key(CONVERSATION)) > 29 * 86_400_000
 
 
+async def test_a_new_one_takes_the_place_of_those_that_are_over(bed: ConversationBed) -> None:
+    mine = bed.keys.conversations("key-1")
+    await bed.redis.zadd(mine, {"over": 1})
+    await bed.conversations.begin(CONVERSATION, "key-1", {})
+    assert await bed.redis.zrange(mine, 0, -1) == [CONVERSATION.encode()]
+
+
 @pytest.mark.parametrize(
     ("body", "param"),
     [

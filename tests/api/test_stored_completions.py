@@ -133,6 +133,9 @@ async def test_metadata_that_are_changed_move_it_to_other_lists(bed: Bed) -> Non
     assert 0 < await bed.redis.ttl(KEYS.record(run_id)) <= 1000
     listed = KEYS.listed(new.marks(b'["ana","metadata","e","f"]')[0])
     assert 0 < await bed.redis.ttl(listed) <= 3600
+    await bed.redis.zadd(listed, {new_run_id(BEGIN_MS): 0})  # whose record is gone
+    await store.change(await store.get(completion_id(run_id), "ana"), {"e": "f"})
+    assert await bed.redis.zrange(listed, 0, -1) == [run_id.encode()]
 
 
 async def test_what_is_gone_when_it_is_changed_stays_gone(bed: Bed) -> None:

@@ -48,21 +48,24 @@ def test_it_works_beside_a_server_that_runs(tmp_path: Path) -> None:
         made = _made(http)
         rows, _ = purge("--older-than", "1h", *where)
         assert rows[1:] == [["responses", "0", "0"], ["completions", "0", "0"],
-                            ["conversations", "0", "0"]]  # fmt: skip
+                            ["conversations", "0", "0"], ["idempotency", "0", "0"]]  # fmt: skip
         rows, _ = purge("--principal", "anonymous", "--dry-run", *where)
         assert rows == [["kind", "to", "remove", "in", "use,", "left"], ["responses", "2", "0"],
-                        ["completions", "1", "0"], ["conversations", "1", "0"]]  # fmt: skip
+                        ["completions", "1", "0"], ["conversations", "1", "0"],
+                        ["idempotency", "1", "0"]]  # fmt: skip
         rows, _ = purge("--principal", "anonymous", "--kind", "completions", *where)
         assert rows == [["kind", "removed", "in", "use,", "left"], ["completions", "1", "0"]]
         assert [http.get(path).status_code for path in made] == [200, 404, 200]
         assert http.get("/v1/chat/completions?model=echo").json()["data"] == []
+        rows, _ = purge("--principal", "", *where)
+        assert [row[1] for row in rows[1:]] == ["0", "0", "0", "0"]
         rows, _ = purge("--older-than", "0h", *where)
-        assert [row[1] for row in rows[1:]] == ["2", "0", "1"]
+        assert [row[1] for row in rows[1:]] == ["2", "0", "1", "1"]
         assert [http.get(path).status_code for path in made] == [404, 404, 404]
 
 
 def _made(http: httpx.Client) -> list[str]:
-    """One of each, the response a turn of the conversation."""
+    """One of each, the second response a turn of the conversation."""
     conversation = "6d9b1e70-1c1f-4d0e-9a53-0f4b7a3a2b11"
 
     def post(path: str, body: dict[str, Any], **headers: str) -> str:
@@ -73,6 +76,7 @@ def _made(http: httpx.Client) -> list[str]:
     response = post("/v1/responses", {"input": "hello"})
     completion = post("/v1/chat/completions", {"messages": HELLO, "store": True})
     post("/v1/responses", {"input": "hello"}, **{"X-Conversation-ID": conversation})
+    post("/v1/chat/completions", {"messages": HELLO}, **{"Idempotency-Key": "once"})
     return [
         f"/v1/responses/{response}",
         f"/v1/chat/completions/{completion}",

@@ -146,9 +146,10 @@ async def test_so_is_an_end_from_outside(bed: Bed) -> None:
 
 async def test_a_run_that_nobody_began_frees_its_key(bed: Bed) -> None:
     await bed.renew()
-    cancelled = await begin(bed)
-    assert await bed.cancel(cancelled) == "cancelled"
-    assert await result_ms(bed, cancelled) == -2
+    for wanted in ({}, {"record": b"sealed", "lists": "0" * 32}):
+        cancelled = await begin(bed, **wanted)
+        assert await bed.cancel(cancelled) == "cancelled"
+        assert await result_ms(bed, cancelled) == -2
     late = await begin(bed)
     await bed.set_state(late, exp=1)
     await bed.sweep()

@@ -67,6 +67,15 @@ async def test_the_end_of_a_run_finds_room_because_it_makes_some(bed: Bed) -> No
     assert await bed.traces(run_id) == []
 
 
+async def test_so_does_the_end_of_one_whose_log_is_gone(bed: Bed) -> None:
+    run_id = await bed.submit(record=b"asked")
+    (run,) = await bed.claim()
+    await bed.redis.delete(bed.keys.log(run_id))
+    await fill(bed)
+    assert await bed.finish(run, 3, Finished("stop"), result=b"{}") == "ok"
+    assert await bed.redis.get(bed.keys.result(run_id)) == b"{}"
+
+
 async def test_somebody_else_can_end_a_run(bed: Bed) -> None:
     run_id = await bed.submit()
     await bed.claim()
@@ -182,6 +191,7 @@ async def test_a_run_of_500_tokens_takes_little_memory(
 
 async def test_the_state_of_a_run_keeps_its_compact_form(bed: Bed) -> None:
     asked = {"reply": "trunkline:reply:" + "0" * 32, "stream": True, "slots": 2, "hooks": True}
+    asked["named"] = ("idem", "someone:" + "0" * 64, "idem_body", "0" * 64, "idem_ms", 86_400_000)
     run_id = await bed.submit(conversation="c" * 64, record=b"asked", on_lost="continue", **asked)
     (run,) = await bed.claim()
     await bed.crash("w")

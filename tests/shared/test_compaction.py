@@ -1,3 +1,5 @@
+import time
+
 from tests.api.test_stored_responses import message
 from tests.worker.agent_lane.items import FILE, IMAGE, call, opaque, reasoning, result
 from tests.worker.agent_lane.items import message as said
@@ -39,6 +41,14 @@ def test_a_model_is_shown_who_said_what_and_all_images() -> None:
     text = text_of(shown["content"])
     assert "[user]\nlookplease\n\n[assistant]\nNo.\n\n[assistant calls " in text
     assert "seen\n\n---\nNow" in text and "hm" not in text
+
+
+def test_ten_thousand_turns_are_shown_in_no_time() -> None:
+    items = [said(role, "x" * 200) for _ in range(10_000) for role in ("user", "assistant")]
+    began_s = time.process_time()
+    (part,) = asking(items)["content"]
+    assert time.process_time() - began_s < 1  # to add up piece by piece took 16
+    assert part["type"] == "text" and len(part["text"]) > 20_000 * 200
 
 
 def test_instructions_stay_as_they_were_and_once() -> None:

@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,12 +30,14 @@ TALK = [said("Where?"), said("There.", "assistant"), said("And now?")]
 
 @dataclass
 class Model:
-    """Counts `tokens`, sums up as `summary`, and answers `yes`. Notes what it was asked."""
+    """Counts `tokens`, sums up as `summary`, and answers `yes`. Notes what it was asked. Of the
+    purpose `cut_in` it is stopped, as it would be from outside."""
 
     tokens: RunEvent = field(default_factory=lambda: Finished("stop", Usage(5000)))
     summary: Sequence[RunEvent] = (TextDelta("so far"), Finished("stop", Usage(10, 2, cost=1.0)))
     asked: list[RunRequest] = field(default_factory=list)
     journals: list[Sequence[bytes]] = field(default_factory=list)
+    cut_in: str | None = None
 
     async def open(self) -> None:
         """Nothing is needed."""
@@ -42,6 +45,9 @@ class Model:
     async def run(self, request: RunRequest, context: RunContext) -> Sequence[RunEvent]:
         self.asked.append(request)
         self.journals.append(context.journal)
+        if request.purpose == self.cut_in:
+            context.used(Usage(7))
+            raise asyncio.CancelledError
         if request.purpose == "count":
             return [self.tokens]
         if request.purpose == "summary":
@@ -66,6 +72,7 @@ class Attempt:
     journal: Sequence[bytes] = ()
     events: list[RunEvent] = field(default_factory=list)
     recorded: list[bytes] = field(default_factory=list)
+    used: list[Usage] = field(default_factory=list)
 
     async def run(self, **fields: Any) -> list[RunEvent]:
         async def record(entry: bytes, events: Sequence[RunEvent]) -> None:
@@ -73,7 +80,13 @@ class Attempt:
             self.events += events
 
         given = {"transcript": TALK, "principal": "ana", "compact_above": 1000, **fields}
-        context = RunContext(no_gate, self.events.extend, journal=self.journal, recorder=record)
+        context = RunContext(
+            no_gate,
+            self.events.extend,
+            journal=self.journal,
+            recorder=record,
+            used=self.used.append,
+        )
         self.events += await Compacting(self.model, VAULT).run(request(**given), context)
         return self.events
 
@@ -172,6 +185,16 @@ async def test_an_unknown_price_makes_the_sum_unknown() -> None:
     unpriced = Model(summary=[TextDelta("s"), Finished("stop", Usage(1, 1))])
     *_, end = await Attempt(unpriced).run()
     assert isinstance(end, Finished) and end.usage == Usage(4, 2)
+
+
+@pytest.mark.parametrize(
+    ("purpose", "used"), [("summary", [Usage(7)]), ("", [Usage(7), Usage(10, 2, cost=1.0)])]
+)
+async def test_a_run_that_is_stopped_tells_what_it_used(purpose: str, used: list[Usage]) -> None:
+    attempt = Attempt(Model(cut_in=purpose))
+    with pytest.raises(asyncio.CancelledError):
+        await attempt.run()
+    assert attempt.used == used
 
 
 async def test_a_run_that_is_to_compact_ends_with_the_summary() -> None:

@@ -1,5 +1,6 @@
 """A run whose input is longer than its caller wants: it is summed up first, and then answered."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Final
@@ -104,7 +105,7 @@ class Compacting:
 
     async def _quietly(self, request: RunRequest, context: RunContext) -> Folded:
         said: list[RunEvent] = []
-        quiet = RunContext(context.gate, said.extend, asker=context.asker)
+        quiet = RunContext(context.gate, said.extend, asker=context.asker, used=context.used)
         said += await self._backend.run(request, quiet)
         fold = Fold()
         fold.add(1, said)
@@ -117,10 +118,13 @@ class Compacting:
             return [Finished("stop", spent)]
         shown = unseal(self._vault, content, request.principal).items
         request = replace(request, transcript=[*_instructions(request), *shown])
-        *events, end = await self._backend.run(request, context)
+        try:
+            *events, end = await self._backend.run(request, context)
+        except asyncio.CancelledError:
+            context.used(spent)
+            raise
         if isinstance(end, Finished | Failed):
-            usage = spent if end.usage is None else _sum(spent, end.usage)
-            end = replace(end, usage=usage)
+            end = replace(end, usage=spent.plus(end.usage or Usage()))
         return [*events, end]
 
 
@@ -150,17 +154,4 @@ def _summary_of(items: Sequence[Item], request: RunRequest) -> RunRequest:
         tool_choice=None,
         format=None,
         stream=False,
-    )
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    """A cost that is not known makes the sum unknown."""
-    costs = (one.cost, other.cost)
-    return Usage(
-        one.input_tokens + other.input_tokens,
-        one.output_tokens + other.output_tokens,
-        one.cached_tokens + other.cached_tokens,
-        one.cache_write_tokens + other.cache_write_tokens,
-        one.reasoning_tokens + other.reasoning_tokens,
-        None if None in costs else sum(cost for cost in costs if cost is not None),
     )

@@ -15,10 +15,8 @@ if stream_id == '' then
 else
   if tonumber(string.match(stream_id, '^(%d+)')) ~= s.epoch then return 'fenced' end
   local answer = append_frame(id, stream_id, frame, ARGV[7] == '1')
-  if answer == 'full' then
-    despite_full_memory()
-    answer = append_frame(id, stream_id, frame)
-  end
+  if answer ~= 'added' then despite_full_memory() end
+  if answer == 'full' then answer = append_frame(id, stream_id, frame) end
   if answer == 'added' then
     publish(s.reply, id, stream_id, frame)
   elseif answer ~= 'known' and answer ~= 'gone' then

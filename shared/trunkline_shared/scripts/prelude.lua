@@ -11,7 +11,7 @@
 --   cancel out   why it is to end, how it ended
 --   back   Unix ms when it was taken from a dead worker
 --   kept 1: has a record, its result is to be stored
---   idem idem_ms   its Idempotency-Key, for which its result is stored too, and for how many ms
+--   idem idem_ms   digest of its Idempotency-Key, for which its result is stored too, and for how many ms
 --   lists   of a completion that is kept: marks of the lists that it is in
 --   conv qto hooks   its conversation, ms it may be queued once its turn comes, 1: webhooks hear of it
 --   rhooks   1: webhooks of responses hear of its end
@@ -178,11 +178,8 @@ end
 -- A completion that did not end well is nobody's to find.
 local function forget_completion(id, s)
   redis.call('DEL', K.record .. id)
-  if s.idem then -- who asks again is told of it
-    redis.call('PEXPIRE', K.result .. id, s.idem_ms)
-  else
-    redis.call('DEL', K.result .. id)
-  end
+  -- Who asks again under its key is told of it.
+  redis.call('PEXPIRE', K.result .. id, s.idem and s.attempt > 0 and s.idem_ms or '0')
   redis.call('ZREM', K.completions .. s.principal, id)
   for mark in string.gmatch(s.lists, '%S+') do redis.call('ZREM', K.listed .. mark, id) end
 end
@@ -205,9 +202,10 @@ local function settle(id, s, outcome, turn, now)
   local kept_ms = s.kept and not s.lists and S.stored_log_ms or S.kept_ms
   redis.call('PEXPIRE', K.log .. id, kept_ms)
   redis.call('PEXPIRE', run, kept_ms)
-  if s.idem and string.sub(redis.call('GET', K.idem .. s.idem) or '', 1, #id) == id then
+  local idem = s.idem and K.idem .. s.principal .. ':' .. s.idem
+  if idem and string.sub(redis.call('GET', idem) or '', 1, #id) == id then
     -- What nobody began may be asked for anew.
-    redis.call('PEXPIRE', K.idem .. s.idem, s.attempt > 0 and s.idem_ms or '0')
+    redis.call('PEXPIRE', idem, s.attempt > 0 and s.idem_ms or '0')
   end
   if s.rhooks then
     redis.call('XADD', K.outbox_responses, 'MAXLEN', '~', C.outbox, '*', 'r', id)

@@ -56,11 +56,3 @@ local function said(id)
     if #page < C.page then return first, shown, false end
   end
 end
-
--- What a newcomer would wait, in ms: the measured wait, or the age of the oldest if that is more.
-local function wait_ms(pool, now)
-  local wait = tonumber(redis.call('HGET', K.stats .. pool, 'wait_ms') or 0)
-  local head = redis.call('ZRANGE', K.queue .. pool, 0, 0, 'WITHSCORES')
-  if head[2] then wait = math.max(wait, now - tonumber(head[2])) end
-  return int(wait)
-end

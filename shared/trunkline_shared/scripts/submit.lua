@@ -5,8 +5,9 @@
 --       rhooks(1)   webhooks of responses are to hear of its end
 --       lists    that of a completion: the marks of the lists which it is in beside its principal's
 --       conv wait_ms max_waiting unknown(create|refuse) model hooks(0|1)   its conversation
---       idem idem_body idem_ms   whose Idempotency-Key it has, the digest of what was asked, and how
---         long both are kept after its end. Its key holds `<run id> <digest> <conversation or ''>`
+--       idem idem_body idem_ms   whose Idempotency-Key it has, as `<principal>:<digest>`, the digest of
+--         what was asked, and how long both are kept after its end. The key in Redis holds
+--         `<run id> <digest of what was asked> <conversation or ''>`
 -- Returns {'ok', wait_ms} or {code, wait_ms}. Of a key that another run has, {'same', what it holds}
 -- if that was asked the same, else {'reused', 0}.
 -- Or notes that somebody beside the one who asked reads the run: what it has said counts as shown.
@@ -78,10 +79,18 @@ local function turn_is_taken()
   return st and st ~= 'done'
 end
 
+-- What a newcomer would wait, in ms: the measured wait, or the age of the oldest if that is more.
+local function wait_ms()
+  local wait = tonumber(redis.call('HGET', K.stats .. pool, 'wait_ms') or 0)
+  local head = redis.call('ZRANGE', K.queue .. pool, 0, 0, 'WITHSCORES')
+  if head[2] then wait = math.max(wait, now - tonumber(head[2])) end
+  return int(wait)
+end
+
 -- What was admitted before, though the answer was lost, is not refused now.
 local function refuse(code)
   if redis.call('EXISTS', log) == 1 then return { 'ok', '0' } end
-  return { code, wait_ms(pool, now) }
+  return { code, wait_ms() }
 end
 
 -- The worker seen last can run it in most cases; others are looked at only where it cannot.
@@ -150,7 +159,7 @@ if more.record then
   for mark in string.gmatch(more.lists or '', '%S+') do enlist(K.listed .. mark) end
 end
 if idem then
-  note('idem', more.idem)
+  note('idem', string.sub(more.idem, #principal + 2)) -- in full it takes four times the memory
   note('idem_ms', more.idem_ms)
   local life_ms = int(more.idem_ms + ARGV[9] + ARGV[13]) -- longer than the run; its end cuts it
   redis.call('SET', idem, id .. ' ' .. more.idem_body .. ' ' .. (conv or ''), 'PX', life_ms)
