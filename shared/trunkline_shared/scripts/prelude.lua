@@ -178,7 +178,7 @@ end
 -- A completion that did not end well is nobody's to find.
 local function forget_completion(id, s)
   redis.call('DEL', K.record .. id)
-  if s.idem then -- who asks again is told of it
+  if s.idem and s.attempt > 0 then -- who asks again is told of it
     redis.call('PEXPIRE', K.result .. id, s.idem_ms)
   else
     redis.call('DEL', K.result .. id)
