@@ -219,6 +219,15 @@ def test_an_id_that_is_nobodys_is_404_and_names_the_parameter(client: openai.Ope
     [
         ({"items": [{"role": "user", "content": "x"}] * 21}, "items"),
         ({"items": [{"type": "item_reference", "id": "msg_x"}]}, "items[0]"),
+        ({"items": [{"type": "compaction_trigger"}]}, "items[0]"),
+        (
+            {"items": [{"type": "compaction", "encrypted_content": "tlc1.x"}]},
+            "items[0].encrypted_content",
+        ),
+        (
+            {"items": [{"type": "reasoning", "summary": [], "encrypted_content": "tlr1_x"}]},
+            "items[0].encrypted_content",
+        ),
         ({"items": [{"role": "wizard", "content": "x"}]}, "items[0].role"),
         ({"items": [{"type": "no such"}]}, "items[0].type"),
         (
