@@ -44,8 +44,9 @@ class ConversationItems:
         self._vault = vault
         self._compactions = Compactions(vault)
 
-    async def kept(self, items: Sequence[InputItem], principal: str) -> list[Item]:
-        """What is sent to be added, as `add` takes it. Raises ApiError 400 that names the item."""
+    async def neutral(self, items: Sequence[InputItem], principal: str) -> list[Item]:
+        """The items as they are kept. Raises ApiError 400 for what cannot be, or could not be
+        opened by the runs that are to see it."""
         for number, item in enumerate(items):
             where = f"items[{number}]"
             if isinstance(item, ItemReference):
@@ -56,7 +57,6 @@ class ConversationItems:
                 raise invalid(where, message, "unsupported_value")
             check_item(where, item)
         kept = neutral(opened(items, self._vault, principal, "items"))
-        # It is kept as it came, but what cannot be opened would fail all runs from now on.
         await self._compactions.opened(kept, principal, items, "items")
         return kept
 

@@ -27,13 +27,12 @@ def seal_of(vault: Vault, principal: str) -> Seal | None:
 
 
 def opened(
-    items: Sequence[InputItem], vault: Vault, principal: str, where: str = "input"
+    items: Sequence[InputItem], vault: Vault, principal: str, member: str = "input"
 ) -> list[InputItem]:
     """The items with our sealed reasoning in clear. Raises ApiError 400 that names the item of
-    the member `where`.
-    """
+    that `member`."""
     return [
-        _opened(item, f"{where}[{index}].encrypted_content", vault, principal)
+        _opened(item, f"{member}[{index}].encrypted_content", vault, principal)
         if isinstance(item, ReasoningItem) and (item.encrypted_content or "").startswith(_OURS)
         else item
         for index, item in enumerate(items)

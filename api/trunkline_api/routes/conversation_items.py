@@ -30,8 +30,9 @@ def conversation_items_router(
         principal: Annotated[Principal, caller],
     ) -> Response:
         """Adds items that the next run sees."""
-        added = await items.kept(wish.items, principal.name)
-        return _json(listed(await items.add(conversation_id, principal.name, added)))
+        whose = principal.name
+        added = await items.neutral(wish.items, whose)
+        return _json(listed(await items.add(conversation_id, whose, added)))
 
     @router.get("", response_model=InputItemList)
     async def list_items(

@@ -33,7 +33,7 @@ def openai_conversations_router(
         principal: Annotated[Principal, caller],
     ) -> ConversationObject:
         """Begins a conversation, with `items` that its first run sees."""
-        begins_with = await items.kept(wish.items or (), principal.name)
+        begins_with = await items.neutral(wish.items or (), principal.name)
         conversation = new_conversation()
         metadata = wish.metadata or {}
         created_ms = await conversations.begin(conversation, principal.name, metadata)
