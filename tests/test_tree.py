@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from trunkline_shared.scripts import SHARED
+
 ROOT = Path(__file__).parents[1]
 TIERS = ("api/trunkline_api", "worker/trunkline_worker", "shared/trunkline_shared", "trunkline")
 CODE = (".py", ".lua", ".sh", ".mjs", ".js", ".ts")
@@ -88,7 +90,7 @@ def test_each_thing_has_one_home(what: str, pattern: str, homes: str) -> None:
 def test_every_state_change_is_one_of_eight_scripts() -> None:
     scripts = {path.stem for path in (ROOT / "shared/trunkline_shared/scripts").glob("*.lua")}
     owed = {"submit", "claim", "append", "finish", "cancel", "renew", "sweep", "hand_back"}
-    assert scripts - {"prelude"} == owed
+    assert scripts - set(SHARED) == owed
 
 
 def test_every_folder_of_a_tier_is_typed_and_a_package() -> None:

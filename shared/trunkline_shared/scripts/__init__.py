@@ -1,15 +1,15 @@
 """The eight scripts: every change of a run's state, one Lua file each.
 
-A script's text is what it needs of `prelude.lua`, then its own file, with the constants and key
-stems written in; `Scripts` knows the texts and their SHA1, so that any connection can load and
-call them.
+A script's text is what it needs of `prelude.lua` and `reading.lua`, then its own file, with the
+constants and key stems written in; `Scripts` knows the texts and their SHA1, so that any
+connection can load and call them.
 """
 
 import hashlib
 import re
 from dataclasses import dataclass
 from importlib import resources
-from typing import Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 from trunkline_shared.conversation import TURN_VERSION
 from trunkline_shared.fold import FOLDED_VERSION
@@ -20,6 +20,7 @@ ScriptName: TypeAlias = Literal[
     "submit", "claim", "append", "finish", "cancel", "renew", "sweep", "hand_back"
 ]
 Argument: TypeAlias = str | bytes | int
+SHARED: Final = ("prelude", "reading")  # what the others are made of
 
 SEEN_MS = 10_000  # a worker that renewed within this counts as live for admission
 FORGET_MS = 60_000
@@ -74,9 +75,9 @@ class Scripts:
         words |= {f"S.{name}": f"'{value}'" for name, value in constants.items()}
         words |= {f"K.{name}": f"'{stem}'" for name, stem in keys.stems().items()}
         here = resources.files(__name__)
-        prelude = (here / "prelude.lua").read_text()
+        shared = "\n".join((here / f"{name}.lua").read_text() for name in SHARED)
         texts = {
-            name: _written((here / f"{name}.lua").read_text(), prelude, words).encode()
+            name: _written((here / f"{name}.lua").read_text(), shared, words).encode()
             for name in get_args(ScriptName)
         }
         shas = {
@@ -90,12 +91,12 @@ class Scripts:
         return ("EVALSHA", self.shas[name], 0, *arguments)
 
 
-def _written(script: str, prelude: str, words: dict[str, str]) -> str:
+def _written(script: str, shared: str, words: dict[str, str]) -> str:
     """The text that Redis gets. Redis runs all of it at every call, definitions too: literals in
     place of tables and none but the functions in use make a call of `append` half as dear.
     """
     text = _COMMENT.sub("", script)
-    for part in reversed(_COMMENT.sub("", prelude).split("\n\n")):
+    for part in reversed(_COMMENT.sub("", shared).split("\n\n")):
         defined = _DEFINED.search(part)
         if defined and re.search(rf"\b{defined[1]}\b", text):
             text = f"{part}\n{text}"
