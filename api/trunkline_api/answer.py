@@ -134,7 +134,9 @@ class Answer:
         body = await read_body(
             receive, headers, max_bytes=max_bytes, limit=self._body_limit, arrived=client.body
         )
-        key = key_of(headers, scope["path"], body, principal.name, exchange.conversation)
+        key = None
+        if self._once is not None:
+            key = key_of(headers, scope["path"], body, principal.name, exchange.conversation)
         question, run, admission = await self.understand(
             self._parse, body, headers, principal, exchange
         )

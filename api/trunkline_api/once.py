@@ -84,7 +84,9 @@ class Once:
         if in_background and not run.stream:
             if known is None:
                 return nullcontext(), Begun(question.reply(run, Folded()), send)
-            found = await self._stored.get(response_id(run.run_id), run.principal)
+            found = await self._stored.find(response_id(run.run_id), run.principal)
+            if found is None:
+                raise result_gone()
             return nullcontext(), Begun(orjson.dumps(found.value), send)
         live: Stream | Whole
         if run.stream:

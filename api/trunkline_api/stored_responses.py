@@ -17,8 +17,8 @@ ANCESTORS: Final = 32  # named by each record, so that so many are read in one r
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What a response follows: `items` are all that was asked and said, from its first ancestor on,
-    `ancestors` the runs of those that it names.
+    """What a response follows: `items` are all that was asked and said, from its first ancestor on
+    or the last one that began with a compaction; `ancestors` the runs of those that it names.
     """
 
     items: list[Item] = field(default_factory=list)
@@ -74,7 +74,9 @@ class StoredResponses(StoredRuns):
                 size += chain[-1].size
                 if size > self._max_bytes:
                     raise _too_long(self._max_bytes)
-            run_ids = _before(chain[-1].record)
+                if _stands_alone(chain[-1]):
+                    break
+            run_ids = _before(chain[-1])
         items = await aside(size, lambda: _items(chain))
         return History(items, [each.run_id for each in chain[:ANCESTORS]])
 
@@ -95,7 +97,16 @@ def _ended(stored: Stored | None, response: str, asked: str) -> Stored:
     return stored
 
 
-def _before(record: Record) -> list[str]:
+def _stands_alone(stored: Stored) -> bool:
+    """Whether nothing before it is read any more, be it there or not."""
+    items = () if stored.folded is None else stored.folded.items
+    return any(item.kind == "compaction" for item in items)
+
+
+def _before(stored: Stored) -> list[str]:
+    record = stored.record
+    if _stands_alone(stored):
+        return []
     if record.ancestors:
         return record.ancestors
     previous = None if record.previous is None else run_id_of(record.previous)

@@ -166,7 +166,8 @@ class Session:
         renderer = question.renderer(run)
         assert isinstance(renderer, ResponsesRenderer)
         warm_up = question.request.is_warm_up
-        if not run.transcript and not warm_up:  # it follows a warm-up that had no input either
+        if not run.transcript and not run.conversation and not warm_up:
+            # It follows a warm-up that had no input either.
             raise invalid("input", "'input' is empty: send at least one item.")
         kept = not run.store and not run.conversation
         asked = orjson.dumps(run.transcript) if kept else b""

@@ -3,7 +3,9 @@ from typing import Any
 import pytest
 
 from trunkline_api.render.conversation_items import Place, items_of, place_of, without
+from trunkline_api.render.response import item_id
 from trunkline_shared.conversation import Turn
+from trunkline_shared.output_items import OutputItem
 from trunkline_shared.run import new_run_id
 
 RUN = new_run_id()
@@ -50,6 +52,13 @@ def test_what_its_sender_gave_an_id_has_one_of_the_turn() -> None:
     opaque: Any = {"type": "opaque", "origin": "responses", "value": value}
     assert ids(Turn(RUN, items=[opaque, opaque])) == [f"item_{RUN}_in0", f"item_{RUN}_in1"]
     assert value["id"] == "lsh_1"
+
+
+def test_a_compaction_has_the_id_that_it_had_in_the_response() -> None:
+    value = {"type": "compaction", "encrypted_content": "sealed"}
+    opaque: Any = {"type": "opaque", "origin": "responses", "value": value}
+    turn = Turn(RUN, items=[opaque], said=[opaque])
+    assert ids(turn) == [f"item_{RUN}_in0", item_id(RUN, 0, OutputItem("compaction"))]
 
 
 def test_others_keep_their_ids_when_one_is_deleted() -> None:

@@ -8,7 +8,15 @@ from tests.api.fake_store import KEYS, FakeStore
 from trunkline_api.errors import ApiError
 from trunkline_api.stored_responses import ANCESTORS
 from trunkline_api.stored_runs import Record
-from trunkline_shared.events import Attempt, Created, Failed, Finished, RunEvent, TextDelta
+from trunkline_shared.events import (
+    Attempt,
+    Compacted,
+    Created,
+    Failed,
+    Finished,
+    RunEvent,
+    TextDelta,
+)
 from trunkline_shared.frame import encode_frame
 from trunkline_shared.run import new_run_id
 from trunkline_shared.transcript import Item
@@ -185,6 +193,19 @@ async def test_a_chain_is_not_longer_than_a_request_may_be() -> None:
     with pytest.raises(ApiError, match="3500 bytes") as caught:
         await store.stored.history(second, "ana")
     assert (caught.value.status, caught.value.code) == (400, "context_length_exceeded")
+
+
+async def test_nothing_before_a_compaction_has_to_be_there_or_counts() -> None:
+    store = FakeStore(max_bytes=3500)
+    first = await store.respond(record("x" * 1500), *ANSWER)
+    second = await store.respond(record("two", f"resp_{first}"), Compacted("sealed"), *ANSWER)
+    asked = replace(record("x" * 1500, f"resp_{second}"), ancestors=[second, first])
+    third = await store.respond(asked, *ANSWER)
+    assert await store.stored.delete(f"resp_{first}", "ana")
+    history = await store.stored.history(f"resp_{third}", "ana")
+    said = [item.get("role", item["type"]) for item in history.items]
+    assert said == ["user", "opaque", "assistant", "user", "assistant"]
+    assert history.ancestors == [third, second]
 
 
 async def test_a_response_that_has_not_ended_cannot_be_followed() -> None:

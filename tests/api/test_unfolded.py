@@ -47,6 +47,7 @@ CALLS: list[RunEvent] = [
 ]
 LOGPROBS = [TextDelta("a", [ROW]), TextDelta("b", [ROW]), Finished("stop", USAGE)]
 REFUSED = [ReasoningDelta("hm"), RefusalDelta("no"), Finished("content_filter", USAGE)]
+SUMMED = [ReasoningDelta("a", 0), ReasoningDelta("b", 1), TextDelta("c"), Finished("stop", USAGE)]
 CUT = [TextDelta("half"), Failed("worker_lost", "gone")]
 
 
@@ -70,7 +71,7 @@ def whole(result: Folded, *, show_tools: bool = False) -> list[Any]:
     return [*chunks, *(["[DONE]"] if values[-1] == b"[DONE]" else [])]
 
 
-@pytest.mark.parametrize("events", [MIXED, ACTIVITY, CALLS, LOGPROBS, REFUSED, CUT])
+@pytest.mark.parametrize("events", [MIXED, ACTIVITY, CALLS, LOGPROBS, REFUSED, SUMMED, CUT])
 def test_it_comes_to_the_same_result(events: list[RunEvent]) -> None:
     result = folded(*events)
     again = folded(*unfolded(result))

@@ -61,6 +61,20 @@ def test_what_it_begins_with_and_what_is_added_is_the_models_history(
     assert asked(response) == ["Be brief.", "one", "two", "three", "four"]
 
 
+def test_what_a_conversation_begins_with_is_answered_without_more_input(
+    client: openai.OpenAI,
+) -> None:
+    made = client.conversations.create(items=[says("one")])
+    response = client.responses.create(model="echo-request", conversation=made.id)
+    assert asked(response) == ["one"]
+    follows = client.responses.create(model="echo-request", previous_response_id=response.id)
+    assert asked(follows) == [response.output_text]
+    for about in ({}, {"conversation": client.conversations.create().id}):
+        with pytest.raises(openai.BadRequestError) as caught:
+            client.responses.create(model="echo-request", **about)
+        assert caught.value.param == "input"
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_response_is_told_as_items_with_its_own_ids(client: openai.OpenAI, stream: bool) -> None:
     made = client.conversations.create()
@@ -219,6 +233,15 @@ def test_an_id_that_is_nobodys_is_404_and_names_the_parameter(client: openai.Ope
     [
         ({"items": [{"role": "user", "content": "x"}] * 21}, "items"),
         ({"items": [{"type": "item_reference", "id": "msg_x"}]}, "items[0]"),
+        ({"items": [{"type": "compaction_trigger"}]}, "items[0]"),
+        (
+            {"items": [{"type": "compaction", "encrypted_content": "tlc1.x"}]},
+            "items[0].encrypted_content",
+        ),
+        (
+            {"items": [{"type": "reasoning", "summary": [], "encrypted_content": "tlr1_x"}]},
+            "items[0].encrypted_content",
+        ),
         ({"items": [{"role": "wizard", "content": "x"}]}, "items[0].role"),
         ({"items": [{"type": "no such"}]}, "items[0].type"),
         (

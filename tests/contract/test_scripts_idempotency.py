@@ -157,6 +157,22 @@ async def test_a_run_that_nobody_began_frees_its_key(bed: Bed) -> None:
     assert (await ask(bed))[0] == "ok"
 
 
+@pytest.mark.parametrize("is_begun", [True, False])
+async def test_of_a_stored_completion_that_failed_only_its_key_knows(
+    bed: Bed, is_begun: bool
+) -> None:
+    await bed.renew()
+    run_id = await begin(bed, record=b"sealed", lists="0" * 32)
+    if is_begun:
+        await bed.claim()
+        await bed.finish_for(run_id)
+        assert 0 < await result_ms(bed, run_id) <= KEPT_MS
+    else:
+        await bed.cancel(run_id)
+        assert await result_ms(bed, run_id) == -2
+    assert not await bed.redis.exists(bed.keys.record(run_id), bed.keys.completions("someone"))
+
+
 async def test_a_run_that_crashed_and_was_cancelled_in_its_queue_keeps_its_key(bed: Bed) -> None:
     await bed.renew()
     run_id = await begin(bed)

@@ -141,6 +141,20 @@ def test_a_conversation_goes_on_from_the_summary(
     assert counted.input_tokens < 200
 
 
+def test_a_conversation_can_begin_with_a_summary(clients: list[openai.OpenAI]) -> None:
+    here, there, bob = clients
+    summed = here.responses.create(model="words-3", input=LONG, **ABOVE).output[0]
+    items: Any = [LONG[2], summed.to_dict()]
+    begun = here.conversations.create(items=items)
+    reply = there.responses.create(model="echo-request", input="Thanks", conversation=begun.id)
+    norwegian, cat, summary, dog, thanks = told(reply.output_text)
+    assert (norwegian[1], cat[1]) == ("Speak Norwegian.", "Where is my cat?")
+    assert is_summary(summary) and [dog[1], thanks[1]] == ["And my dog?", "Thanks"]
+    with pytest.raises(openai.BadRequestError) as caught:  # all runs in it would fail
+        bob.conversations.create(items=items)
+    assert caught.value.param == "items[1].encrypted_content"
+
+
 def test_it_works_in_the_background_too(clients: list[openai.OpenAI]) -> None:
     here, there, _ = clients
     events = [

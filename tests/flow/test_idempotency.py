@@ -213,10 +213,15 @@ async def test_what_is_not_stored_is_kept_for_its_key_alone(system: System, ana:
     assert words(3).encode() not in sealed and sealed.startswith(b"gAAAA")
 
 
-async def test_what_was_deleted_is_not_told_again(system: System, ana: Caller) -> None:
-    body = {"model": "words-3", "input": "hi"}
+@pytest.mark.parametrize("background", [False, True])
+async def test_what_was_deleted_is_not_told_again(
+    system: System, ana: Caller, background: bool
+) -> None:
+    body = {"model": "words-3", "input": "hi", "background": background}
     first = await ana.post(body, path=RESPONSES)
-    await ana.http[0].delete(f"{RESPONSES}/{first.json()['id']}")
+    url = f"{RESPONSES}/{first.json()['id']}"
+    await ana.http[0].get(f"{url}?stream=true")  # which ends with it
+    await ana.http[0].delete(url)
     forget_log(system, run_of(first))
     again = await ana.post(body, path=RESPONSES, api=1)
     assert (again.status_code, again.json()["error"]["code"]) == (409, "idempotency_result_gone")

@@ -64,6 +64,8 @@ def test_who_cannot_count_estimates_and_says_so(client: openai.OpenAI) -> None:
         "trunkline": {"estimated": True},
     }
     assert tokens(client, "prompted", input=SAY) == 103 + 104
+    # Where an Idempotency-Key has no effect it does not matter what it is.
+    assert tokens(client, "words-3", input=SAY, extra_headers={"Idempotency-Key": ""}) == 103
 
 
 def test_all_that_is_read_counts(client: openai.OpenAI, system: System) -> None:

@@ -116,6 +116,12 @@ async def test_codex_warms_up_without_input_and_says_what_it_has_read(socket: So
     assert text_of(await socket.asked("now", previous_response_id=warm)) == "now"
 
 
+async def test_a_conversation_is_answered_without_more_input(stage: Stage, socket: Socket) -> None:
+    items = [{"role": "user", "content": "one two"}]
+    begun = (await stage.http.post("/v1/conversations", json={"items": items})).json()["id"]
+    assert text_of(await socket.asked([], conversation=begun)) == "one two"
+
+
 async def test_a_turn_of_a_conversation_cannot_be_a_warm_up(socket: Socket) -> None:
     conversation = "conv_0c5a4f4e-7b0b-4f7b-a1de-3d1a5e7f1c11"
     for given in ([], "x"):

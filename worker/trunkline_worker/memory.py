@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from trunkline_shared import fold
-from trunkline_shared.compaction_seal import expanded
+from trunkline_shared.compaction_seal import Unopened, expanded
 from trunkline_shared.conversation import (
     Turn,
     decode_turn,
@@ -26,7 +26,7 @@ from trunkline_shared.pipe import Pipe
 from trunkline_shared.profile import open_llm
 from trunkline_shared.run import RunRequest, created_ms
 from trunkline_shared.transcript import Item
-from trunkline_shared.vault import Vault
+from trunkline_shared.vault import Unreadable, Vault
 
 LARGE = 64 * 1024  # bytes of a conversation that are opened beside the loop
 
@@ -81,7 +81,10 @@ class Memory:
 
     def _history(self, stored: Sequence[bytes], principal: str) -> list[Item]:
         items = history([decode_turn(self.vault.open(turn)) for turn in stored])
-        return expanded(items, self.vault, principal)
+        try:
+            return expanded(items, self.vault, principal)
+        except Unopened as error:
+            raise Unreadable(str(error)) from None
 
     async def _read(self, *command: Any) -> Any:
         while True:
@@ -93,7 +96,8 @@ class Memory:
 
 class Remembered:
     """One run that is remembered. `request` is to be executed: it continues the conversation.
-    `loose_end` is what of the caller's calls it leaves open, and why it is not to be.
+    `loose_end` is why it cannot be: what of the caller's calls it leaves open, or that it has
+    nothing to answer.
     """
 
     def __init__(
@@ -122,6 +126,8 @@ class Remembered:
             self._new_at = new_places(known, request.transcript)
             self._new = [request.transcript[at] for at in self._new_at]
             self.loose_end = loose_end(before, self._new)
+            if not before and not self._new:
+                self.loose_end = "Nothing was said in the conversation yet: say something."
         self.request = replace(request, transcript=[*before, *self._new])
 
     def add(self, events: Sequence[RunEvent]) -> None:

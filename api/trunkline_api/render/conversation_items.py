@@ -81,8 +81,9 @@ def _values(turn: Turn, *, is_said: bool) -> Iterator[tuple[Place, ItemJson]]:
     for number, item in zip(_numbers(turn, is_said=is_said), items, strict=True):
         where = f"{turn.run_id}_{number}" if is_said else f"{turn.run_id}_in{number}"
         for value in values_of(item, where, calls, results):
-            if item["type"] == "opaque":  # whose sender may have used its id before
-                value["id"] = f"item_{where}"
+            if item["type"] == "opaque":
+                # A compaction is all that is said so; a sender may have used an id before.
+                value["id"] = f"cmp_{where}" if is_said else f"item_{where}"
             yield Place(is_said, number), _strict(value)
 
 

@@ -14,7 +14,7 @@ from trunkline_shared.events import (
     ToolArgsDelta,
     ToolCallStart,
 )
-from trunkline_shared.fold import Folded
+from trunkline_shared.fold import Folded, summary_of
 from trunkline_shared.output_items import OutputItem, OutputPart
 
 
@@ -28,6 +28,8 @@ def unfolded(folded: Folded) -> Iterator[RunEvent]:
         elif item.kind == "function" or item.kind == "custom":
             yield ToolCallStart(item.number, item.call_id, item.name, item.kind)
             yield ToolArgsDelta(item.number, item.text)
+        elif item.kind == "reasoning":
+            yield from _thought(item)
         else:
             yield from (_said(part) for part in item.parts)
     yield folded.terminal
@@ -42,9 +44,14 @@ def _activity(item: OutputItem) -> Iterator[RunEvent]:
         yield ActivityEnd(item.number, item.error)
 
 
+def _thought(item: OutputItem) -> Iterator[RunEvent]:
+    if text := item.of("reasoning"):
+        yield ReasoningDelta(text)
+    for number, told in enumerate(summary_of(item)):
+        yield ReasoningDelta(told, number)
+
+
 def _said(part: OutputPart) -> RunEvent:
     if part.kind == "refusal":
         return RefusalDelta(part.text)
-    if part.kind == "reasoning":
-        return ReasoningDelta(part.text)
     return TextDelta(part.text, None if part.logprobs is None else [*part.logprobs])
