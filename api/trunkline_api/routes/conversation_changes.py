@@ -31,8 +31,8 @@ def conversation_changes_router(
     @router.patch("")
     async def update(
         conversation_id: AnyId,
-        change: Annotated[UpdateConversation, Depends(body_as(gateway, UpdateConversation))],
         principal: Annotated[Principal, caller],
+        change: Annotated[UpdateConversation, Depends(body_as(gateway, UpdateConversation))],
     ) -> Success:
         found = await existing(conversations, conversation_id, principal)
         return _told(await conversations.describe(found.head, change.title, change.tags))
@@ -53,8 +53,8 @@ def conversation_changes_router(
     @router.post("/fork", status_code=201)
     async def fork(
         conversation_id: AnyId,
-        wish: Annotated[ForkConversation, Depends(body_as(gateway, ForkConversation))],
         principal: Annotated[Principal, caller],
+        wish: Annotated[ForkConversation, Depends(body_as(gateway, ForkConversation))],
     ) -> ConversationInfo:
         """A copy that goes its own way, whole or up to the last event of a turn."""
         missing = "Source conversation not found"

@@ -26,8 +26,8 @@ def conversation_items_router(
     @router.post("", response_model=InputItemList)
     async def add_items(
         conversation_id: KnownId,
-        wish: Annotated[AddItems, Depends(parsed_as(gateway, AddItems))],
         principal: Annotated[Principal, caller],
+        wish: Annotated[AddItems, Depends(parsed_as(gateway, AddItems))],
     ) -> Response:
         """Adds items that the next run sees."""
         added = neutral_items(wish.items)

@@ -34,8 +34,8 @@ def openai_conversations_router(
 
     @router.post("")
     async def create_conversation(
-        wish: Annotated[CreateConversation, Depends(parsed_as(gateway, CreateConversation))],
         principal: Annotated[Principal, caller],
+        wish: Annotated[CreateConversation, Depends(parsed_as(gateway, CreateConversation))],
     ) -> ConversationObject:
         """Begins a conversation, with `items` that its first run sees."""
         begins_with = neutral_items(wish.items or ())
@@ -55,8 +55,8 @@ def openai_conversations_router(
     @router.post("/{conversation_id}")
     async def update_conversation(
         conversation_id: KnownId,
-        change: Annotated[UpdateMetadata, Depends(parsed_as(gateway, UpdateMetadata))],
         principal: Annotated[Principal, caller],
+        change: Annotated[UpdateMetadata, Depends(parsed_as(gateway, UpdateMetadata))],
     ) -> ConversationObject:
         """Replaces the metadata."""
         before = await told(conversations, conversation_id, principal)
