@@ -59,8 +59,10 @@ class ResponsesQuestion:
         request = await resolved(self.request, self.stored, principal.name)
         self.request = request = with_all_tools(request, before.items)
         fill_in(run, request, before.items)
-        if run.compact_above is not None or run.purpose:
-            self.compactions.check()
+        if run.compact_above is not None:
+            self.compactions.check("context_management")
+        elif run.purpose:  # its last item asks for that
+            self.compactions.check(f"input[{len(request.input) - 1}]")
         run.transcript = await self.compactions.opened(
             run.transcript, principal.name, request.input
         )
