@@ -48,7 +48,7 @@ def test_what_is_no_json_object_is_refused(raw: bytes, words: str) -> None:
     [
         ({"model": None}, "model", TYPE),
         ({"model": ""}, "model", VALUE),
-        ({"input": None}, "input", TYPE),
+        ({"input": None}, "input", VALUE),
         ({"input": 5}, "input", TYPE),
         ({"input": {}}, "input", TYPE),
         ({"input": []}, "input", VALUE),
@@ -273,8 +273,14 @@ def test_items_of_openais_own_tools_are_kept_as_they_came(kind: str) -> None:
     assert kept == item
 
 
-def test_an_empty_input_may_follow_a_response() -> None:
-    assert parse_responses(body(input=[], previous_response_id="resp_1")).input == []
+@pytest.mark.parametrize("about", [{"previous_response_id": "resp_1"}, {"conversation": "x"}])
+def test_where_there_is_something_to_answer_no_input_is_needed(about: dict[str, str]) -> None:
+    for raw in (body(input=[], **about), body(input=None, **about), without_input(**about)):
+        assert parse_responses(raw).input == []
+
+
+def without_input(**members: Any) -> bytes:
+    return orjson.dumps({"model": "echo", **members})
 
 
 def test_a_choice_without_consequence_needs_no_tools() -> None:

@@ -61,6 +61,20 @@ def test_what_it_begins_with_and_what_is_added_is_the_models_history(
     assert asked(response) == ["Be brief.", "one", "two", "three", "four"]
 
 
+def test_what_a_conversation_begins_with_is_answered_without_more_input(
+    client: openai.OpenAI,
+) -> None:
+    made = client.conversations.create(items=[says("one")])
+    response = client.responses.create(model="echo-request", conversation=made.id)
+    assert asked(response) == ["one"]
+    follows = client.responses.create(model="echo-request", previous_response_id=response.id)
+    assert asked(follows) == [response.output_text]
+    for about in ({}, {"conversation": client.conversations.create().id}):
+        with pytest.raises(openai.BadRequestError) as caught:
+            client.responses.create(model="echo-request", **about)
+        assert caught.value.param == "input"
+
+
 def test_what_was_cut_off_is_told_as_incomplete(client: openai.OpenAI) -> None:
     made = client.conversations.create()
     response = client.responses.create(model="length", input=HELLO, conversation=made.id)

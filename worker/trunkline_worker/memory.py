@@ -93,7 +93,8 @@ class Memory:
 
 class Remembered:
     """One run that is remembered. `request` is to be executed: it continues the conversation.
-    `loose_end` is what of the caller's calls it leaves open, and why it is not to be.
+    `loose_end` is why it cannot be: what of the caller's calls it leaves open, or that it has
+    nothing to answer.
     """
 
     def __init__(
@@ -122,6 +123,8 @@ class Remembered:
             self._new_at = new_places(known, request.transcript)
             self._new = [request.transcript[at] for at in self._new_at]
             self.loose_end = loose_end(before, self._new)
+            if not before and not self._new:
+                self.loose_end = "Nothing was said in the conversation yet: say something."
         self.request = replace(request, transcript=[*before, *self._new])
 
     def add(self, events: Sequence[RunEvent]) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from trunkline_api.wire.responses import ResponsesRequest
 
 _MAX_NAME = 128
+_MISSING = "missing_required_parameter"
 _REFUSED = (
     ("access_programs", "Leave it out."),
     ("background_options", "Only 'background' itself is possible; leave it out."),
@@ -42,8 +43,10 @@ _REFUSED = (
 def check_responses(request: ResponsesRequest) -> None:
     """Raises ApiError 400 for the first rule that the request breaks."""
     check_members(request)
-    if request.input == [] and request.previous_response_id is None:
-        raise invalid("input", "'input' is empty: send at least one item.")
+    answers = request.previous_response_id or request.conversation or request.is_warm_up
+    if request.input == [] and not answers:
+        code = "invalid_value" if "input" in request.model_fields_set else _MISSING
+        raise invalid("input", "There is no 'input' to answer: send at least one item.", code)
 
 
 def check_members(request: ResponsesRequest) -> None:

@@ -1,8 +1,8 @@
 """The body of POST /v1/responses, from bytes to a checked value."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from trunkline_api.wire.base import (
     FreeObject,
@@ -48,13 +48,17 @@ class ConversationId(Wire):
     id: NonEmpty
 
 
+def _or_none(given: Any) -> Any:
+    return [] if given is None else given
+
+
 class ResponsesRequest(Wire):
     """A Responses request. A member that is null counts as absent.
 
     Unknown members are ignored.
     """
 
-    input: str | Many[InputItem]
+    input: Annotated[str | Many[InputItem], BeforeValidator(_or_none)] = Field(default_factory=list)
     model: NonEmpty
     access_programs: Refused = None
     background: bool | None = None
