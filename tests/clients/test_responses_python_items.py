@@ -48,7 +48,7 @@ def test_an_unknown_item_is_not_found(client: openai.OpenAI) -> None:
 def test_items_of_openais_tools_are_kept_in_chains(client: openai.OpenAI) -> None:
     opaque: Any = [
         {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "x"}},
-        {"type": "compaction", "id": "cmp_1", "encrypted_content": "theirs"},
+        {"type": "computer_call", "id": "cu_1", "call_id": "c", "status": "completed"},
     ]
     first = client.responses.create(
         model="words-3", input=[*opaque, {"role": "user", "content": "1"}]
