@@ -17,9 +17,10 @@ def with_all_tools(request: ResponsesRequest, before: Sequence[Item]) -> Respons
 
     Raises ApiError 400 when they do not go together, or with its choice among them.
     """
-    known = {_place(tool): tool for tool in (*_of(before), *(request.tools or ()), *_sent(request))}
-    if known:
-        request = request.model_copy(update={"tools": [*known.values()]})
+    earlier, now = [*_of(before)], [*_sent(request)]
+    if earlier or now:
+        tools = {_place(tool): tool for tool in (*earlier, *(request.tools or ()), *now)}
+        request = request.model_copy(update={"tools": [*tools.values()]})
     check_choice(request)
     return request
 
