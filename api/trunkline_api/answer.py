@@ -53,7 +53,7 @@ class Question(Protocol):
         """The id of the one that the body names, as it spells it; empty if none."""
 
     def asks(self) -> Asked:
-        """What it asks beyond an answer in words, and where."""
+        """What it asks beyond an answer in words, and where. Whole once `ask` has returned."""
 
     async def ask(self, run: RunRequest, principal: Principal) -> Kept:
         """Writes into `run` all that the request says; what to store with its result."""
@@ -172,9 +172,9 @@ class Answer:
             raise
         self._converse(exchange, question.model, question.conversation)
         target = await self._targets.find(question.model, principal)
-        self._abilities.check(target.agent, target.model, question.asks())
         run = self._plain_run(target, principal, exchange)
         record, lists = await question.ask(run, principal)
+        self._abilities.check(target.agent, target.model, question.asks())
         exists = bool(run.conversation) and must_exist(headers, question.conversation)
         most, background = principal.max_concurrent, not run.reply
         admission = Admission(

@@ -16,11 +16,11 @@ class Compactions:
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
 
-    def check(self) -> None:
-        """Raises ApiError 400 where there is nothing to seal with."""
+    def check(self, param: str | None = None) -> None:
+        """Raises ApiError 400 where there is nothing to seal with; `param` is what asks for it."""
         if not self._vault.has_key:
             message = "Nothing is compacted here: that needs the server's TRUNKLINE_SECRET_KEY."
-            raise invalid(None, message, "no_secret_key")
+            raise invalid(param, message, "no_secret_key")
 
     def seal(self, items: Sequence[Item], principal: str) -> str:
         """The `encrypted_content` that stands for these items."""

@@ -55,7 +55,7 @@ def must_exist(headers: Headers, named: str) -> bool:
 def check_named(named: str, headers: Headers) -> None:
     """Raises ApiError 400 where the headers name another conversation than `conversation` does."""
     sent = named_conversation(headers)
-    if named and sent and named != sent:
+    if named and sent and conversation_of(named) != sent:
         message = "'conversation' and the conversation's header differ: send one."
         raise invalid("conversation", message)
 

@@ -1,5 +1,6 @@
 """What a run builds on that is no turn itself: the responses, or the conversation, before it."""
 
+from trunkline_api.additional_tools import with_all_tools
 from trunkline_api.compactions import Compactions
 from trunkline_api.conversations import Conversations
 from trunkline_api.errors import invalid, no_conversation, unreadable_conversation
@@ -23,16 +24,20 @@ class Prior:
         self._conversations = conversations
         self._compactions = compactions
 
-    async def fill_in(self, run: RunRequest, request: ResponsesRequest, principal: str) -> None:
+    async def fill_in(
+        self, run: RunRequest, request: ResponsesRequest, principal: str
+    ) -> ResponsesRequest:
         """Writes into a plain run all that the request says, after what it builds on.
 
-        The run is then neither stored nor part of a conversation. Raises ApiError for what does not
-        exist or is somebody else's, and for what does not go together, and RedisUnavailable.
+        Returns the request with all that it names in its place. The run is then neither stored nor
+        part of a conversation. Raises ApiError for what does not exist or is
+        somebody else's, and for what does not go together, and RedisUnavailable.
         """
         request = await resolved(request, self._stored, principal)
         before: list[Item] = []
         if run.conversation:
             before = await self._history(run.conversation, principal)
+            request = with_all_tools(request, [])
             fill_in(run, request, [])
             known = () if run.all_new else before
             new = [run.transcript[at] for at in new_places(known, run.transcript)]
@@ -44,10 +49,12 @@ class Prior:
             previous = request.previous_response_id
             if previous is not None:
                 before = (await self._stored.history(previous, principal)).items
+            request = with_all_tools(request, before)
             fill_in(run, request, before)
         opened = await self._compactions.opened(run.transcript, principal, request.input)
         run.transcript = opened
         run.store, run.on_lost = False, "fail"
+        return request
 
     async def _history(self, conversation: str, principal: str) -> list[Item]:
         try:

@@ -38,6 +38,9 @@ def echo(request: ResponsesRequest) -> dict[str, Any]:
     for name, default in _DEFAULTS:
         given = getattr(request, name)
         values[name] = default if given is None else given
+    if request.prompt_cache_options is not None:
+        applied = {"mode": "implicit", "ttl": "30m", **request.prompt_cache_options}
+        values["prompt_cache_options"] = applied
     choice, named = request.tool_choice, request.conversation_id
     return values | {
         "conversation": None if named is None else {"id": named},

@@ -171,6 +171,8 @@ def _item(item: Any) -> Item:
             return ToolResult(type="tool_result", id=item.call_id, content=content, kind="custom")
         case wire.ReasoningItem():
             return _reasoning(item)
+        case wire.AdditionalTools():
+            return Opaque(type="opaque", origin=ORIGIN, value=item.model_dump(exclude_unset=True))
         case _:
             return Opaque(type="opaque", origin=ORIGIN, value=item)
 

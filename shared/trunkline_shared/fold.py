@@ -235,7 +235,11 @@ def _neutral(item: OutputItem) -> list[Item]:
     if item.kind == "message":
         content = [_part(part) for part in item.parts]
         message = Message(type="message", role="assistant", content=content)
-        return [message if item.phase is None else {**message, "phase": item.phase}]
+        if item.phase is not None:
+            message["phase"] = item.phase
+        if item.status == "incomplete":
+            message["status"] = item.status
+        return [message]
     if item.kind == "reasoning":
         reasoning = Reasoning(type="reasoning", text=item.of("reasoning"))
         summary = summary_of(item)

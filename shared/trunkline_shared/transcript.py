@@ -45,13 +45,16 @@ Phase: TypeAlias = Literal["commentary", "final_answer"]
 
 
 class Message(TypedDict):
-    """`phase`, of what the assistant said: on the way to its answer, or the answer."""
+    """`phase`, of what the assistant said: on the way to its answer, or the answer. `status` is
+    there where it was cut off.
+    """
 
     type: Literal["message"]
     role: Role
     content: list[Part]
     name: NotRequired[str]
     phase: NotRequired[Phase]
+    status: NotRequired[Literal["incomplete"]]
 
 
 class Reasoning(TypedDict):

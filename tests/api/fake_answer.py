@@ -18,6 +18,7 @@ from trunkline_api.relay import Batch
 from trunkline_api.routes.chat import chat_question
 from trunkline_api.settings import ApiSettings
 from trunkline_api.submission import Admission
+from trunkline_shared.config.models import Config
 from trunkline_shared.events import Failed, Finished
 from trunkline_shared.run import RunRequest
 
@@ -81,14 +82,15 @@ class Reply:
 
     path = "/v1/chat/completions"
     parse: Callable[[bytes, Headers], Question] = staticmethod(chat_question(completions()))
+    config: ClassVar[Config] = CONFIG
     question: ClassVar[dict[str, Any]] = {"messages": [{"role": "user", "content": "hi"}]}
 
     def __init__(self, *script: Any, refusal: Exception | None = None, **settings: Any) -> None:
         options = {"headers_after_s": SOON_S, "heartbeat_s": SOON_S} | settings
         self.follow = FakeFollow(script, refusal)
-        targets = fake_targets(CONFIG)
+        targets = fake_targets(self.config)
         fakes = (FakeHub(), FakeRuns(), targets, FakeBirths())
-        gateway = Gateway(ApiSettings(**options), CONFIG, ApiKeys(), *fakes)
+        gateway = Gateway(ApiSettings(**options), self.config, ApiKeys(), *fakes)
         self.app = Exchanges(Answer(gateway, self.follow, targets, self.parse))  # type: ignore[arg-type]
         self.sent: list[dict[str, Any]] = []
         self.sent_headers: list[tuple[bytes, bytes]] = []

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from trunkline_api.additional_tools import with_all_tools
 from trunkline_api.errors import ApiError
 from trunkline_api.wire.responses import parse_responses
 
@@ -27,7 +28,7 @@ def body(**members: Any) -> bytes:
 
 def problem(raw: bytes) -> ApiError:
     with pytest.raises(ApiError) as caught:
-        parse_responses(raw)
+        with_all_tools(parse_responses(raw), [])
     error = caught.value
     assert error.status == 400
     assert error.type == "invalid_request_error"
@@ -37,6 +38,10 @@ def problem(raw: bytes) -> ApiError:
 
 def items(*found: Any) -> dict[str, Any]:
     return {"input": [ASKS, *found]}
+
+
+def more(*tools: Any) -> dict[str, Any]:
+    return {"type": "additional_tools", "role": "developer", "tools": list(tools)}
 
 
 def parts(*found: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -7,6 +7,7 @@ from tests.api.responses_bodies import SHELL, WEATHER
 from tests.api.test_responses_route import TEXTS, Asked
 from tests.api.test_stored_responses import message
 from trunkline_api.stored_responses import Record
+from trunkline_shared.config.models import AgentConfig, Config
 from trunkline_shared.events import (
     ActivityArgs,
     ActivityEnd,
@@ -19,6 +20,9 @@ from trunkline_shared.events import (
     ToolCallStart,
 )
 from trunkline_shared.run import RunId, new_run_id
+from trunkline_shared.transcript import Item
+
+PNG = "data:image/png;base64,AAAA"
 
 SAID: tuple[RunEvent, ...] = (
     ReasoningDelta("hm"),
@@ -90,6 +94,20 @@ async def test_items_of_others_and_of_runs_that_go_on_are_not_found() -> None:
     for run in (theirs, running, new_run_id()):
         reply = await Asked(*TEXTS, store=store).ask(input=named(f"msg_{run}_0"))
         assert (reply.status, reply.error["code"]) == (404, "item_not_found")
+
+
+class Blind(Asked):
+    agents: ClassVar = {"echo": AgentConfig(name="echo", model=("cohere:command",))}
+    config = Config(path="agents.yml", agents=agents)
+
+
+async def test_an_image_that_is_named_is_one_that_the_agent_takes() -> None:
+    store = FakeStore()
+    seen: Item = {"type": "message", "role": "user", "content": [{"type": "image", "url": PNG}]}
+    run = await store.respond(Record("anonymous", "echo", {}, [seen]), Finished("stop"))
+    reply = await Blind(*TEXTS, store=store).ask(input=named(f"msg_{run}_in0"))
+    assert (reply.status, reply.error["param"]) == (400, "input[0].content[0]")
+    assert reply.error["code"] == "unsupported_parameter"
 
 
 async def test_a_call_that_is_named_needs_its_result() -> None:

@@ -21,6 +21,7 @@ READ: dict[str, dict[str, Any]] = {
     "custom_tool_call_output": {"call_id": "c", "output": "1"},
     "mcp_call": {"id": "m", "server_label": "s", "name": "f", "arguments": "{}"},
     "reasoning": {"id": "r", "summary": []},
+    "additional_tools": {"role": "developer", "tools": []},
     "item_reference": {"id": "msg_1"},
 }
 """The least of each type that is understood."""

@@ -65,6 +65,11 @@ def test_what_was_said_is_repeated() -> None:
     assert {name: values[name] for name in said} == said
 
 
+def test_options_of_a_prompt_cache_are_whole() -> None:
+    values = echoed(prompt_cache_options={"mode": "explicit"})
+    assert values["prompt_cache_options"] == {"mode": "explicit", "ttl": "30m"}
+
+
 def test_a_schema_is_repeated_with_all_its_members() -> None:
     assert echoed(**schema())["text"]["format"] == {
         "type": "json_schema",

@@ -34,9 +34,9 @@ UPSTREAM_MODELS = (
     *("hang", "unfinished-3", "no-done-3", "error-chunk", "error-first"),
 )
 
-KNOWN_TO_CODEX = ["gpt-5.5", "gpt-6-sol"]
+KNOWN_TO_CODEX = ["gpt-5.5", "gpt-5.6-sol", "gpt-6.1-sol"]
 """Models that Codex has a catalogue of tools for: what it sends for these is not what it sends for
-those that it does not know."""
+those that it does not know. From the second on it sends them as an item of the input."""
 
 ABLE = ["able", "able-tasks"]
 """An agent of each lane: what is asked of them is the same."""

@@ -25,6 +25,7 @@ name = "Trunkline"
 base_url = "{base_url}"
 env_key = "TRUNKLINE_KEY"
 wire_api = "responses"
+supports_websockets = {websockets}
 request_max_retries = 0
 stream_max_retries = 0
 """
@@ -34,12 +35,12 @@ pytestmark = pytest.mark.node
 class Codex:
     """The command line in a directory of its own; it reaches nothing but `base_url`."""
 
-    def __init__(self, directory: Path, base_url: str) -> None:
+    def __init__(self, directory: Path, base_url: str, websockets: str = "false") -> None:
         self.work = directory / "work"
         self.work.mkdir()
         home = directory / "home"
         home.mkdir()
-        (home / "config.toml").write_text(CONFIG.format(base_url=base_url))
+        (home / "config.toml").write_text(CONFIG.format(base_url=base_url, websockets=websockets))
         self._environ = {
             "PATH": os.environ["PATH"],
             "HOME": str(home),
@@ -81,7 +82,7 @@ def said(told: list[dict[str, Any]]) -> list[str]:
     return [item["text"] for item in items(told, "agent_message")]
 
 
-@pytest.mark.parametrize("model", ["plan", *KNOWN_TO_CODEX])
+@pytest.mark.parametrize("model", ["plan", KNOWN_TO_CODEX[0]])
 def test_codex_runs_a_command_and_answers(codex: Codex, model: str) -> None:
     call = ("exec_command", {"cmd": "echo it-ran | tee made.txt"})
     code, told = codex.run(model, plan({"say": "I look.", "calls": [call]}, {"say": "Done."}))
@@ -91,6 +92,25 @@ def test_codex_runs_a_command_and_answers(codex: Codex, model: str) -> None:
     assert (code, said(told)) == (0, ["I look.", "Done."])
     assert told[-1]["type"] == "turn.completed"
     assert told[-1]["usage"]["output_tokens"] > 0
+
+
+@pytest.mark.parametrize("websockets", ["false", "true"])
+@pytest.mark.parametrize("model", KNOWN_TO_CODEX[1:])
+def test_codex_works_with_tools_that_stand_in_the_input(
+    system: System, tmp_path: Path, model: str, websockets: str
+) -> None:
+    codex = Codex(tmp_path, system.base_url(), websockets)
+    run = "text((await tools.exec_command({cmd: 'echo it-ran | tee made.txt'})).output)"
+    code, told = codex.run(model, plan({"say": "I look.", "calls": [("functions__exec", run)]}))
+    assert (codex.work / "made.txt").read_text() == "it-ran\n"
+    first, last = said(told)
+    assert (code, first) == (0, "I look.") and "it-ran" in last
+    asked = system.upstream.requests()
+    assert len(asked) == 2
+    for request in asked:
+        offered = {tool[tool["type"]]["name"]: tool["type"] for tool in request["body"]["tools"]}
+        assert offered["functions__exec"] == "custom"
+        assert offered["functions__wait"] == offered["collaboration__spawn_agent"] == "function"
 
 
 def test_codex_gets_the_output_of_a_command_to_its_model(codex: Codex) -> None:

@@ -75,6 +75,16 @@ def test_what_a_conversation_begins_with_is_answered_without_more_input(
         assert caught.value.param == "input"
 
 
+def test_what_was_cut_off_is_told_as_incomplete(client: openai.OpenAI) -> None:
+    made = client.conversations.create()
+    response = client.responses.create(model="length", input=HELLO, conversation=made.id)
+    told = [
+        item.status for item in client.conversations.items.list(made.id) if item.type == "message"
+    ]
+    assert [item.status for item in response.output if item.type == "message"] == ["incomplete"]
+    assert told == ["incomplete", "completed"]
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_response_is_told_as_items_with_its_own_ids(client: openai.OpenAI, stream: bool) -> None:
     made = client.conversations.create()

@@ -76,10 +76,18 @@ def known(http: httpx.Client, path: str) -> dict[str, str]:
     conversation = str(uuid4())
     turn = http.post("/v1/responses", json=asked, headers={"X-Conversation-ID": conversation})
     events = http.get(f"/api/conversations/{conversation}/events/search").json()["items"]
+    items = http.get(f"/v1/conversations/{conversation}/items").json()["data"]
+    later = http.post("/v1/responses", json={**asked, "background": True})
+    kept = http.post(
+        "/v1/chat/completions",
+        json={"model": AGENT, "messages": [{"role": "user", "content": "Hello"}], "store": True},
+    )
     http.post("/api/profiles/fuzzed", json={"llm": {"model": "openai/gpt", "base_url": NOBODY}})
     made = {
-        "response_id": turn.json()["id"],
+        "response_id": (later if path.endswith("/cancel") else turn).json()["id"],
+        "completion_id": kept.json()["id"],
         "conversation_id": conversation,
+        "item_id": items[0]["id"],
         "event_id": events[0]["id"],
         "name": "fuzzed",
         "model": AGENT,
@@ -164,7 +172,8 @@ def test_nothing_but_health_is_told_without_a_key(
             path = path.replace(f"{{{name}}}", value)
         for headers in ({}, {"authorization": "Bearer wrong"}, {"x-session-api-key": "wrong"}):
             url = f"{fuzzed.url()}{path}"
-            reply = httpx.request(operation.method, url, headers=headers, timeout=60)
+            # Nor what would be wrong with what is sent.
+            reply = httpx.request(operation.method, url, headers=headers, content="{", timeout=60)
             if path in OPEN:
                 assert reply.status_code == 200
                 continue

@@ -217,6 +217,25 @@ async def test_the_settings_of_a_model_reach_it(api: str, streamed: bool, model_
 
 
 @pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("api", ["responses", "websocket"])
+async def test_a_conversation_is_the_history_of_runs(
+    client: openai.AsyncOpenAI, model: agents.Model, streamed: bool
+) -> None:
+    made = (await client.conversations.create()).id
+    helper = agents.Agent(name="helper", tools=[get_weather], model=model)
+    steps = plan({"calls": [LOOK]}, {"say": "Sunny."})
+    first = await run(helper, steps, streamed=streamed, conversation_id=made)
+    assert first.final_output == "Sunny."
+    second = await run(helper, "And now?", streamed=streamed, conversation_id=made)
+    assert second.final_output == "And now?"  # what was last said
+    items = [item.type async for item in client.conversations.items.list(made, order="asc")]
+    assert items == [
+        *("message", "function_call", "function_call_output", "message"),
+        *("message", "message"),
+    ]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("api", ["chat", "responses"])
 async def test_a_model_that_fails_raises(api: str, streamed: bool, model_of: Models) -> None:
     for name, error in (("nobody", openai.NotFoundError), ("status-429", openai.RateLimitError)):

@@ -72,6 +72,26 @@ async def test_a_response_is_streamed_to_its_end(connection: AsyncResponsesConne
     assert final.usage.output_tokens == 20
 
 
+async def test_tools_of_the_input_are_there_for_what_follows_without_being_stored(
+    connection: AsyncResponsesConnection,
+) -> None:
+    space = {"type": "namespace", "name": "sky", "description": "", "tools": [WEATHER]}
+    given = {"type": "additional_tools", "role": "developer", "tools": [space]}
+    common: Any = {"model": "tools", "store": False}
+    await connection.response.create(input=[given, {"role": "user", "content": "Hi"}], **common)
+    first = await ended(connection)
+    assert first.output[0].type == "function_call"
+    common = {"model": "echo-request", "store": False, "previous_response_id": first.id}
+    result: Any = {
+        "type": "function_call_output",
+        "call_id": first.output[0].call_id,
+        "output": "sunny",
+    }
+    await connection.response.create(input=[result], **common)
+    sent = json.loads((await ended(connection)).output_text)
+    assert [tool["function"]["name"] for tool in sent["tools"]] == ["sky__weather"]
+
+
 async def test_a_tool_is_called_and_its_result_goes_back_without_being_stored(
     connection: AsyncResponsesConnection,
 ) -> None:

@@ -89,7 +89,7 @@ class Stage:
         webhooks = settings.get("webhooks", ())
         wait_s = settings.get("conversation_wait_s", 300.0)
         api = {"grace_s": 5.0, "webhooks": webhooks, "conversation_wait_s": wait_s}
-        self._api = ApiSettings(**self._common, **api | settings.get("api", {}))
+        self._api = ApiSettings(**{**self._common, **api, **settings.get("api", {})})
         self._stack = AsyncExitStack()
         self._count = workers
         self.workers: list[tuple[Worker, StageBackends, asyncio.Task[Any]]] = []

@@ -198,6 +198,8 @@ def test_its_messages_are_told_as_they_were_sent(clients: list[openai.OpenAI]) -
         {"role": "user", "content": parts},
     ]
     made = ask(here, messages=messages)
+    # The client's type knows no role but 'assistant'.
+    there = there.copy(_extra_kwargs={"_strict_response_validation": False})
     told = [each.to_dict() for each in there.chat.completions.messages.list(made.id, limit=2)]
     assert [each["id"] for each in told] == [f"{made.id}-{number}" for number in range(5)]
     assert [each["role"] for each in told] == [each["role"] for each in messages]

@@ -179,7 +179,12 @@ def text_of(result: Folded) -> list[str]:
 def test_what_a_lost_worker_left_is_no_history_but_what_a_limit_cut_is() -> None:
     lost = folded(TextDelta("Hel"), Attempt(2), TextDelta("Hello"), Finished("stop"))
     assert text_of(lost) == ["Hello"]
-    assert text_of(folded(TextDelta("Hel"), Finished("length"))) == ["Hel"]
+    cut = folded(TextDelta("Hel"), Finished("length"))
+    assert text_of(cut) == ["Hel"]
+    assert [item.get("status") for each in (lost, cut) for item in said(each)] == [
+        None,
+        "incomplete",
+    ]
 
 
 def test_half_a_call_and_half_a_thought_are_no_history() -> None:

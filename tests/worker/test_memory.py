@@ -105,7 +105,7 @@ async def test_what_was_said_with_an_entry_of_the_journal_is_kept_too() -> None:
     run, writer = execution(claimed(job=job(store=True)), vault=VAULT)
     await run.run(ScriptedBackend((b"entry", [TextDelta("I look. "), Step()]), END))
     assert writer.kept is not None and writer.recorded == [b"entry"]
-    assert fold.decode(VAULT.open(writer.kept[0])).text == "I look. Yo"
+    assert fold.decode(VAULT.unpack(writer.kept[0])).text == "I look. Yo"
 
 
 @pytest.mark.parametrize(("drop_from", "text"), [(3, "Yo"), (None, "halfYo")])

@@ -62,7 +62,7 @@ def _message(item: Message, where: str) -> ItemJson:
     content = [_part(part, is_said=is_said) for part in item["content"]]
     head = {"type": "message", "id": f"msg_{where}", "role": item["role"]}
     phase = {"phase": item["phase"]} if "phase" in item else {}
-    return {**head, "status": "completed", "content": content, **phase}
+    return {**head, "status": item.get("status", "completed"), "content": content, **phase}
 
 
 def _call(item: ToolCall, where: str) -> ItemJson:

@@ -48,7 +48,7 @@ class CompactQuestion:
         return of_responses(self.request)
 
     async def ask(self, run: RunRequest, principal: Principal) -> Kept:
-        await self.prior.fill_in(run, self.request, principal.name)
+        self.request = await self.prior.fill_in(run, self.request, principal.name)
         self.items = run.transcript
         if not self.items:
             raise invalid("input", "There is nothing to compact: send at least one item.")

@@ -19,7 +19,7 @@ from trunkline_shared.fold import Folded
 from trunkline_shared.run import ESTIMATED, RunRequest
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class InputTokensQuestion:
     """A request to count, for `trunkline_api.answer.Answer`. Nothing of it is stored."""
 
@@ -38,7 +38,7 @@ class InputTokensQuestion:
         return of_responses(self.request)
 
     async def ask(self, run: RunRequest, principal: Principal) -> Kept:
-        await self.prior.fill_in(run, self.request, principal.name)
+        self.request = await self.prior.fill_in(run, self.request, principal.name)
         run.purpose = "count"
         return Kept()
 

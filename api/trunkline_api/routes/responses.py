@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trunkline_api.abilities import Asked
+from trunkline_api.additional_tools import with_all_tools
 from trunkline_api.asked import of_responses
 from trunkline_api.auth import Principal
 from trunkline_api.compactions import Compactions
@@ -28,9 +29,12 @@ from trunkline_shared.fold import Folded
 from trunkline_shared.run import RunRequest, created_ms
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ResponsesQuestion:
-    """A Responses request, for `trunkline_api.answer.Answer`."""
+    """A Responses request, for `trunkline_api.answer.Answer`.
+
+    Once it was asked, `request` has all that it names in its place.
+    """
 
     request: ResponsesRequest
     stored: StoredResponses
@@ -53,9 +57,12 @@ class ResponsesQuestion:
         if previous is not None and not run.conversation:
             before = await self.stored.history(previous, principal.name)
         request = await resolved(self.request, self.stored, principal.name)
+        self.request = request = with_all_tools(request, before.items)
         fill_in(run, request, before.items)
-        if run.compact_above is not None or run.purpose:
-            self.compactions.check()
+        if run.compact_above is not None:
+            self.compactions.check("context_management")
+        elif run.purpose:  # its last item asks for that
+            self.compactions.check(f"input[{len(request.input) - 1}]")
         run.transcript = await self.compactions.opened(
             run.transcript, principal.name, request.input
         )

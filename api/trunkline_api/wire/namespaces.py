@@ -23,14 +23,14 @@ def within(namespace: str, name: str) -> str:
     return name.removeprefix(f"{namespace}__")
 
 
-def offered(tools: Iterable[Tool] | None) -> Iterator[Offered]:
+def offered(tools: Iterable[Tool] | None, where: str = "tools") -> Iterator[Offered]:
     """The tools that a model can call: where each stands, what it is called, and itself."""
     for index, tool in enumerate(tools or ()):
         if isinstance(tool, NamespaceTool):
             for number, inner in enumerate(tool.tools):
-                yield f"tools[{index}].tools[{number}]", spelled(tool.name, inner.name), inner
+                yield f"{where}[{index}].tools[{number}]", spelled(tool.name, inner.name), inner
         elif isinstance(tool, FlatFunctionTool | FlatCustomTool):
-            yield f"tools[{index}]", tool.name, tool
+            yield f"{where}[{index}]", tool.name, tool
 
 
 def namespace_of(tools: Iterable[dict[str, Any]], name: str) -> str | None:

@@ -6,10 +6,10 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from trunkline_api.wire.base import FreeObject, Many, NonEmpty, Wire
 from trunkline_api.wire.media import FileData, ImageAddress, SoundData
+from trunkline_api.wire.response_tools import EchoedTool, Tool
 
 OPAQUE_TYPES: Final = frozenset(
     {
-        "additional_tools",
         "apply_patch_call",
         "apply_patch_call_output",
         "code_interpreter_call",
@@ -151,6 +151,13 @@ class ReasoningItem(Wire):
     encrypted_content: str | None = None
 
 
+class AdditionalTools(EchoedTool):
+    """Tools that count as if they stood in `tools`."""
+
+    type: Literal["additional_tools"]
+    tools: Many[Tool]
+
+
 class ItemReference(Wire):
     """An item of a stored response; 404 if there is none of that id."""
 
@@ -160,7 +167,7 @@ class ItemReference(Wire):
 
 def _refuse(found: Any) -> Any:
     known = "a message, function_call, function_call_output, custom_tool_call"
-    known += ", custom_tool_call_output, mcp_call, reasoning, item_reference"
+    known += ", custom_tool_call_output, mcp_call, reasoning, additional_tools, item_reference"
     raise ValueError(f"{known}, or an item of OpenAI's tools")
 
 
@@ -188,6 +195,7 @@ def _kind(item: Any) -> str:
 
 _READ: Final = frozenset(
     {
+        "additional_tools",
         "function_call",
         "function_call_output",
         "custom_tool_call",
@@ -207,6 +215,7 @@ InputItem: TypeAlias = Annotated[
     | Annotated[CustomToolCallOutput, Tag("custom_tool_call_output")]
     | Annotated[McpCall, Tag("mcp_call")]
     | Annotated[ReasoningItem, Tag("reasoning")]
+    | Annotated[AdditionalTools, Tag("additional_tools")]
     | Annotated[ItemReference, Tag("item_reference")]
     | Annotated[FreeObject, Tag("opaque")]
     | Annotated[UnknownItem, Tag("unknown")],

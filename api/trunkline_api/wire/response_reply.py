@@ -103,6 +103,7 @@ class ResponseObject(BaseModel):
     presence_penalty: float
     previous_response_id: str | None
     prompt_cache_key: str | None
+    prompt_cache_options: dict[str, Any] | None = None
     prompt_cache_retention: str | None
     reasoning: dict[str, Any]
     safety_identifier: str | None

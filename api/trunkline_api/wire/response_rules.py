@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from trunkline_api.errors import ApiError, invalid
 from trunkline_api.wire.namespaces import offered, spelled
 from trunkline_api.wire.response_items import (
+    AdditionalTools,
     CustomToolCall,
     CustomToolCallOutput,
     FunctionCallItem,
@@ -21,6 +22,7 @@ from trunkline_api.wire.response_tools import (
     CustomToolChoice,
     FlatJsonSchemaFormat,
     FunctionToolChoice,
+    Tool,
 )
 from trunkline_api.wire.tools import check_strict
 
@@ -50,7 +52,7 @@ def check_responses(request: ResponsesRequest) -> None:
 def check_members(request: ResponsesRequest) -> None:
     """The same, for one that may be without input."""
     _check_supported(request)
-    _check_tools(request)
+    _tools_by_name(request.tools)
     wanted = None if request.text is None else request.text.format
     if isinstance(wanted, FlatJsonSchemaFormat):
         check_strict("text.format.schema", wanted.schema_, wanted.strict)
@@ -107,15 +109,22 @@ def _check_supported(request: ResponsesRequest) -> None:
         raise invalid("conversation", f"{message}leave out 'conversation' or the other.")
 
 
-def _check_tools(request: ResponsesRequest) -> None:
-    known: dict[str, str] = {}  # the types of tools by their names
-    for param, name, tool in offered(request.tools):
+def _tools_by_name(tools: Sequence[Tool] | None, where: str = "tools") -> dict[str, str]:
+    """The types of the tools that can be called."""
+    known: dict[str, str] = {}
+    for param, name, tool in offered(tools, where):
         if name in known:
             raise invalid(f"{param}.name", f"Two tools have the name '{name}': give each its own.")
         if len(name) > _MAX_NAME:
             message = f"With its namespace the tool is called '{name[:100]}…', which is too long: "
             raise invalid(f"{param}.name", f"{message}use {_MAX_NAME} characters at most.")
         known[name] = tool.type
+    return known
+
+
+def check_choice(request: ResponsesRequest) -> None:
+    """Raises ApiError 400 unless the choice is among `tools`, which are all that there are."""
+    known = _tools_by_name(request.tools)
     if request.tool_choice in (None, "none", "auto"):
         return
     if not known:
@@ -141,6 +150,8 @@ def _choices(
 
 def check_item(where: str, item: InputItem) -> None:
     """Raises ApiError 400 for what the item `where` may not say although it is well formed."""
+    if isinstance(item, AdditionalTools):
+        _tools_by_name(item.tools, f"{where}.tools")
     members = item if isinstance(item, dict) else vars(item)
     for name in ("content", "output"):
         parts = members.get(name)
