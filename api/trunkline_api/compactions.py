@@ -30,12 +30,16 @@ class Compactions:
         return seal(self._vault, Compaction(items), principal)
 
     async def opened(
-        self, items: list[Item], principal: str, sent: Sequence[Any] | str = ()
+        self,
+        items: list[Item],
+        principal: str,
+        sent: Sequence[Any] | str = (),
+        member: str = "input",
     ) -> list[Item]:
         """The items with what each compaction stands for in its place.
 
         Raises ApiError 400 for one that was not sealed here for this principal; it names the item
-        of `sent`, which is the request's `input`.
+        of `sent`, which is that `member` of the request.
         """
         size = sum(_size(item) for item in items if item["type"] == "opaque")
         if not size:
@@ -45,7 +49,7 @@ class Compactions:
                 return await asyncio.to_thread(expanded, items, self._vault, principal)
             return expanded(items, self._vault, principal)
         except Unopened as error:
-            raise _unreadable(error.item, sent) from None
+            raise _unreadable(error.item, sent, member) from None
 
 
 def _size(item: Opaque) -> int:
@@ -53,10 +57,10 @@ def _size(item: Opaque) -> int:
     return len(str(item["value"].get("encrypted_content"))) + 1 if is_compaction(item) else 0
 
 
-def _unreadable(item: Opaque, sent: Sequence[Any] | str) -> ApiError:
+def _unreadable(item: Opaque, sent: Sequence[Any] | str, member: str) -> ApiError:
     for number, each in enumerate(sent):
         if each is item["value"]:
-            param = f"input[{number}].encrypted_content"
+            param = f"{member}[{number}].encrypted_content"
             message = f"'{param}' is nothing that was compacted here with this API key: "
             return invalid(param, f"{message}send it as it came, or leave the item out.")
     message = "What came before has a compaction that cannot be opened any more."

@@ -8,13 +8,18 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from trunkline_api.compactions import Compactions
 from trunkline_api.conversations import Conversations
 from trunkline_api.errors import ApiError, invalid, no_conversation
+from trunkline_api.kept_reasoning import opened
 from trunkline_api.lookup import Lookup
 from trunkline_api.paging import Order
 from trunkline_api.render.conversation_items import Place, items_of, place_of, without
 from trunkline_api.render.input_items import ItemJson
+from trunkline_api.responses_request import neutral
 from trunkline_api.runs import Runs
+from trunkline_api.wire.response_items import InputItem, ItemReference
+from trunkline_api.wire.response_rules import check_item
 from trunkline_shared.conversation import Turn, decode_turn, encode_turn
 from trunkline_shared.keys import Keys
 from trunkline_shared.run import created_ms, new_run_id
@@ -37,6 +42,20 @@ class ConversationItems:
         self._runs = runs
         self._keys = keys
         self._vault = vault
+        self._compactions = Compactions(vault)
+
+    async def neutral(self, items: Sequence[InputItem], principal: str) -> list[Item]:
+        """The items as they are kept. Raises ApiError 400 for what cannot be, or could not be
+        opened by the runs that are to see it."""
+        for number, item in enumerate(items):
+            where = f"items[{number}]"
+            if isinstance(item, ItemReference):
+                message = f"'{where}' is an item_reference: send the whole item."
+                raise invalid(where, message, "unsupported_value")
+            check_item(where, item)
+        kept = neutral(opened(items, self._vault, principal, "items"))
+        await self._compactions.opened(kept, principal, items, "items")
+        return kept
 
     async def add(self, conversation: str, principal: str, items: Sequence[Item]) -> list[ItemJson]:
         """Adds what the next run sees; a run that has the turn goes on without it."""

@@ -26,10 +26,13 @@ def seal_of(vault: Vault, principal: str) -> Seal | None:
     return partial(_sealed, vault, principal) if vault.has_key else None
 
 
-def opened(items: Sequence[InputItem], vault: Vault, principal: str) -> list[InputItem]:
-    """The items with our sealed reasoning in clear. Raises ApiError 400 that names the item."""
+def opened(
+    items: Sequence[InputItem], vault: Vault, principal: str, member: str = "input"
+) -> list[InputItem]:
+    """The items with our sealed reasoning in clear. Raises ApiError 400 that names the item of
+    that `member`."""
     return [
-        _opened(item, f"input[{index}].encrypted_content", vault, principal)
+        _opened(item, f"{member}[{index}].encrypted_content", vault, principal)
         if isinstance(item, ReasoningItem) and (item.encrypted_content or "").startswith(_OURS)
         else item
         for index, item in enumerate(items)

@@ -4,12 +4,17 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from tests.api.conversation_bed import CONVERSATION, ConversationBed, message
+from trunkline_api.compactions import Compactions
 from trunkline_api.conversation_items import ConversationItems
 from trunkline_api.errors import ApiError
+from trunkline_api.kept_reasoning import seal_of
 from trunkline_api.lookup import Lookup
+from trunkline_api.wire.response_items import InputItem
 from trunkline_shared.conversation import Turn
+from trunkline_shared.output_items import OutputItem, OutputPart
 from trunkline_shared.run import new_run_id
 from trunkline_shared.vault import Vault
 
@@ -88,3 +93,27 @@ async def test_what_another_key_sealed_is_409(bed: ConversationBed) -> None:
     with pytest.raises(ApiError) as caught:
         await page(items_over(bed, Vault("another key")))
     assert (caught.value.status, caught.value.code) == (409, "conversation_unreadable")
+
+
+@pytest.mark.parametrize("kind", ["compaction", "reasoning"])
+async def test_what_was_sealed_for_somebody_else_is_not_added(
+    bed: ConversationBed, kind: str
+) -> None:
+    vault = Vault("a secret key")
+    items = items_over(bed, vault)
+    (theirs,) = TypeAdapter(list[InputItem]).validate_python([sealed(kind, vault, "key-2")])
+    (mine,) = TypeAdapter(list[InputItem]).validate_python([sealed(kind, vault, "key-1")])
+    (kept,) = await items.neutral([mine], "key-1")
+    assert kept["type"] == {"compaction": "opaque"}.get(kind, kind)
+    with pytest.raises(ApiError) as caught:
+        await items.neutral([mine, theirs], "key-1")
+    assert (caught.value.status, caught.value.param) == (400, "items[1].encrypted_content")
+
+
+def sealed(kind: str, vault: Vault, principal: str) -> dict[str, Any]:
+    if kind == "compaction":
+        return {"type": kind, "encrypted_content": Compactions(vault).seal([], principal)}
+    seal = seal_of(vault, principal)
+    assert seal is not None
+    thought = OutputItem("reasoning", parts=(OutputPart("reasoning", "hm"),))
+    return {"type": kind, "summary": [], "encrypted_content": seal(thought)}

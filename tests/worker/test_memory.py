@@ -7,6 +7,7 @@ import pytest
 from tests.patience import until
 from tests.worker.fake_run import FakePipe, ScriptedBackend, claimed, code_of, execution
 from trunkline_shared import fold
+from trunkline_shared.compaction_seal import Compaction, seal
 from trunkline_shared.conversation import Turn, decode_turn, encode_turn
 from trunkline_shared.events import (
     Attempt,
@@ -125,6 +126,16 @@ async def test_a_later_attempt_counts_what_the_log_still_says(
     await run.run(ScriptedBackend(END))
     assert writer.kept is not None
     assert fold.decode(VAULT.open(writer.kept[0])).text == text
+
+
+async def test_a_compaction_that_cannot_be_opened_fails_its_run_and_says_why() -> None:
+    value = {"type": "compaction", "encrypted_content": seal(Vault("other"), Compaction([]), "")}
+    item: Any = {"type": "opaque", "origin": "responses", "value": value}
+    run, writer = execution(
+        claimed(job=job(conversation="c")), pipe_with(Turn("r0", items=[item])), VAULT
+    )
+    await run.run(ScriptedBackend(END))
+    assert code_of(writer) == "agent_unavailable"
 
 
 async def test_a_conversation_sealed_with_another_key_fails_its_run_and_says_why() -> None:

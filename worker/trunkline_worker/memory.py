@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from trunkline_shared import fold
-from trunkline_shared.compaction_seal import expanded
+from trunkline_shared.compaction_seal import Unopened, expanded
 from trunkline_shared.conversation import (
     Turn,
     decode_turn,
@@ -26,7 +26,7 @@ from trunkline_shared.pipe import Pipe
 from trunkline_shared.profile import open_llm
 from trunkline_shared.run import RunRequest, created_ms
 from trunkline_shared.transcript import Item
-from trunkline_shared.vault import Vault
+from trunkline_shared.vault import Unreadable, Vault
 
 LARGE = 64 * 1024  # bytes of a conversation that are opened beside the loop
 
@@ -81,7 +81,10 @@ class Memory:
 
     def _history(self, stored: Sequence[bytes], principal: str) -> list[Item]:
         items = history([decode_turn(self.vault.open(turn)) for turn in stored])
-        return expanded(items, self.vault, principal)
+        try:
+            return expanded(items, self.vault, principal)
+        except Unopened as error:
+            raise Unreadable(str(error)) from None
 
     async def _read(self, *command: Any) -> Any:
         while True:

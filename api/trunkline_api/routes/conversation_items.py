@@ -12,7 +12,7 @@ from trunkline_api.conversations import Conversations
 from trunkline_api.deps import parsed_as, principal_of
 from trunkline_api.gateway import Gateway
 from trunkline_api.paging import Limit, Order
-from trunkline_api.routes.openai_conversations import neutral_items, told
+from trunkline_api.routes.openai_conversations import told
 from trunkline_api.wire.conversation_items import AddItems, ConversationObject
 from trunkline_api.wire.response_reply import InputItemList
 
@@ -30,8 +30,9 @@ def conversation_items_router(
         principal: Annotated[Principal, caller],
     ) -> Response:
         """Adds items that the next run sees."""
-        added = neutral_items(wish.items)
-        return _json(listed(await items.add(conversation_id, principal.name, added)))
+        whose = principal.name
+        added = await items.neutral(wish.items, whose)
+        return _json(listed(await items.add(conversation_id, whose, added)))
 
     @router.get("", response_model=InputItemList)
     async def list_items(

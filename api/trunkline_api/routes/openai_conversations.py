@@ -1,6 +1,5 @@
 """`/v1/conversations`: OpenAI's conversations, which are the same as everywhere else here."""
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -10,9 +9,8 @@ from trunkline_api.conversation_id import KnownId, new_conversation, shown
 from trunkline_api.conversation_items import ConversationItems, unreadable
 from trunkline_api.conversations import Conversations, Head
 from trunkline_api.deps import parsed_as, principal_of
-from trunkline_api.errors import invalid, no_conversation
+from trunkline_api.errors import no_conversation
 from trunkline_api.gateway import Gateway
-from trunkline_api.responses_request import neutral
 from trunkline_api.runs import Runs
 from trunkline_api.wire.conversation_items import (
     ConversationObject,
@@ -20,9 +18,6 @@ from trunkline_api.wire.conversation_items import (
     DeletedConversation,
     UpdateMetadata,
 )
-from trunkline_api.wire.response_items import InputItem, ItemReference
-from trunkline_api.wire.response_rules import check_item
-from trunkline_shared.transcript import Item
 from trunkline_shared.vault import Unreadable
 
 
@@ -38,7 +33,7 @@ def openai_conversations_router(
         principal: Annotated[Principal, caller],
     ) -> ConversationObject:
         """Begins a conversation, with `items` that its first run sees."""
-        begins_with = neutral_items(wish.items or ())
+        begins_with = await items.neutral(wish.items or (), principal.name)
         conversation = new_conversation()
         metadata = wish.metadata or {}
         created_ms = await conversations.begin(conversation, principal.name, metadata)
@@ -89,17 +84,6 @@ async def told(
     if found is None:
         raise no_conversation("conversation_id")
     return _object(conversation, *found)
-
-
-def neutral_items(items: Sequence[InputItem]) -> list[Item]:
-    """The items as they are kept. Raises ApiError 400 for what cannot be."""
-    for number, item in enumerate(items):
-        where = f"items[{number}]"
-        if isinstance(item, ItemReference):
-            message = f"'{where}' is an item_reference: send the whole item."
-            raise invalid(where, message, "unsupported_value")
-        check_item(where, item)
-    return neutral(items)
 
 
 def _object(conversation: str, created_ms: int, metadata: dict[str, str]) -> ConversationObject:
