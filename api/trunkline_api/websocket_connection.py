@@ -65,6 +65,11 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         else:
             self.transport.pause_reading()
 
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body":
+            self.handshake_complete = True  # else uvicorn logs that it was not, as an error
+
     async def receive(self) -> Any:
         message = await super().receive()  # which reads on when it has told all that was taken
         if self._turn is not None:
