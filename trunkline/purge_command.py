@@ -23,6 +23,8 @@ def run_purge(options: Mapping[str, Any], environ: Mapping[str, str]) -> int:
     principal, before_ms = options["principal"], _before_ms(options["older_than"])
     if principal is None and before_ms is None:
         raise ConfigError("purge removes nothing without --principal, --older-than or both")
+    if principal == "":  # of a variable that is not set, say; nobody's is not everybody's
+        raise ConfigError("--principal: expected a name")
     kinds = [kind for kind in PURGED if kind in (options["kind"] or PURGED)]
     how = {"before_ms": before_ms, "dry_run": bool(options["dry_run"])}
     counts = asyncio.run(_removed(settings, data_path, kinds, principal, how))

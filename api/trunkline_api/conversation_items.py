@@ -26,6 +26,8 @@ from trunkline_shared.run import created_ms, new_run_id
 from trunkline_shared.transcript import Item
 from trunkline_shared.vault import Unreadable, Vault
 
+_AT_ONCE = 16  # turns read at once, which may be as large as a request
+_PAGE_BYTES = 8 * 1024 * 1024  # of all turns read for one page
 _TRIES = 100  # to delete an item of a turn of which others delete items too
 
 
@@ -70,7 +72,8 @@ class ConversationItems:
     async def page(
         self, conversation: str, principal: str, *, after: str | None, limit: int, order: Order
     ) -> dict[str, Any]:
-        """A page of all items. Also after one that was deleted.
+        """A page of all items. Also after one that was deleted. It ends early when what was read
+        for it is large.
 
         Raises ApiError 400 when none can have had the id `after`.
         """
@@ -82,15 +85,20 @@ class ConversationItems:
         if at is None:
             at = 0 if is_up else last
         found: list[ItemJson] = []
-        while len(found) <= limit and 0 <= at <= last:
-            ends = (at, min(at + limit, last)) if is_up else (max(at - limit, 0), at)
-            for turn in await self._turns(conversation, *ends, is_up=is_up):
+        more = min(limit, _AT_ONCE)
+        room = _PAGE_BYTES
+        while len(found) <= limit and 0 <= at <= last and (room > 0 or not found):
+            ends = (at, min(at + more, last)) if is_up else (max(at - more, 0), at)
+            turns, size = await self._turns(conversation, *ends, is_up=is_up)
+            room -= size
+            for turn in turns:
                 rows = items_of(turn)
                 for place, value in rows if is_up else reversed(rows):
                     if start is None or start[0] != turn.run_id or _passes(start[1], place, is_up):
                         found.append(value)
             at = ends[1] + 1 if is_up else ends[0] - 1
-        return listed(found[:limit], has_more=len(found) > limit)
+        is_cut = room <= 0 and 0 <= at <= last
+        return listed(found[:limit], has_more=is_cut or len(found) > limit)
 
     async def get(self, conversation: str, principal: str, item_id: str) -> ItemJson:
         _, _, _, value = await self._find(conversation, principal, item_id)
@@ -153,10 +161,11 @@ class ConversationItems:
 
     async def _turns(
         self, conversation: str, first: int, last: int, *, is_up: bool
-    ) -> Sequence[Turn]:
+    ) -> tuple[Sequence[Turn], int]:
+        """Some turns, and their size in bytes."""
         (stored,) = await self._lookup.ask(("LRANGE", self._keys.turns(conversation), first, last))
         turns = await self._opened(stored)
-        return turns if is_up else turns[::-1]
+        return turns if is_up else turns[::-1], sum(map(len, stored))
 
     async def _opened(self, stored: Sequence[bytes]) -> list[Turn]:
         try:

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
+import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from trunkline_api.errors import ApiError, invalid
@@ -39,11 +40,12 @@ class References:
         self._stored = stored
         self._principal = principal
         self._read: dict[str, dict[str, Any]] = {}  # items by their ids, by the run
-        self._bytes = 0
+        self._sizes = {"read": 0, "named": 0}  # in bytes
 
     async def resolved(self, items: Sequence[InputItem]) -> list[InputItem]:
         """Raises ApiError: 404 for what is no item of a response of this principal that has
-        ended, 400 when the responses are larger than one request may be."""
+        ended, 400 when the responses, or all items that are named, are larger than one request may
+        be."""
         return [
             await self._item(item.id, f"input[{index}].id")
             if isinstance(item, ItemReference)
@@ -59,20 +61,27 @@ class References:
         if run_id not in self._read:
             self._read[run_id] = await self._items(run_id, param)
         try:
-            return _ITEM.validate_python(self._read[run_id][item_id])
+            value = self._read[run_id][item_id]
+            item = _ITEM.validate_python(value)
         except (KeyError, ValidationError):
             raise _not_found(item_id, param) from None
+        # Each time: a few bytes may name the same large item again and again.
+        self._count("named", len(orjson.dumps(value)), param)
+        return item
 
     async def _items(self, run_id: str, param: str) -> dict[str, Any]:
         stored = await self._stored.find(response_id(run_id), self._principal)
         if stored is None:
             return {}
-        self._bytes += stored.size
-        if self._bytes > self._stored.max_bytes:
-            message = "The responses that 'input' names items of take more than "
-            message += f"{self._stored.max_bytes} bytes: send the items instead."
-            raise invalid(param, message, "context_length_exceeded")
+        self._count("read", stored.size, param)
         return {item["id"]: item for item in _told(stored)}
+
+    def _count(self, what: Literal["read", "named"], size: int, param: str) -> None:
+        self._sizes[what] += size
+        if self._sizes[what] > self._stored.max_bytes:
+            message = "The items that 'input' names, or the responses that they are of, take more "
+            message += f"than {self._stored.max_bytes} bytes: send the items instead."
+            raise invalid(param, message, "context_length_exceeded")
 
 
 def _told(stored: Stored) -> Iterator[dict[str, Any]]:

@@ -142,8 +142,11 @@ class Runs:
         """Adds a turn that no run took, or puts it in the place of what it `was`.
 
         'ok', 'gone' where the principal has no such conversation, 'changed' where the turn is not
-        what it was. Raises RedisUnavailable after `submit_retry_s` without an answer.
+        what it was. Raises RedisUnavailable after `submit_retry_s` without an answer, and Refused
+        for a new turn while Redis is full.
         """
+        if self._full and not was:
+            raise self._refused("redis_unavailable", 0)
         answer = await self._in_time("submit", run_id, conversation, principal, turn, was)
         return str(answer.decode())
 

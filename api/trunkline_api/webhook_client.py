@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import httpx
+
+_DROPPED: Final = 64 * 1024  # bytes of a reply; after more the connection is closed
 
 
 class Parcel(NamedTuple):
@@ -39,10 +41,13 @@ class WebhookClient:
 
     async def post(self, parcel: Parcel) -> Problem | None:
         """None when the webhook took it."""
+        url, _, body = parcel
         headers = {**parcel.headers, "content-type": "application/json"}
+        asking = self._client.stream("POST", url, content=body, headers=headers)
         try:
             async with asyncio.timeout(self._timeout_s):
-                reply = await self._client.post(parcel.url, content=parcel.body, headers=headers)
+                async with asking as reply:
+                    await _drop(reply)
         except (httpx.RequestError, TimeoutError) as error:
             return Problem(type(error).__name__)
         if reply.is_success:
@@ -51,3 +56,11 @@ class WebhookClient:
 
     async def aclose(self) -> None:
         await self._client.aclose()
+
+
+async def _drop(reply: httpx.Response) -> None:
+    """Reads what nobody wants to know, so that the connection is used again; not much of it, and
+    not what it becomes when it is unpacked."""
+    async for _ in reply.aiter_raw():
+        if reply.num_bytes_downloaded > _DROPPED:
+            return

@@ -1,5 +1,6 @@
 """One client's WebSocket: what uvicorn's protocol for it leaves to be desired."""
 
+import asyncio
 import functools
 import logging
 import secrets
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.datastructures import Headers
+from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
@@ -17,6 +19,8 @@ from trunkline_api.errors import ApiError, envelope
 from trunkline_api.websocket_stream import OUTLET
 
 _ENDED: Final = "The server ended before it answered."
+_TAKEN: Final = 4 * 1024  # bytes at a time; the smallest frames of so many take milliseconds
+_FRAGMENTS: Final = 16 * 1024  # of one message; each takes many times its own bytes
 
 
 def websocket_factory(write_timeout_s: float) -> Callable[..., Any]:
@@ -26,7 +30,7 @@ def websocket_factory(write_timeout_s: float) -> Callable[..., Any]:
 
 class WebSocketConnection(WebSocketsSansIOProtocol):
     """Lets a client go that takes nothing of what waits for it for `write_timeout_s`, and refuses
-    handshakes in OpenAI's envelope.
+    handshakes in OpenAI's envelope. Takes little of a client at a time, and then serves others.
 
     When the server shuts down nothing is closed here: the application does that, within the grace.
     """
@@ -39,6 +43,8 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         )
         self._write_timeout_s = write_timeout_s
         self._waiting = 0
+        self._unread = bytearray()
+        self._turn: asyncio.Handle | None = None  # of the rest of what has come
         self._extensions: dict[str, Any] = {"websocket.http.response": {}, OUTLET: self}
 
     def connection_made(self, transport: BaseTransport) -> None:
@@ -47,22 +53,40 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._watch.cancel()
+        if self._turn is not None:
+            self._turn.cancel()
         self._extensions.clear()  # a circle, which only the garbage collector would find
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        # A head that was good for HTTP, but is not for this, would wait for its answer for ever.
-        if self.conn.handshake_exc is not None and not self.handshake_initiated:
-            self.handshake_initiated = self.handshake_complete = self.close_sent = True
-            refusal = _refusal(HTTPStatus.BAD_REQUEST, "This is no handshake of a WebSocket.")
-            self.transport.write(refusal.serialize())
-            self.transport.close()
+        self._unread += data
+        if self._turn is None:
+            self._take()
+        else:
+            self.transport.pause_reading()
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body":
+            self.handshake_complete = True  # else uvicorn logs that it was not, as an error
+
+    async def receive(self) -> Any:
+        message = await super().receive()  # which reads on when it has told all that was taken
+        if self._turn is not None:
+            self.transport.pause_reading()
+        return message
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if not self.close_sent:
             self.scope["extensions"] = self._extensions
+
+    def handle_cont(self, event: Frame) -> None:
+        if len(self.frames) < _FRAGMENTS:
+            super().handle_cont(event)
+        elif not self.close_sent:
+            self.conn.fail(CloseCode.POLICY_VIOLATION, "a message of too many fragments")
+            self.handle_parser_exception()
 
     def handle_ping(self) -> None:
         answer = b"".join(self.conn.data_to_send())
@@ -86,6 +110,29 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         """Does at once what `send` would do with a text."""
         self.conn.send_text(message)
         self.transport.write(b"".join(self.conn.data_to_send()))
+
+    def _take(self) -> None:
+        """Takes a little of what has come, and the rest when others had their turn."""
+        self._turn = None
+        piece = bytes(self._unread[:_TAKEN])
+        del self._unread[:_TAKEN]
+        super().data_received(piece)
+        self._refuse_no_handshake()
+        if self.transport.is_closing():
+            self._unread.clear()
+        elif self._unread:
+            self.transport.pause_reading()
+            self._turn = self.loop.call_soon(self._take)
+        elif not self.read_paused:
+            self.transport.resume_reading()
+
+    def _refuse_no_handshake(self) -> None:
+        # A head that was good for HTTP, but is not for this, would wait for its answer for ever.
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            self.handshake_initiated = self.handshake_complete = self.close_sent = True
+            refusal = _refusal(HTTPStatus.BAD_REQUEST, "This is no handshake of a WebSocket.")
+            self.transport.write(refusal.serialize())
+            self.transport.close()
 
     def _look(self) -> None:
         waiting = self.transport.get_write_buffer_size()

@@ -95,6 +95,20 @@ async def test_what_another_key_sealed_is_409(bed: ConversationBed) -> None:
     assert (caught.value.status, caught.value.code) == (409, "conversation_unreadable")
 
 
+@pytest.mark.parametrize("order", ["asc", "desc"])
+async def test_a_page_of_large_turns_ends_early_and_the_next_ones_have_the_rest(
+    bed: ConversationBed, order: str
+) -> None:
+    large = message("user", "x" * 400 * 1024)
+    await bed.write(turns=[Turn(new_run_id(), items=[large]) for _ in range(40)])
+    await bed.conversations.note_places(CONVERSATION, "key-1")
+    items = items_over(bed, Vault("a secret key"))
+    pages = [await page(items, order=order, limit=100)]
+    while pages[-1]["has_more"]:
+        pages.append(await page(items, order=order, limit=100, after=pages[-1]["last_id"]))
+    assert [len(each["data"]) for each in pages] == [17, 16, 7]
+
+
 @pytest.mark.parametrize("kind", ["compaction", "reasoning"])
 async def test_what_was_sealed_for_somebody_else_is_not_added(
     bed: ConversationBed, kind: str

@@ -123,3 +123,12 @@ async def test_no_more_is_read_than_one_request_may_be() -> None:
     reply = await Asked(*TEXTS, store=store).ask(input=named(*(f"msg_{run}_0" for run in runs)))
     assert (reply.status, reply.error["code"]) == (400, "context_length_exceeded")
     assert reply.error["param"].endswith("].id")
+
+
+async def test_an_item_counts_each_time_that_it_is_named() -> None:
+    store = FakeStore(max_bytes=900)
+    run = await stored(store, TextDelta("x" * 200), Finished("stop"))
+    again = named(*[f"msg_{run}_0"] * 2)
+    assert (await Asked(*TEXTS, store=store).ask(input=again)).status == 200
+    reply = await Asked(*TEXTS, store=store).ask(input=again * 3)
+    assert (reply.status, reply.error["code"]) == (400, "context_length_exceeded")

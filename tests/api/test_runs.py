@@ -164,6 +164,8 @@ async def test_from_85_percent_of_the_memory_on_nothing_is_submitted(
             await bench.submit()
         assert caught.value.code == "redis_unavailable"
         assert caught.value.retry_after_s > 0
+        with pytest.raises(Refused):
+            await bench.runs.put_turn("conversation", "key-1", "run", b"turn")
         assert bench.pipe.named("submit") == []
     else:
         await bench.submit()

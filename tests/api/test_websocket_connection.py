@@ -147,3 +147,27 @@ async def test_a_client_that_lives_stays_and_its_own_pings_are_answered() -> Non
 async def test_no_compression_is_agreed_on() -> None:
     async with serving(Talker()) as url, connect(url.replace("http", "ws", 1)) as client:
         assert client.protocol.extensions == []
+
+
+async def test_others_have_their_turn_while_a_client_floods_its_socket() -> None:
+    async with serving(Talker()) as url, dialled(url) as (reader, writer):
+        writer.write((HEAD + KEY + "\r\n").encode())
+        await head_of(reader)
+        flood = b"\x8a\x80\0\0\0\0" * 30_000 + b"\x81\x82\0\0\0\0hi"
+        writer.write(flood)
+        answer = asyncio.create_task(reader.readexactly(4))
+        turns = 0
+        while not answer.done():
+            await asyncio.sleep(0)
+            turns += 1
+        assert answer.result() == b"\x81\x02hi"
+        assert turns > len(flood) / 4096
+
+
+async def test_a_message_of_too_many_fragments_ends_the_socket() -> None:
+    async with serving(Talker()) as url, dialled(url) as (reader, writer):
+        writer.write((HEAD + KEY + "\r\n").encode())
+        await head_of(reader)
+        writer.write(b"\x01\x80\0\0\0\0" + b"\0\x80\0\0\0\0" * 20_000)
+        close = await reader.readexactly(4)
+        assert (close[0], int.from_bytes(close[2:])) == (0x88, 1008)

@@ -67,10 +67,13 @@ async def refused(url: str, path: str = "/v1/responses", **headers: str) -> tupl
 
 
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer wrong"}])
-async def test_without_a_key_nobody_is_let_in(headers: dict[str, str]) -> None:
+async def test_without_a_key_nobody_is_let_in(
+    headers: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
     async with Serving(app(api_key=("right",))) as url:
         status, error, told = await refused(url, **headers)
     assert (status, error["code"]) == (401, "invalid_api_key")
+    assert not [each for each in caplog.records if each.levelname == "ERROR"]
     assert told["www-authenticate"] == "Bearer"
 
 

@@ -23,6 +23,7 @@ def purge(*arguments: str, code: int = 0) -> tuple[list[list[str]], str]:
     [
         ((), "--principal, --older-than or both"),
         (("--kind", "responses"), "--principal, --older-than or both"),
+        (("--principal", ""), "--principal: expected a name"),
         (("--older-than", "soon"), "expected 30d or 12h, got 'soon'"),
         (("--principal", "a", "--kind", "all"), "invalid choice: 'all'"),
     ],

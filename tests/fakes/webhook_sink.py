@@ -26,8 +26,11 @@ class Told:
 class WebhookSink:
     """`answer` says which status a request gets, None for no answer at all; at first all get 200.
 
-    `asked` are all requests, `taken` those that got a 2xx.
+    `asked` are all requests, `taken` those that got a 2xx. With `endless` its replies have a body
+    that never ends.
     """
+
+    endless = False
 
     def __init__(self, answer: Callable[[Told], int | None] = lambda told: 200) -> None:
         self.answer = answer
@@ -88,11 +91,14 @@ class WebhookSink:
         if status < 300:
             self.taken.append(told)
         location = "location: /elsewhere\r\n" if 300 <= status < 400 else ""
+        length = "" if self.endless else "content-length: 0\r\n"
         writer.write(
-            f"HTTP/1.1 {status} Told\r\n{location}connection: close\r\n"
-            "content-length: 0\r\n\r\n".encode()
+            f"HTTP/1.1 {status} Told\r\n{location}{length}connection: close\r\n\r\n".encode()
         )
         await writer.drain()
+        while self.endless:
+            writer.write(bytes(64 * 1024))
+            await writer.drain()
 
 
 @contextmanager

@@ -89,7 +89,7 @@ async def test_a_run_that_is_stopped_keeps_what_was_said() -> None:
     run.stop(Failed("cancelled", "The run was cancelled."))
     await task
     assert writer.kept is not None
-    folded = fold.decode(VAULT.open(writer.kept[0]))
+    folded = fold.decode(VAULT.unpack(writer.kept[0]))
     assert folded.text == "half" and isinstance(folded.terminal, Failed)
 
 
@@ -97,7 +97,7 @@ async def test_a_stored_run_keeps_its_result_sealed() -> None:
     run, writer = execution(claimed(job=job(says("user", "Hi"), store=True)), vault=VAULT)
     await run.run(ScriptedBackend(END))
     assert writer.kept is not None and writer.kept[1] == b""
-    folded = fold.decode(VAULT.open(writer.kept[0]))
+    folded = fold.decode(VAULT.unpack(writer.kept[0]))
     assert (folded.text, folded.terminal) == ("Yo", END[-1])
 
 
@@ -125,7 +125,17 @@ async def test_a_later_attempt_counts_what_the_log_still_says(
     run, writer = execution(asked, pipe, VAULT)
     await run.run(ScriptedBackend(END))
     assert writer.kept is not None
-    assert fold.decode(VAULT.open(writer.kept[0])).text == text
+    assert fold.decode(VAULT.unpack(writer.kept[0])).text == text
+
+
+async def test_a_compaction_that_cannot_be_opened_fails_its_run_and_says_why() -> None:
+    value = {"type": "compaction", "encrypted_content": seal(Vault("other"), Compaction([]), "")}
+    item: Any = {"type": "opaque", "origin": "responses", "value": value}
+    run, writer = execution(
+        claimed(job=job(conversation="c")), pipe_with(Turn("r0", items=[item])), VAULT
+    )
+    await run.run(ScriptedBackend(END))
+    assert code_of(writer) == "agent_unavailable"
 
 
 async def test_a_compaction_that_cannot_be_opened_fails_its_run_and_says_why() -> None:
