@@ -138,16 +138,6 @@ async def test_a_compaction_that_cannot_be_opened_fails_its_run_and_says_why() -
     assert code_of(writer) == "agent_unavailable"
 
 
-async def test_a_compaction_that_cannot_be_opened_fails_its_run_and_says_why() -> None:
-    value = {"type": "compaction", "encrypted_content": seal(Vault("other"), Compaction([]), "")}
-    item: Any = {"type": "opaque", "origin": "responses", "value": value}
-    run, writer = execution(
-        claimed(job=job(conversation="c")), pipe_with(Turn("r0", items=[item])), VAULT
-    )
-    await run.run(ScriptedBackend(END))
-    assert code_of(writer) == "agent_unavailable"
-
-
 async def test_a_conversation_sealed_with_another_key_fails_its_run_and_says_why() -> None:
     pipe = pipe_with(Turn("r0"), vault=Vault("other"))
     run, writer = execution(claimed(job=job(conversation="c")), pipe, VAULT)

@@ -45,7 +45,8 @@ def check_responses(request: ResponsesRequest) -> None:
     check_members(request)
     answers = request.previous_response_id or request.conversation or request.is_warm_up
     if request.input == [] and not answers:
-        code = "invalid_value" if "input" in request.model_fields_set else _MISSING
+        is_sent = "input" in request.model_fields_set
+        code = "invalid_value" if is_sent else _MISSING
         raise invalid("input", "There is no 'input' to answer: send at least one item.", code)
 
 
