@@ -132,7 +132,7 @@ async def _kill_twice(system: System) -> None:
 
 def _rendered(client: redis.Redis, response: str) -> bytes:
     run_id = _run_id(response)
-    record = orjson.loads(Vault(None).open(client.get(logs.KEYS.record(run_id)) or b""))
+    record = orjson.loads(Vault(None).unpack(client.get(logs.KEYS.record(run_id)) or b""))
     events: dict[int, RunEvent] = {}
     for entry in logs.entries(client, run_id):
         for seq, event in enumerate(entry.events, entry.first_seq):
