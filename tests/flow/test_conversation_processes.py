@@ -10,7 +10,8 @@ import pytest
 from tests.fakes.system import System, upstream_agent
 from tests.fakes.upstream import words
 from tests.flow.conftest import KEYS
-from tests.flow.test_background import _owner, until
+from tests.flow.test_background import _owner
+from tests.patience import waited
 
 pytestmark = pytest.mark.redis
 LONG = "slow-60x50"
@@ -92,7 +93,7 @@ def test_a_conversation_outlives_the_api_process_that_made_it(
     made = ana.conversations.create(items=[{"role": "user", "content": "one"}])
     begun = ana.responses.create(model=LONG, input="go", conversation=made.id, background=True)
     system.kill_api(0, signal.SIGKILL)
-    until(lambda: elsewhere.responses.retrieve(begun.id).status == "completed")
+    waited(lambda: elsewhere.responses.retrieve(begun.id).status == "completed")
     items: list[Any] = [*elsewhere.conversations.items.list(made.id, order="asc")]
     texts = ["".join(part.text for part in item.content) for item in items]
     assert texts == ["one", "go", words(60)]
