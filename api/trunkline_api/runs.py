@@ -59,9 +59,11 @@ class Runs:
         self._own(self._watch_memory(), "memory")
 
     async def aclose(self) -> None:
-        if self._asking:
-            await asyncio.wait(self._asking, timeout=self._settings.submit_retry_s)
-        await end_owned(*self._tasks)
+        try:
+            if self._asking:
+                await asyncio.wait(self._asking, timeout=self._settings.submit_retry_s)
+        finally:  # also where nobody has that patience
+            await end_owned(*self._tasks)
 
     async def submit(self, request: RunRequest, admission: Admission) -> Known | None:
         """Admits the run and puts it on its queue, in one round trip.

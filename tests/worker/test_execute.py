@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from tests.patience import PATIENCE_S, until
+from tests.worker.backends import driving
 from tests.worker.fake_run import FakePipe, ScriptedBackend, claimed, code_of, execution
 from trunkline_shared.events import (
     Failed,
@@ -212,7 +213,9 @@ async def test_a_backend_that_cannot_be_made_fails_its_run_alone() -> None:
 
 @pytest.mark.parametrize("said", [TextDelta("\ud83d"), ToolArgsDelta(0, "of no call")])
 async def test_what_cannot_be_stored_fails_its_run_alone(said: RunEvent) -> None:
-    job = encode_job(RunRequest(new_run_id(), "agent", store=True, conversation="c"))
+    asked = driving.said("hello")
+    request = RunRequest(new_run_id(), "agent", store=True, conversation="c", transcript=[asked])
+    job = encode_job(request)
     run, writer = execution(claimed(job=job))
     assert await run.run(ScriptedBackend([said, Finished("stop")])) == "ok"
     assert code_of(writer) == "server_error" and writer.kept is None

@@ -46,6 +46,11 @@ class UserMessage:
 
 
 @dataclass
+class SystemMessage:
+    """None is sent."""
+
+
+@dataclass
 class ResultMessage:
     subtype: str = "success"
     is_error: bool = False
@@ -88,6 +93,7 @@ class Played:
             UserMessage=UserMessage,
             ToolResultBlock=ToolResultBlock,
             ResultMessage=ResultMessage,
+            SystemMessage=SystemMessage,
         )
         self.told.emit(await self.course.run(sdk, None, Plan([])))
         return self.told
