@@ -51,6 +51,7 @@ class Runs:
         self._pipe = pipe
         self._limit = TimeLimit(settings.submit_retry_s)
         self._full = False
+        self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._asking: set[asyncio.Task[None]] = set()  # cancels that Redis has not heard of yet
 
@@ -62,7 +63,8 @@ class Runs:
         try:
             if self._asking:
                 await asyncio.wait(self._asking, timeout=self._settings.submit_retry_s)
-        finally:  # also where nobody has that patience
+        finally:  # also where nobody has that patience, and requests are still being cut off
+            self._closed = True
             await end_owned(*self._tasks)
 
     async def submit(self, request: RunRequest, admission: Admission) -> Known | None:
@@ -97,6 +99,8 @@ class Runs:
 
         With too many of them waiting for Redis it is left to time-outs to end the run.
         """
+        if self._closed:
+            return  # nobody would hear of it: its reply channel is dead, which its worker sees
         if len(self._asking) >= MAX_ASKING:
             logger.warning("run %s is not cancelled: too many wait for that", run_id)
             return

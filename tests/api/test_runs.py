@@ -224,6 +224,12 @@ async def test_closing_waits_no_longer_than_for_a_submit(bench: Bench) -> None:
     assert not bench.runs._tasks
 
 
+async def test_after_its_end_it_begins_nothing_more(bench: Bench) -> None:
+    await bench.runs.aclose()
+    bench.runs.cancel_soon("r")
+    assert not bench.runs._tasks
+
+
 async def test_health_answers_in_time_and_never_raises(bench: Bench) -> None:
     bench.pipe.answers |= {"PING": [b"PONG"], "ZCOUNT": [1]}
     assert await bench.runs.redis_alive() and await bench.runs.has_worker()
