@@ -9,7 +9,7 @@ command -v uv >/dev/null || { echo "make lock needs uv on PATH (pip install uv)"
 lock() {
     file=$1.lock; shift
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-        --no-header --no-annotate --no-emit-index-url --constraints requirements/never.txt "$@" --output-file "$file"
+        --no-header --no-annotate --no-emit-index-url --constraints requirements/never.txt --constraints requirements/bounds.txt "$@" --output-file "$file"
 }
 lock requirements/dev pyproject.toml --extra api --extra worker --extra embedded-redis --extra langgraph --extra openai-agents --group dev ${UPGRADE:+--upgrade}
 lock requirements/api pyproject.toml --extra api --constraints requirements/dev.lock

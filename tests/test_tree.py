@@ -149,3 +149,15 @@ def test_whatever_stands_beside_the_code_goes_into_the_wheel(tmp_path: Path) -> 
     }
     assert owed
     assert owed - held == set()
+
+
+def test_the_command_line_starts_where_only_a_worker_is_installed() -> None:
+    """Its image has none of what the API tier alone needs."""
+
+    def pins(lock: str) -> set[str]:
+        text = (ROOT / "requirements" / lock).read_text(encoding="utf-8")
+        return set(re.findall(r"^([\w.-]+)==", text, re.MULTILINE))
+
+    lacking = sorted(name.replace("-", "_") for name in pins("api.lock") - pins("worker.lock"))
+    program = f"import sys; sys.modules.update(dict.fromkeys({lacking!r}))\nimport trunkline.__main__, trunkline_api.settings"
+    subprocess.run([sys.executable, "-c", program], check=True)

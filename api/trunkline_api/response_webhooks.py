@@ -8,7 +8,6 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
-from standardwebhooks import Webhook as Signer
 
 from trunkline_api.webhooks import check_url, reader
 
@@ -67,6 +66,9 @@ class ResponseWebhook(BaseModel):
         now = int(time.time())
         at, text = datetime.fromtimestamp(now, UTC), body.decode()
         secrets = (secret.get_secret_value() for secret in self.secret)
+        # Workers read these settings too, where there is no such library.
+        from standardwebhooks import Webhook as Signer
+
         return {
             "webhook-id": id,
             "webhook-timestamp": str(now),

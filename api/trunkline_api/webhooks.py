@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-import httpx
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -23,6 +22,8 @@ def check_url(url: str) -> str:
 
 
 def _is_valid(url: str) -> bool:
+    import httpx  # not there in workers, which read these settings too and have no webhooks
+
     try:
         httpx.URL(url)
     except httpx.InvalidURL:
