@@ -159,5 +159,6 @@ def test_the_command_line_starts_where_only_a_worker_is_installed() -> None:
         return set(re.findall(r"^([\w.-]+)==", text, re.MULTILINE))
 
     lacking = sorted(name.replace("-", "_") for name in pins("api.lock") - pins("worker.lock"))
-    program = f"import sys; sys.modules.update(dict.fromkeys({lacking!r}))\nimport trunkline.__main__, trunkline_api.settings"
+    without = f"import sys; sys.modules.update(dict.fromkeys({lacking!r}))"
+    program = f"{without}\nimport trunkline.__main__, trunkline_api.settings"
     subprocess.run([sys.executable, "-c", program], check=True)
