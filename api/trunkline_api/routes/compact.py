@@ -6,19 +6,16 @@ from typing import Any
 
 import orjson
 
-from trunkline_api.abilities import Asked
-from trunkline_api.asked import of_responses
 from trunkline_api.auth import Principal
 from trunkline_api.compactions import Compactions
 from trunkline_api.errors import SERVER_ERROR, ApiError, invalid
 from trunkline_api.headers import Headers
+from trunkline_api.input_only import InputOnlyQuestion
 from trunkline_api.prior import Prior
 from trunkline_api.render.input_items import item_values
 from trunkline_api.render.response import error_of, response_id, usage_value
-from trunkline_api.stream import Renderer
 from trunkline_api.submission import Kept
 from trunkline_api.wire.input_only import parse_compact
-from trunkline_api.wire.responses import ResponsesRequest
 from trunkline_shared.compaction import INSTRUCTIONS, asking, kept, problem, summarized
 from trunkline_shared.events import Failed, Usage
 from trunkline_shared.fold import Folded
@@ -27,25 +24,12 @@ from trunkline_shared.transcript import Item
 
 
 @dataclass(slots=True)
-class CompactQuestion:
-    """A request to compact, for `trunkline_api.answer.Answer`. Nothing of it is stored."""
+class CompactQuestion(InputOnlyQuestion):
+    """A request to compact, for `trunkline_api.answer.Answer`."""
 
-    request: ResponsesRequest
-    prior: Prior
     compactions: Compactions
     items: list[Item] = field(default_factory=list)
     """The whole conversation, once it was asked for."""
-
-    @property
-    def model(self) -> str:
-        return self.request.model
-
-    @property
-    def conversation(self) -> str:
-        return ""
-
-    def asks(self) -> Asked:
-        return of_responses(self.request)
 
     async def ask(self, run: RunRequest, principal: Principal) -> Kept:
         self.request = await self.prior.fill_in(run, self.request, principal.name)
@@ -56,12 +40,6 @@ class CompactQuestion:
         run.instructions = "\n\n".join(filter(None, [run.instructions, INSTRUCTIONS]))
         run.purpose = "summary"
         return Kept()
-
-    def renderer(self, run: RunRequest) -> Renderer:
-        raise AssertionError("nothing is streamed here")
-
-    def told(self, run: RunRequest, folded: Folded) -> bytes:
-        raise AssertionError("nothing is streamed here")
 
     def reply(self, run: RunRequest, folded: Folded) -> bytes:
         """Raises ApiError also where the summary is not whole."""

@@ -3,50 +3,27 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from trunkline_api.abilities import Asked
-from trunkline_api.asked import of_responses
 from trunkline_api.auth import Principal
 from trunkline_api.conversation_id import check_named
 from trunkline_api.headers import Headers
+from trunkline_api.input_only import InputOnlyQuestion
 from trunkline_api.prior import Prior
 from trunkline_api.render.response import error_of
-from trunkline_api.stream import Renderer
 from trunkline_api.submission import Kept
 from trunkline_api.wire.input_only import Estimate, InputTokens, parse_input_tokens
-from trunkline_api.wire.responses import ResponsesRequest
 from trunkline_shared.events import Failed, Usage
 from trunkline_shared.fold import Folded
 from trunkline_shared.run import ESTIMATED, RunRequest
 
 
 @dataclass(slots=True)
-class InputTokensQuestion:
-    """A request to count, for `trunkline_api.answer.Answer`. Nothing of it is stored."""
-
-    request: ResponsesRequest
-    prior: Prior
-
-    @property
-    def model(self) -> str:
-        return self.request.model
-
-    @property
-    def conversation(self) -> str:
-        return self.request.conversation_id or ""
-
-    def asks(self) -> Asked:
-        return of_responses(self.request)
+class InputTokensQuestion(InputOnlyQuestion):
+    """A request to count, for `trunkline_api.answer.Answer`."""
 
     async def ask(self, run: RunRequest, principal: Principal) -> Kept:
         self.request = await self.prior.fill_in(run, self.request, principal.name)
         run.purpose = "count"
         return Kept()
-
-    def renderer(self, run: RunRequest) -> Renderer:
-        raise AssertionError("nothing is streamed here")
-
-    def told(self, run: RunRequest, folded: Folded) -> bytes:
-        raise AssertionError("nothing is streamed here")
 
     def reply(self, run: RunRequest, folded: Folded) -> bytes:
         end = folded.terminal
