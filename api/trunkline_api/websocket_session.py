@@ -148,7 +148,7 @@ class Session:
             await self._tell(event, exchange)
         except (ApiError, Refused, RedisUnavailable, RunLost, ReaderClosed) as error:
             return None if client_left(error) else as_told(error)
-        except Exception:
+        except Exception:  # as of a request, but the socket and its other responses go on
             logger.exception("a route broke", extra={"fields": {"request_id": exchange.request_id}})
             message = f"The server had an error; its log has more under {exchange.request_id}."
             return ApiError(500, message, SERVER_ERROR, "server_error")

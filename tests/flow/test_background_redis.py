@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from tests.fakes.redis_server import RedisServer
 from tests.fakes.system import System, upstream_agent
 from tests.fakes.upstream import words
 from tests.fakes.webhook_sink import beside
-from tests.patience import PATIENCE_S
+from tests.patience import PATIENCE_S, waited
 
 pytestmark = pytest.mark.redis
 MODEL = "slow-100x20"
@@ -47,9 +46,7 @@ def test_what_runs_and_what_waits_is_there_after_a_restart_and_is_told_whole(
                 data += b"".join(chunks)
             other = events(http.get(f"{url}/{waiting}?stream=true").content)
             ended = http.get(f"{url}/{waiting}").json()
-            deadline = time.monotonic() + PATIENCE_S
-            while len(sink.taken) < 2 and time.monotonic() < deadline:
-                time.sleep(0.01)
+            waited(lambda: len(sink.taken) >= 2)
     for told in (events(data), other):
         assert [event["sequence_number"] for event in told] == [*range(len(told))]
         deltas = [each["delta"] for each in told if each["type"] == "response.output_text.delta"]

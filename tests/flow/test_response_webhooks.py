@@ -4,9 +4,7 @@ import base64
 import json
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import openai
 import pytest
@@ -14,7 +12,7 @@ from standardwebhooks import Webhook as Verifier
 
 from tests.fakes.system import System, upstream_agent
 from tests.fakes.webhook_sink import Told, WebhookSink, beside
-from tests.patience import PATIENCE_S
+from tests.patience import waited
 
 pytestmark = pytest.mark.redis
 OLD, NEW = ("whsec_" + base64.b64encode(os.urandom(32)).decode() for _ in range(2))
@@ -48,14 +46,6 @@ def client(system: System) -> Iterator[openai.OpenAI]:
         yield client
 
 
-def until(holds: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE_S
-    while not (found := holds()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return found
-
-
 def about(response: str, told: list[Told]) -> list[Told]:
     return [
         each
@@ -81,7 +71,7 @@ def test_a_receiver_hears_how_a_response_in_the_background_ended(
     response = next(begun).response.id if stream else begun.id
     if kind == "response.cancelled":
         client.responses.cancel(response)
-    told = until(lambda: about(response, sink.taken))[0]
+    told = waited(lambda: about(response, sink.taken))[0]
     event = client.webhooks.unwrap(told.raw, told.headers)
     assert (event.type, event.data.id) == (kind, response)
     assert Verifier(NEW).verify(told.raw, told.headers) == told.body
@@ -90,13 +80,13 @@ def test_a_receiver_hears_how_a_response_in_the_background_ended(
 
 def test_nobody_hears_of_what_somebody_waited_for(client: openai.OpenAI, sink: WebhookSink) -> None:
     keyed = {"Idempotency-Key": "a key"}  # whose run goes on when nobody waits any more
-    waited = [
+    awaited = [
         client.responses.create(model="words-3", input="go", extra_headers=headers)
         for headers in ({}, keyed)
     ]
     later = client.responses.create(model="words-3", input="go", background=True)
-    until(lambda: about(later.id, sink.taken))
-    assert [each for response in waited for each in about(response.id, sink.asked)] == []
+    waited(lambda: about(later.id, sink.taken))
+    assert [each for response in awaited for each in about(response.id, sink.asked)] == []
 
 
 def test_a_turn_is_told_to_webhooks_of_both_kinds(client: openai.OpenAI, sink: WebhookSink) -> None:
@@ -107,8 +97,8 @@ def test_a_turn_is_told_to_webhooks_of_both_kinds(client: openai.OpenAI, sink: W
         background=True,
         extra_headers={"X-Conversation-ID": conversation},
     )
-    until(lambda: about(begun.id, sink.taken))
-    until(lambda: [told for told in sink.taken if told.path == "/hooks/openhands/conversations"])
+    waited(lambda: about(begun.id, sink.taken))
+    waited(lambda: [told for told in sink.taken if told.path == "/hooks/openhands/conversations"])
 
 
 def test_a_receiver_that_fails_twice_hears_it_all_the_same(
@@ -117,7 +107,7 @@ def test_a_receiver_that_fails_twice_hears_it_all_the_same(
     answers = [500, 503]
     sink.answer = lambda told: answers.pop() if answers and told.path == "/hooks/openai" else 200
     begun = client.responses.create(model="words-3", input="go", background=True)
-    until(lambda: about(begun.id, sink.taken))
+    waited(lambda: about(begun.id, sink.taken))
     asked = about(begun.id, sink.asked)
     assert len(asked) == 3
     assert len({told.headers["webhook-id"] for told in asked}) == 1
@@ -129,12 +119,12 @@ def test_a_process_that_is_killed_while_it_tells_loses_nothing(
 ) -> None:
     sink.answer = lambda told: None  # it hears, and does not answer
     begun = client.responses.create(model="words-3", input="go", background=True)
-    until(lambda: about(begun.id, sink.asked))
+    waited(lambda: about(begun.id, sink.asked))
     system.kill_api(len(system.apis) - 1, signal.SIGKILL)
     sink.answer = lambda told: 200
     system.start_api()
     system.wait_ready()
-    until(lambda: about(begun.id, sink.taken))
+    waited(lambda: about(begun.id, sink.taken))
     first, again = about(begun.id, sink.asked)
     assert first.headers["webhook-id"] == again.headers["webhook-id"] and first.raw == again.raw
     assert Verifier(OLD).verify(again.raw, again.headers)["type"] == "response.completed"
