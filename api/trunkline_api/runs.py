@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import orjson
@@ -11,6 +11,7 @@ from redis.exceptions import RedisError, ResponseError
 from trunkline_api.idempotency import Known, key_reused, known_as
 from trunkline_api.settings import ApiSettings
 from trunkline_api.submission import Admission, submission
+from trunkline_api.submits import Submits
 from trunkline_api.time_limit import TimeLimit
 from trunkline_shared.config.models import Config
 from trunkline_shared.errors import RedisUnavailable, Refused
@@ -49,6 +50,7 @@ class Runs:
         self._config = config
         self._keys = keys
         self._pipe = pipe
+        self._submits = Submits(settings, pipe)
         self._limit = TimeLimit(settings.submit_retry_s)
         self._full = False
         self._closed = False
@@ -76,10 +78,10 @@ class Runs:
         """
         if self._full:
             raise self._refused("redis_unavailable", 0)
-        arguments = submission(self._settings, request, admission)
+        asked = submission(self._settings, request, admission)
         try:
             with self._limit:
-                code, more = await self._until_answered("submit", arguments)
+                code, more = await self._until_answered(lambda: self._submits.ask(asked))
         except TimeoutError:
             self._give_up(request, admission)
             raise RedisUnavailable("the queue did not answer in time") from None
@@ -121,7 +123,7 @@ class Runs:
 
         Raises RedisUnavailable after `submit_retry_s` without an answer.
         """
-        _, attempts = await self._in_time("submit", run_id)
+        _, attempts = await self._in_time("submit", "read", run_id)
         return int(attempts)
 
     async def cancel_conversation(
@@ -153,7 +155,7 @@ class Runs:
         """
         if self._full and not was:
             raise self._refused("redis_unavailable", 0)
-        answer = await self._in_time("submit", run_id, conversation, principal, turn, was)
+        answer = await self._in_time("submit", "turn", run_id, conversation, principal, turn, was)
         return str(answer.decode())
 
     async def redis_alive(self) -> bool:
@@ -183,16 +185,19 @@ class Runs:
     async def _in_time(self, script: ScriptName, *arguments: str | bytes) -> Any:
         try:
             with self._limit:
-                return await self._until_answered(script, arguments)
+                return await self._call(script, *arguments)
         except (TimeoutError, RedisError) as error:
             raise RedisUnavailable(f"the queue did not take the {script}") from error
 
-    async def _until_answered(self, script: ScriptName, arguments: tuple[Argument, ...]) -> Any:
+    async def _call(self, script: ScriptName, *arguments: Argument) -> Any:
+        return await self._until_answered(lambda: self._pipe.call(script, *arguments))
+
+    async def _until_answered(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         while True:
             if not self._pipe.is_connected:
                 await self._pipe.connected()
             try:
-                return await self._pipe.call(script, *arguments)
+                return await ask()
             except RedisUnavailable:
                 await asyncio.sleep(0)  # the pipe notes its loss before we ask again
 
@@ -204,7 +209,7 @@ class Runs:
     async def _cancel(self, run_id: str, if_unread: bool) -> None:
         arguments = (run_id, "The client went away.", *(("unread",) if if_unread else ()))
         try:
-            answer = await self._until_answered("cancel", arguments)
+            answer = await self._call("cancel", *arguments)
             if answer == b"told":
                 self._own(self._insist(run_id), f"insist:{run_id}")
         except RedisError as error:
@@ -214,7 +219,7 @@ class Runs:
         await asyncio.sleep(UNANSWERED_S)
         event = orjson.dumps(encode(Failed("cancelled", "The run was cancelled.")))
         try:
-            await self._until_answered("finish", (run_id, "", event, "cancelled"))
+            await self._call("finish", run_id, "", event, "cancelled")
         except RedisError as error:
             logger.warning("run %s was not ended: %s", run_id, error)
 

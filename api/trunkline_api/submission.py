@@ -1,4 +1,4 @@
-"""What the script `submit` is told of a run: the arguments that it reads, in its order."""
+"""What the script `submit` is told of one run: the arguments that it reads, in its order."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -45,22 +45,15 @@ def submission(
     max_concurrent = admission.max_concurrent
     if max_concurrent is None:
         max_concurrent = settings.max_concurrent
-    queue_timeout_ms = int(settings.queue_timeout_s * 1000)
     wait_ms = int(settings.conversation_wait_s * 1000) if request.conversation else 0
+    timeout_ms = int(agent.limits.timeout_s * 1000)
     arguments: tuple[Argument, ...] = (
         request.run_id,
-        request.agent,
-        request.pool,
-        request.principal,
+        f"{request.agent} {request.pool} {request.principal}",
         request.reply,
-        int(request.stream),
-        request.on_lost,
-        agent.slots,
-        int(agent.limits.timeout_s * 1000),
-        queue_timeout_ms,
+        f"{timeout_ms} {agent.slots} {request.on_lost} {int(request.stream)}",
         max_concurrent,
-        settings.max_queue,
-        queue_timeout_ms + wait_ms + SLACK_MS,
+        int(settings.queue_timeout_s * 1000) + wait_ms + SLACK_MS,
         encode_job(request),
     )
     if admission.record:

@@ -117,21 +117,8 @@ class Pipe:
         """`call` in the same way."""
         self._queue(self._scripts.call(script, *arguments), then)
 
-    def _queue(self, command: tuple[Argument, ...], waiter: _Waiter) -> None:
-        if self._closed or len(self._out) >= self._max_waiting:
-            why = "the connection is closed" if self._closed else "too many commands wait for Redis"
-            if isinstance(waiter, asyncio.Future):
-                _fail(waiter, why)
-            else:
-                self._loop.call_soon(_fail, waiter, why)  # not before `send_then` has returned
-            return
-        # redis-py's own packer is Python, and costs more than the rest of the call.
-        packed = hiredis.pack_command(command)  # type: ignore[arg-type]
-        if not self._out:  # else a flush is due already, or waits for the connection
-            self._loop.call_soon(self._flush)
-        self._out.append((packed, waiter))
-
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Writes what was asked for so far, without the rest of the loop tick."""
         protocol = self._protocol
         if protocol is None or not protocol.writable:
             return  # whoever changes that flushes
@@ -146,6 +133,20 @@ class Pipe:
             self._sent += len(packed)
             self._sent_at = self._loop.time()
             protocol.write(b"".join(packed))
+
+    def _queue(self, command: tuple[Argument, ...], waiter: _Waiter) -> None:
+        if self._closed or len(self._out) >= self._max_waiting:
+            why = "the connection is closed" if self._closed else "too many commands wait for Redis"
+            if isinstance(waiter, asyncio.Future):
+                _fail(waiter, why)
+            else:
+                self._loop.call_soon(_fail, waiter, why)  # not before `send_then` has returned
+            return
+        # redis-py's own packer is Python, and costs more than the rest of the call.
+        packed = hiredis.pack_command(command)  # type: ignore[arg-type]
+        if not self._out:  # else a flush is due already, or waits for the connection
+            self._loop.call_soon(self.flush)
+        self._out.append((packed, waiter))
 
     def _take(self, reply: Any) -> None:
         """One reply, for the oldest command without one."""
@@ -175,11 +176,11 @@ class Pipe:
                 async with asyncio.timeout(self._timeout_s):
                     await connection.connect()
                     await self._load_scripts(connection)
-                    self._protocol = await take_over(connection, self._take, self._flush)
+                    self._protocol = await take_over(connection, self._take, self.flush)
                 self.generation += 1
                 opened_at = self._loop.time()
                 self._connected.set()
-                self._flush()
+                self.flush()
                 await self._watch(self._protocol)
             except (RedisError, OSError, TimeoutError) as error:
                 logger.warning("redis connection %s lost: %s", self._name, error or type(error))

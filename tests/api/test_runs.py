@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -39,6 +39,20 @@ class FakePipe:
         self.calls.append((script, *arguments))
         answers = self.answers[script]
         return told(answers.pop(0) if len(answers) > 1 else answers[0])
+
+    def call_then(self, then: Callable[[Any], None], script: str, *arguments: Any) -> None:
+        """Answers a call of many with as many answers; an error is one for all."""
+        self.calls.append((script, *arguments))
+        answers = self.answers[script]
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        runs, at = 0, 3
+        while at < len(arguments):
+            runs, at = runs + 1, at + 1 + arguments[at]
+        told = answer if isinstance(answer, Exception) else [answer] * runs
+        asyncio.get_running_loop().call_soon(then, told)
+
+    def flush(self) -> None:
+        pass
 
     async def send(self, *command: Any) -> Any:
         match command[0]:
@@ -83,8 +97,8 @@ async def test_a_submit_is_one_call_that_says_everything(bench: Bench) -> None:
     (call,) = bench.pipe.calls
     *words, job = call
     assert words == [
-        *("submit", run_id, "echo", "default", "p", "back", 1, "fail", 1, 600_000, 9_000, 7, 8),
-        609_000,
+        *("submit", "runs", 9_000, 8, 7),
+        *(run_id, "echo default p", "back", "600000 1 fail 1", 7, 609_000),
     ]
     assert decode_job(run_id, job).principal == "p"
 
@@ -92,7 +106,7 @@ async def test_a_submit_is_one_call_that_says_everything(bench: Bench) -> None:
 async def test_a_reader_is_noted_and_told_how_often_the_run_was_begun(bench: Bench) -> None:
     bench.pipe.answers["submit"] = [[b"ok", 2]]
     assert await bench.runs.note_reader("r") == 2
-    assert bench.pipe.named("submit") == [("submit", "r")]
+    assert bench.pipe.named("submit") == [("submit", "read", "r")]
 
 
 async def test_a_run_that_is_cancelled_by_name_is_ended_if_its_owner_does_not(
@@ -127,7 +141,7 @@ async def test_a_submit_whose_answer_was_lost_is_sent_again_under_the_same_id(
 ) -> None:
     bench.pipe.answers["submit"] = [RedisUnavailable("broke"), [b"ok", b"0"]]
     run_id = await bench.submit()
-    assert [call[1] for call in bench.pipe.named("submit")] == [run_id, run_id]
+    assert [call[5] for call in bench.pipe.named("submit")] == [run_id, run_id]
     assert bench.pipe.named("cancel") == []
 
 

@@ -20,7 +20,7 @@ _STAGES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "key, headers, body": ("Exchanges.__call__", "Answer.__call__", "Answer._ask"),
         "validation": ("parse_chat (", "parse_responses ("),
         "the run's request": ("Answer._plain_run", "ChatQuestion.", "Targets.find"),
-        "submit": ("Following.", "Runs.submit"),
+        "submit": ("Following.", "Runs.submit", "Submits."),
         "frames in": ("Channel._take", "Hub.", "Reader.", "Relay.", "Stream."),
         "rendering": ("ChatRenderer.", "ResponsesRenderer."),
         "write to the client": ("RequestResponseCycle.send", "DirectClient.write", "_Together."),
@@ -33,7 +33,7 @@ _STAGES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "usage and price": ("ChatBackend._finished",),
         "frames out": ("RunWriter.emit", "Publisher."),
         # Both.
-        "write to Redis": ("Pipe._flush",),
+        "write to Redis": ("Pipe.flush",),
         "replies of Redis": ("RedisProtocol.", "Pipe._take"),
         "log line": ("log_event (", "_Gathering.", "Execution._log", "_log (trunkline_api"),
     }

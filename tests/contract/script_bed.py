@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+from redis.exceptions import RedisError
 
 from trunkline_shared.events import RunEvent
 from trunkline_shared.frame import decode_frame, encode_frame
@@ -17,6 +18,7 @@ from trunkline_worker.execute import Claimed
 PREFIX = "contract"
 POOL = "default"
 HOUR_MS = 3_600_000
+TERMS = "score exp tmo slots lost stream"
 
 
 def now_ms() -> int:
@@ -62,6 +64,16 @@ class Bed:
         return code.decode(), int(wait_ms)
 
     async def answer(
+        self, run_id: str, *, queue_timeout_ms: int = 120_000, max_queue: int = 1000, **wanted: Any
+    ) -> Any:
+        """What `submit` answers."""
+        shared = ("runs", queue_timeout_ms, max_queue)
+        (answer,) = await self.call("submit", *shared, *self.asked(run_id, **wanted))
+        if isinstance(answer, RedisError):
+            raise answer
+        return answer
+
+    def asked(
         self,
         run_id: str,
         *,
@@ -73,9 +85,7 @@ class Bed:
         on_lost: str = "fail",
         slots: int = 1,
         timeout_ms: int = 600_000,
-        queue_timeout_ms: int = 120_000,
         max_concurrent: int = 0,
-        max_queue: int = 1000,
         record: bytes = b"",
         rhooks: bool = False,
         lists: str = "",
@@ -85,13 +95,10 @@ class Bed:
         unknown: str = "create",
         hooks: bool = False,
         named: tuple[Argument, ...] = (),
-    ) -> Any:
-        """What `submit` answers; `named` are more of its names and values."""
+    ) -> list[Argument]:
+        """What `submit` is told of one run, how much first; `named` are more names and values."""
         request = RunRequest(run_id, agent, pool, principal, reply, stream)  # type: ignore[arg-type]
-        wanted: list[Argument] = [
-            *(run_id, agent, pool, principal, reply, int(stream), on_lost, slots),
-            *(timeout_ms, queue_timeout_ms, max_concurrent, max_queue, HOUR_MS),
-        ]
+        terms = f"{timeout_ms} {slots} {on_lost} {int(stream)}"
         more: list[Argument] = [*named]
         if record:
             more += ("record", record)
@@ -102,7 +109,8 @@ class Bed:
         if conversation:
             more += ("conv", conversation, "wait_ms", wait_ms, "max_waiting", max_waiting)
             more += ("unknown", unknown, "model", agent, "hooks", int(hooks))
-        return await self.call("submit", *wanted, encode_job(request), *more)
+        head = (run_id, f"{agent} {pool} {principal}", reply, terms, max_concurrent, HOUR_MS)
+        return [7 + len(more), *head, encode_job(request), *more]
 
     async def renew(
         self,
@@ -161,12 +169,13 @@ class Bed:
         frame = encode_frame(first_seq, events)
         end = (run.run_id, stream_id, frame, outcome, result, turn, 0)
         answer = await self.call("finish", *end)
-        return str(answer.decode())
+        return str((answer if isinstance(answer, bytes) else answer[0]).decode())
 
     async def finish_for(self, run_id: str, code: str = "cancelled") -> str:
         """Ends a run as someone who does not own it."""
         event = orjson.dumps(["failed", code, "It was ended."])
-        return str((await self.call("finish", run_id, "", event, "failed")).decode())
+        answer = await self.call("finish", run_id, "", event, "failed")
+        return str((answer if isinstance(answer, bytes) else answer[0]).decode())
 
     async def cancel(self, run_id: str) -> str:
         return str((await self.call("cancel", run_id, "The client went away.")).decode())
@@ -201,7 +210,11 @@ class Bed:
 
     async def state(self, run_id: str) -> dict[str, str]:
         values = await self.redis.hgetall(self.keys.run(run_id))
-        return {name.decode(): value.decode() for name, value in values.items()}
+        fields = {name.decode(): value.decode() for name, value in values.items()}
+        packed = {}
+        for names, where in (("agent pool principal", "who"), (TERMS, "terms")):
+            packed |= dict(zip(names.split(), fields.pop(where, "").split(), strict=False))
+        return packed | fields
 
     async def set_state(self, run_id: str, **values: str | int) -> None:
         await self.redis.hset(self.keys.run(run_id), mapping=values)

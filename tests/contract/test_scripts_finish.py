@@ -107,12 +107,34 @@ async def test_an_end_that_crosses_a_hand_back_still_ends_the_run(bed: Bed, run:
 async def test_an_end_that_surely_follows_needs_no_look_and_is_fenced_all_the_same(
     bed: Bed, run: Claimed
 ) -> None:
-    async def end(epoch: int) -> bytes:
-        frame = encode_frame(3, [Finished("stop")])
-        ends = (run.run_id, f"{epoch}-3", frame, "finished", b"", b"", 1)
-        return bytes(await bed.call("finish", *ends))
-
-    assert await end(run.epoch - 1) == b"fenced"
-    assert await end(run.epoch) == b"ok"
-    assert await end(run.epoch) == b"done"
+    assert await bed.call("finish", *end(run, run.epoch - 1)) == [b"fenced"]
+    assert await bed.call("finish", *end(run, run.epoch)) == b"ok"
+    assert await bed.call("finish", *end(run, run.epoch)) == [b"done"]
     assert len(await bed.events(run.run_id)) == 3
+
+
+def end(run: Claimed, epoch: int) -> tuple[str | bytes | int, ...]:
+    frame = encode_frame(3, [Finished("stop")])
+    return (run.run_id, f"{epoch}-3", frame, "finished", b"", b"", 1)
+
+
+async def test_runs_end_in_one_call_each_by_itself_and_a_reader_hears_of_them_at_once(
+    bed: Bed, run: Claimed
+) -> None:
+    ids = [await bed.submit(reply=reply) for reply in ("back", "back", "other")]
+    first, second, other = await bed.claim()
+    assert [each.run_id for each in (first, second, other)] == ids
+    listener = bed.redis.pubsub(ignore_subscribe_messages=True)
+    await listener.subscribe("back")
+    ends = [*end(first, first.epoch), *end(run, run.epoch - 1)]
+    ends += [*end(second, second.epoch), *end(other, other.epoch)]
+    assert await bed.call("finish", *ends) == [b"ok", b"fenced", b"ok", b"ok"]
+    message = None
+    while message is None:
+        message = await listener.get_message(timeout=5)
+    await listener.aclose()
+    lines = message["data"].split(b"\n")
+    assert [line.split(b" ")[0].decode() for line in lines] == ids[:2]
+    assert all(line.endswith(encode_frame(3, [Finished("stop")])) for line in lines)
+    assert await bed.traces(first.run_id) == await bed.traces(other.run_id) == []
+    assert len(await bed.events(run.run_id)) == 2

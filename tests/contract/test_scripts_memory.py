@@ -128,7 +128,7 @@ async def test_a_run_gets_a_further_reader(bed: Bed) -> None:
     run_id = await bed.submit()
     await bed.claim()
     await fill(bed)
-    assert await bed.call("submit", run_id) == [b"ok", 1]
+    assert await bed.call("submit", "read", run_id) == [b"ok", 1]
     assert (await bed.state(run_id))["read"] == "1"
 
 

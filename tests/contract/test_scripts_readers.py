@@ -8,7 +8,7 @@ from trunkline_shared.run import new_run_id
 async def note_reader(bed: Bed, run_id: str) -> list[object]:
     return [
         each.decode() if isinstance(each, bytes) else each
-        for each in await bed.call("submit", run_id)
+        for each in await bed.call("submit", "read", run_id)
     ]
 
 
@@ -18,7 +18,6 @@ async def test_a_reader_is_told_how_often_the_run_was_begun(bed: Bed) -> None:
     assert await note_reader(bed, run_id) == ["ok", 0]
     await bed.claim()
     assert await note_reader(bed, run_id) == ["ok", 1]
-    assert (await bed.state(run_id))["stream"] == "1"
     assert (await bed.state(run_id))["read"] == "1"
     assert await note_reader(bed, new_run_id()) == ["gone", 0]
 

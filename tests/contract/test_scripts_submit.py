@@ -1,7 +1,9 @@
+from itertools import chain
+
 import pytest
 
 from tests.contract.script_bed import HOUR_MS, POOL, Bed, now_ms
-from trunkline_shared.events import Created
+from trunkline_shared.events import Created, Finished
 from trunkline_shared.run import decode_job, new_run_id
 
 
@@ -125,12 +127,71 @@ async def test_a_worker_that_cannot_run_the_agent_hides_none_that_can(bed: Bed) 
     assert await bed.admit() == "ok"
 
 
-async def test_what_has_its_default_takes_no_room(bed: Bed) -> None:
+async def test_what_was_submitted_takes_two_fields_and_what_is_empty_none(bed: Bed) -> None:
     await bed.renew()
-    plain = await bed.state(await bed.submit())
-    assert plain.keys() == {"st", "agent", "pool", "principal", "score", "tmo", "exp"}
+    plain = await bed.redis.hgetall(bed.keys.run(await bed.submit()))
+    assert plain.keys() == {b"st", b"who", b"terms"}
     asked = await bed.submit(stream=True, reply="back", slots=2, on_lost="continue")
     state = await bed.state(asked)
     assert [state[name] for name in ("stream", "reply", "slots", "lost")] == [
         *("1", "back", "2", "continue")
+    ]
+
+
+async def test_names_too_long_for_one_field_have_their_own(bed: Bed) -> None:
+    agent, principal = "a" * 40, "some one " * 4 + "."
+    await bed.renew(agents=(agent,))
+    run_id = await bed.submit(agent=agent, principal=principal)
+    state = await bed.redis.hgetall(bed.keys.run(run_id))
+    assert (state[b"agent"], state[b"principal"]) == (agent.encode(), principal.encode())
+    (run,) = await bed.claim()
+    assert await bed.finish(run, 3, Finished("stop")) == "ok"
+    assert await bed.traces(run_id) == []
+
+
+async def test_a_principal_may_have_spaces_in_its_name(bed: Bed) -> None:
+    await bed.renew()
+    run_id = await bed.submit(principal="some one else")
+    assert await bed.redis.smembers(bed.keys.active("some one else")) == {run_id.encode()}
+    await bed.finish_for(run_id)
+    assert await bed.traces(run_id) == []
+
+
+async def test_runs_are_admitted_in_one_call_each_by_itself(bed: Bed) -> None:
+    await bed.renew()
+    ids = [new_run_id() for _ in range(5)]
+    blocks = [
+        bed.asked(ids[0], max_concurrent=2),
+        bed.asked(ids[1], agent="nobody's"),
+        bed.asked(ids[2], max_concurrent=2),
+        bed.asked(ids[3], max_concurrent=2),
+        bed.asked(ids[4], principal="other"),
+    ]
+    told = await bed.call("submit", "runs", 120_000, 9, *chain(*blocks))
+    codes = [code for code, _ in told]
+    assert codes == [b"ok", b"agent_unavailable", b"ok", b"concurrency_limit", b"ok"]
+    assert set(await bed.queued()) == {ids[0], ids[2], ids[4]}
+    assert await bed.tokens() == 1
+    again = await bed.call("submit", "runs", 120_000, 9, *chain(*blocks))
+    assert [code for code, _ in again] == codes
+    assert set(await bed.queued()) == {ids[0], ids[2], ids[4]}
+
+
+async def test_a_call_of_many_runs_fills_the_queue_to_its_bound(bed: Bed) -> None:
+    await bed.renew()
+    blocks = [bed.asked(new_run_id()) for _ in range(4)]
+    told = await bed.call("submit", "runs", 120_000, 3, *chain(*blocks))
+    assert [code for code, _ in told] == [b"ok"] * 3 + [b"queue_full"]
+    assert len(await bed.queued()) == 3
+
+
+async def test_a_call_of_many_runs_gives_the_turn_of_a_conversation_once(bed: Bed) -> None:
+    await bed.renew()
+    ids = [new_run_id() for _ in range(3)]
+    blocks = [bed.asked(run_id, conversation="c") for run_id in ids]
+    told = await bed.call("submit", "runs", 120_000, 9, *chain(*blocks))
+    assert [code for code, _ in told] == [b"ok"] * 3
+    assert await bed.queued() == ids[:1]
+    assert await bed.redis.lrange(bed.keys.waiting("c"), 0, -1) == [
+        each.encode() for each in ids[1:]
     ]

@@ -16,7 +16,7 @@ async def worker(bed: Bed) -> None:
 
 
 async def put(bed: Bed, run_id: str, turn: bytes, was: bytes = b"", *, whose: str = "ada") -> str:
-    return str((await bed.call("submit", run_id, ID, whose, turn, was)).decode())
+    return str((await bed.call("submit", "turn", run_id, ID, whose, turn, was)).decode())
 
 
 async def taken(bed: Bed, turn: bytes) -> str:

@@ -19,7 +19,6 @@ from trunkline_shared.events import (
     ToolArgsDelta,
 )
 from trunkline_shared.frame import Texts, encode_frame
-from trunkline_shared.scripts import Argument, ScriptName
 
 TERMINALS = (Finished, Failed)  # a tuple is checked faster than a union
 RECORDED = "recorded"
@@ -43,15 +42,9 @@ class Frame:
     stream_id: str
     reply: str
     data: bytes
-    outcome: str = ""  # set on one that has a call of its own: how the run ended, or RECORDED
+    outcome: str = ""  # how the run ended, on the last of it; RECORDED on one that brings an entry
     source: "FrameBuffer | None" = field(default=None, compare=False, repr=False)
     follows: bool = False  # what comes before it is surely in the log
-
-    def own_call(self) -> tuple[ScriptName, tuple[Argument, ...]]:
-        """The script that ends its run with it, and the arguments."""
-        what = (self.run_id, self.stream_id, self.data)
-        kept = (b"", b"") if self.source is None else (self.source.result, self.source.turn)
-        return "finish", (*what, self.outcome, *kept, int(self.follows))
 
 
 @dataclass(slots=True)
@@ -64,11 +57,6 @@ class EntryFrame(Frame):
     def of(cls, plain: Frame, entry: Entry) -> "EntryFrame":
         what = (plain.run_id, plain.stream_id, plain.reply, plain.data)
         return cls(*what, RECORDED, plain.source, entry=entry)
-
-    def own_call(self) -> tuple[ScriptName, tuple[Argument, ...]]:
-        """The script that adds both, and the arguments."""
-        what = (self.run_id, self.stream_id, self.data)
-        return "append", (self.reply, "2", *what, self.entry.data)
 
 
 class FrameBuffer:

@@ -11,20 +11,18 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from itertools import groupby
-from operator import attrgetter
 from typing import Any, Final
 
 from trunkline_shared.errors import RedisUnavailable
 from trunkline_shared.owned import end_owned, start_owned
 from trunkline_shared.pipe import Pipe
+from trunkline_worker.frame_calls import calls_of
 from trunkline_worker.frames import RECORDED, EntryFrame, Frame, FrameBuffer
 from trunkline_worker.run_writer import RunWriter
 
 logger = logging.getLogger("trunkline.publish")
 
 KEPT_S: Final = 2.0  # acknowledged frames are sent again after a reconnect for so long
-MAX_CALL_FRAMES = 128  # one script call blocks Redis no longer than this takes
 # A write costs the two tiers and Redis about 60 µs, whatever it brings. After one of so many runs
 # the next may wait this long for more of them: a paced token of 1,000 streams costs a sixth less.
 # What is urgent never waits.
@@ -33,7 +31,6 @@ WINDOW_S: Final = 0.01
 RETRY_S = 0.25
 STUCK_S = 5.0
 _IN_LOG: Final = frozenset({b"added", b"known", b"ok", b"done"})
-_REPLY: Final = attrgetter("reply")
 
 
 class Publisher:
@@ -182,39 +179,16 @@ class Publisher:
         return frames
 
     def _send(self, frames: list[Frame]) -> None:
-        """All in order, in one write: runs of plain frames share a call, others have their own."""
-        batch: list[Frame] = []
-        for frame in frames:
-            if frame.outcome:
-                self._append(batch)
-                batch = []
-                self._under_way += 1
-                script, arguments = frame.own_call()
-                self._pipe.call_then(partial(self._settle_one, frame), script, *arguments)
-                continue
-            batch.append(frame)
-            if len(batch) == MAX_CALL_FRAMES:
-                self._append(batch)
-                batch = []
-        self._append(batch)
+        """All in one write."""
+        for script, some, arguments in calls_of(frames):
+            self._under_way += len(some)
+            settle = self._settle_entry if isinstance(some[0], EntryFrame) else self._settle
+            self._pipe.call_then(partial(settle, some), script, *arguments)
 
-    def _append(self, batch: list[Frame]) -> None:
-        if not batch:
-            return
-        batch.sort(key=_REPLY)  # each channel is named once; a run has one
-        arguments: list[str | bytes] = []
-        for reply, frames in groupby(batch, _REPLY):
-            of_one = [*frames]
-            arguments += (reply, "".join(["01"[each.follows] for each in of_one]))
-            for frame in of_one:
-                arguments += (frame.run_id, frame.stream_id, frame.data)
-        self._under_way += len(batch)
-        self._pipe.call_then(partial(self._settle, batch), "append", *arguments)
-
-    def _settle_one(self, frame: Frame, answer: Any) -> None:
-        self._settle([frame], answer)
-        if isinstance(frame, EntryFrame) and answer in (b"added", [b"known"]):
-            frame.entry.added()
+    def _settle_entry(self, frames: list[Frame], answer: Any) -> None:
+        self._settle(frames, answer)
+        if isinstance(frames[0], EntryFrame) and answer in (b"added", [b"known"]):
+            frames[0].entry.added()
 
     def _settle(self, frames: list[Frame], answers: Any) -> None:
         """What Redis said to one call: a word for all its frames, or one for each, or an error."""
@@ -224,7 +198,7 @@ class Publisher:
             self._added(frames)
         elif answers == b"ok":
             self._keep(frames)
-            self._over(frames[0], "ok")
+            self._over(frames, "ok")
         elif isinstance(answers, RedisUnavailable):
             self._again += frames
             self._schedule()
@@ -233,8 +207,7 @@ class Publisher:
             for frame in frames:
                 self._acknowledge(frame, b"refused")
         else:
-            each = [answers] if answers.__class__ is bytes else answers
-            told = list(zip(frames, each, strict=True))
+            told = list(zip(frames, answers, strict=True))
             self._keep([frame for frame, answer in told if answer in _IN_LOG])
             for frame, answer in told:
                 self._acknowledge(frame, answer)
@@ -262,18 +235,19 @@ class Publisher:
         if answer == "early":
             answer = "refused"
         if frame.outcome and frame.outcome != RECORDED:
-            self._over(frame, answer)
+            self._over([frame], answer)
             return
         writer.unacknowledged -= len(frame.data)
         if answer in ("fenced", "gone", "refused"):
             self._on_lost(frame.run_id, answer)
 
-    def _over(self, frame: Frame, answer: str) -> None:
-        if writer := self._writer_of(frame):
-            writer.unacknowledged -= len(frame.data)
-            writer.close()
-            if not writer.ended.done():
-                writer.ended.set_result(answer)
+    def _over(self, ends: list[Frame], answer: str) -> None:
+        for frame in ends:
+            if writer := self._writer_of(frame):
+                writer.unacknowledged -= len(frame.data)
+                writer.close()
+                if not writer.ended.done():
+                    writer.ended.set_result(answer)
 
     def _writer_of(self, frame: Frame) -> RunWriter | None:
         """Whoever sent it, if still there: an earlier attempt is none of the later one's."""

@@ -1,28 +1,39 @@
--- The only way out of a run. By its owner: appends the last frame, which holds the terminal event.
--- By anyone else (stream_id ''): `frame` is the terminal event alone, and the epoch rises first.
--- ARGV: id stream_id frame outcome, and from an owner: result turn ('' where it has none: what a
---       stored run or a conversation is to know of a failure is then made of the event)
+-- The only way out of a run. By its owner, of as many runs as end in one tick of its loop: appends the
+-- last frame, which holds the terminal event.
+-- ARGV, for each: id stream_id frame outcome result turn ('' where it has none: what a stored run or a
+--       conversation is to know of a failure is then made of the event)
 --       follows(0|1: as of `append_frame`)
--- Returns 'ok' · 'done' it was over already · 'gone' the state is · or, from an owner, what
--- `append_frame` answered when the frame could not be added.
-local id, stream_id, frame, outcome = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local s = state(id)
-if not s then return 'gone' end
-if s.st == 'done' then return 'done' end
-if stream_id == '' then
-  despite_full_memory()
-  end_run(id, s, frame, outcome, now_ms())
-else
+-- By anyone else: `event` is the terminal event alone, and the epoch rises first.
+-- ARGV: id '' event outcome
+-- Returns 'ok' if all were ended, else for each 'ok' · 'done' it was over already · 'gone' the state is
+-- · or, to an owner, what `append_frame` answered when the frame could not be added.
+local messages = {} -- by reply channel: receiving costs more than sending
+
+local function finish(id, stream_id, frame, outcome, result, turn, follows)
+  local s = state(id)
+  if not s then return 'gone' end
+  if s.st == 'done' then return 'done' end
+  if stream_id == '' then
+    despite_full_memory()
+    end_run(id, s, frame, outcome, now_ms())
+    return 'ok'
+  end
   if tonumber(string.match(stream_id, '^(%d+)')) ~= s.epoch then return 'fenced' end
-  local answer = append_frame(id, stream_id, frame, ARGV[7] == '1')
+  local answer = append_frame(id, stream_id, frame, follows == '1')
   if answer ~= 'added' then despite_full_memory() end
   if answer == 'full' then answer = append_frame(id, stream_id, frame) end
   if answer == 'added' then
-    publish(s.reply, id, stream_id, frame)
+    if s.reply and s.reply ~= '' then
+      local parts = messages[s.reply] or {}
+      local top = #parts
+      parts[top + 1], parts[top + 2], parts[top + 3] = id, ' ', stream_id
+      parts[top + 4], parts[top + 5], parts[top + 6] = ' ', frame, '\n'
+      messages[s.reply] = parts
+    end
   elseif answer ~= 'known' and answer ~= 'gone' then
     return answer
   end
-  local now, result, turn = s.conv and now_ms(), ARGV[5], ARGV[6]
+  local now = s.conv and now_ms()
   if (s.kept or s.idem) and result == '' or s.conv and turn == '' then
     local events = cjson.decode(frame)
     if events[#events][1] == 'failed' then
@@ -33,5 +44,17 @@ else
   end
   if result ~= '' then store_result(id, s, result) end
   settle(id, s, outcome, turn ~= '' and turn, now)
+  return 'ok'
 end
-return 'ok'
+
+local answers, all_ok = {}, true
+for i = 1, #ARGV, 7 do
+  local answer = finish(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5],
+    ARGV[i + 6])
+  answers[#answers + 1] = answer
+  all_ok = all_ok and answer == 'ok'
+end
+for reply, parts in pairs(messages) do
+  redis.call('PUBLISH', reply, table.concat(parts, '', 1, #parts - 1))
+end
+return all_ok and 'ok' or answers

@@ -2,12 +2,15 @@
 -- line between them) that it uses, and writes key stems for K.name, numbers for C.name and the same
 -- as strings for S.name: to hand a number to Redis costs as much more as half a command.
 --
--- A run's state is the hash K.run..id:
---   st queued|waiting|running|done   agent pool principal reply stream lost slots    as submitted;
---      what has its default ('' 0 fail 1) is not there, as below
---   epoch owner attempt crashes score   who may write, how often it was taken, its place in the queue
---   exp dl tmo   Unix ms until the first claim, Unix ms of the deadline, ms from first claim to deadline
---   read 1: somebody else than the one who asked reads it, and so `stream` is 1 too
+-- A run's state is the hash K.run..id. What was submitted stands in two fields, for each costs at
+-- every look; none may have more than 64 bytes, or the hash takes four times the memory:
+--   who   agent, pool and principal; longer ones are fields of their own
+--   terms   score exp tmo slots lost(fail|continue) stream(0|1). A field of one of these names stands
+--      over it: its place in the queue, Unix ms until the first claim, ms from that to its deadline
+-- What is empty or 0 is not there:
+--   st queued|waiting|running|done   reply   its reader's channel
+--   epoch owner attempt crashes dl   who may write, how often it was taken, Unix ms of the deadline
+--   read 1: somebody else than the one who asked reads it, and so what it says counts as shown
 --   cancel out   why it is to end, how it ended
 --   back   Unix ms when it was taken from a dead worker
 --   kept 1: has a record, its result is to be stored
@@ -34,11 +37,18 @@ local function state(id)
   local v, s = redis.call('HGETALL', K.run .. id), {}
   if not v[1] then return nil end
   for i = 1, #v, 2 do s[v[i]] = v[i + 1] end
-  s.stream, s.lost, s.slots = s.stream == '1', s.lost or 'fail', tonumber(s.slots or 1)
-  s.epoch, s.owner = tonumber(s.epoch or 0), s.owner or ''
-  s.attempt, s.crashes = tonumber(s.attempt or 0), tonumber(s.crashes or 0)
-  s.exp, s.dl, s.tmo = tonumber(s.exp or 0), tonumber(s.dl or 0), tonumber(s.tmo or 0)
-  s.back, s.cancel = tonumber(s.back or 0), s.cancel or ''
+  if s.who then s.agent, s.pool, s.principal = string.match(s.who, '^(%S+) (%S+) (.*)$') end
+  if s.terms then
+    local score, exp, tmo, slots, lost, stream =
+      string.match(s.terms, '^(%d+) (%d+) (%d+) (%d+) (%l+) (%d)$')
+    s.score, s.exp, s.tmo = s.score or score, s.exp or exp, s.tmo or tmo
+    s.slots, s.lost, s.stream = s.slots or slots, s.lost or lost, s.stream or stream
+  end
+  s.stream, s.lost = s.stream == '1' or s.read == '1', s.lost or 'fail'
+  s.owner, s.cancel = s.owner or '', s.cancel or ''
+  s.slots, s.exp, s.tmo = tonumber(s.slots or 1), tonumber(s.exp or 0), tonumber(s.tmo or 0)
+  s.epoch, s.attempt, s.dl = tonumber(s.epoch or 0), tonumber(s.attempt or 0), tonumber(s.dl or 0)
+  s.crashes, s.back = s.crashes and tonumber(s.crashes) or 0, s.back and tonumber(s.back) or 0
   return s
 end
 

@@ -1,6 +1,9 @@
--- Admits a run and puts it on its queue. Idempotent by run id: a log that exists answers the same.
--- ARGV: id agent pool principal reply stream lost slots timeout_ms queue_timeout_ms max_concurrent
---       max_queue kept_ms job, then names and values of what not every run has:
+-- Admits runs and puts them on their queues: all that one process asked for in one tick of its loop,
+-- for a call costs as much as a run. Each is by itself, and idempotent by run id: a log that exists
+-- answers the same.
+-- ARGV: 'runs' queue_timeout_ms max_queue, then of each run: how many follow, and these:
+--       id who(agent pool principal) reply terms(timeout_ms slots lost stream) max_concurrent kept_ms
+--       job, then names and values of what not every run has:
 --       record   what is stored of the request, sealed; the result is then stored too
 --       rhooks(1)   webhooks of responses are to hear of its end
 --       lists    that of a completion: the marks of the lists which it is in beside its principal's
@@ -8,25 +11,26 @@
 --       idem idem_body idem_ms   whose Idempotency-Key it has, as `<principal>:<digest>`, the digest of
 --         what was asked, and how long both are kept after its end. The key in Redis holds
 --         `<run id> <digest of what was asked> <conversation or ''>`
--- Returns {'ok', wait_ms} or {code, wait_ms}. Of a key that another run has, {'same', what it holds}
--- if that was asked the same, else {'reused', 0}.
+-- Returns for each run {'ok', wait_ms} or {code, wait_ms}, or the error that Redis has for its log. Of
+-- a key that another run has, {'same', what it holds} if that was asked the same, else {'reused', 0}.
 -- Or notes that somebody beside the one who asked reads the run: what it has said counts as shown.
--- ARGV: id
+-- ARGV: 'read' id
 -- Returns {'ok', attempts so far}, or {'gone', 0}.
-if not ARGV[2] then
-  local s = state(ARGV[1])
+if ARGV[1] == 'read' then
+  local id = ARGV[2]
+  local s = state(id)
   if not s then return { 'gone', 0 } end
   if s.st ~= 'done' and not s.read then
-    despite_full_memory() -- two short fields, and the reader would be refused
-    redis.call('HSET', K.run .. ARGV[1], 'stream', '1', 'read', '1')
+    despite_full_memory() -- one short field, and the reader would be refused
+    redis.call('HSET', K.run .. id, 'read', '1')
   end
   return { 'ok', s.attempt }
 end
 -- Or puts a turn that no run took into a conversation, or in the place of what it `was` until now.
--- ARGV: id conv principal turn was('' for a new one)
+-- ARGV: 'turn' id conv principal turn was('' for a new one)
 -- Returns 'ok' · 'gone' the principal has no such conversation · 'changed' it is not what it was.
-if not ARGV[6] then
-  local id, conv, principal, turn, was = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+if ARGV[1] == 'turn' then
+  local id, conv, principal, turn, was = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
   local key = K.conversation .. conv
   if redis.call('HGET', key, 'principal') ~= principal then return 'gone' end
   local place, now = redis.call('HGET', K.places .. conv, id), int(now_ms())
@@ -45,18 +49,55 @@ if not ARGV[6] then
   keep_conversation(conv)
   return 'ok'
 end
-local id, agent, pool, principal, reply = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local max_concurrent, max_queue = tonumber(ARGV[11]), tonumber(ARGV[12])
+local queue_timeout_ms, max_queue = tonumber(ARGV[2]), tonumber(ARGV[3])
 local now = now_ms()
-local at, log, run, actives = int(now), K.log .. id, K.run .. id, K.active .. principal
-local more = {}
-for i = 15, #ARGV, 2 do more[ARGV[i]] = ARGV[i + 1] end
-local conv = more.conv
+local at, queued_until = int(now), int(now + queue_timeout_ms)
+
+-- What is found out once for all runs of the call, and what is written for all at its end: of each
+-- pool how many wait, which agents have a worker, and what is to be queued; of each principal how
+-- many runs it had, and those that are new.
+local pools, principals = {}, {}
+
+local function pool_of(name)
+  local pool = pools[name]
+  if not pool then
+    pool = { waiting = redis.call('ZCARD', K.queue .. name), able = {} }
+    pools[name] = pool
+  end
+  return pool
+end
+
+local function principal_of(name)
+  local principal = principals[name]
+  if not principal then
+    principal = { active = redis.call('SCARD', K.active .. name) }
+    principals[name] = principal
+  end
+  return principal
+end
+
+-- The worker seen last can run it in most cases; others are looked at only where it cannot.
+local function has_worker(pool, agent)
+  local workers, since = K.workers .. pool, now - C.seen_ms
+  local last = redis.call('ZREVRANGEBYSCORE', workers, '+inf', since, 'LIMIT', '0', '1')[1]
+  if not last then return false end
+  if redis.call('SISMEMBER', K.agents .. last, agent) == 1 then return true end
+  for _, worker in ipairs(redis.call('ZREVRANGEBYSCORE', workers, '+inf', since)) do
+    if redis.call('SISMEMBER', K.agents .. worker, agent) == 1 then return true end
+  end
+  return false
+end
+
+local function is_able(pool, agent)
+  local able = pool_of(pool).able
+  if able[agent] == nil then able[agent] = has_worker(pool, agent) end
+  return able[agent]
+end
 
 -- Before admission, because what was asked once is not admitted again.
-local idem = more.idem and K.idem .. more.idem
-local known = idem and redis.call('GET', idem)
-if known then
+local function known_by_key(id, more)
+  local known = redis.call('GET', K.idem .. more.idem)
+  if not known then return nil end
   local whose, digest = string.match(known, '^(%S+) (%S+)')
   if whose == id then return { 'ok', '0' } end
   if digest ~= more.idem_body then return { 'reused', '0' } end
@@ -64,7 +105,7 @@ if known then
 end
 
 -- Whether somebody has the turn in the conversation; a code if the run may not be part of it.
-local function turn_is_taken()
+local function turn_is_taken(conv, principal, more)
   local key = K.conversation .. conv
   local whose = redis.call('HGET', key, 'principal')
   if whose and whose ~= principal or not whose and more.unknown == 'refuse' then
@@ -80,101 +121,51 @@ local function turn_is_taken()
 end
 
 -- What a newcomer would wait, in ms: the measured wait, or the age of the oldest if that is more.
-local function wait_ms()
+local function wait_ms(pool)
   local wait = tonumber(redis.call('HGET', K.stats .. pool, 'wait_ms') or 0)
   local head = redis.call('ZRANGE', K.queue .. pool, 0, 0, 'WITHSCORES')
   if head[2] then wait = math.max(wait, now - tonumber(head[2])) end
   return int(wait)
 end
 
--- What was admitted before, though the answer was lost, is not refused now.
-local function refuse(code)
-  if redis.call('EXISTS', log) == 1 then return { 'ok', '0' } end
-  return { code, wait_ms() }
+-- What a run may not have, as a code; nil if it is admitted.
+local function refusal(agent, pool, principal, max_concurrent, waits, more)
+  if max_concurrent > 0 and principal_of(principal).active >= max_concurrent then
+    return 'concurrency_limit'
+  end
+  if waits then
+    if redis.call('LLEN', K.waiting .. more.conv) >= tonumber(more.max_waiting) then
+      return 'conversation_full'
+    end
+  elseif pool_of(pool).waiting >= max_queue then
+    return 'queue_full'
+  end
+  if not is_able(pool, agent) then return 'agent_unavailable' end
 end
 
--- The worker seen last can run it in most cases; others are looked at only where it cannot.
-local function is_able()
-  local workers, since = K.workers .. pool, now - C.seen_ms
-  local last = redis.call('ZREVRANGEBYSCORE', workers, '+inf', since, 'LIMIT', '0', '1')[1]
-  if not last then return false end
-  if redis.call('SISMEMBER', K.agents .. last, agent) == 1 then return true end
-  for _, worker in ipairs(redis.call('ZREVRANGEBYSCORE', workers, '+inf', since)) do
-    if redis.call('SISMEMBER', K.agents .. worker, agent) == 1 then return true end
-  end
-  return false
+-- All of one score, so that they stand in the order of their ids, which begin with the time.
+local function enlist(list, id, kept_ms)
+  redis.call('ZREMRANGEBYLEX', list, '-', '(a' .. string.format('%011x', now - kept_ms))
+  redis.call('ZADD', list, '0', id)
+  redis.call('PEXPIRE', list, int(kept_ms))
 end
 
-local waits = false
-if conv then
-  local code
-  waits, code = turn_is_taken()
-  if code then return refuse(code) end
-end
-local active = redis.call('SCARD', actives)
-if max_concurrent > 0 and active >= max_concurrent then return refuse('concurrency_limit') end
-if waits then
-  if redis.call('LLEN', K.waiting .. conv) >= tonumber(more.max_waiting) then
-    return refuse('conversation_full')
-  end
-elseif redis.call('ZCARD', K.queue .. pool) >= max_queue then
-  return refuse('queue_full')
-end
-if not is_able() then return refuse('agent_unavailable') end
-
--- The first write, which Redis refuses if it has no memory left, and if the log exists.
-local created = redis.pcall('XADD', log, '0-1', 'f', '[1,["created",' .. at .. ']]')
-if type(created) == 'table' and created.err then
-  return redis.call('EXISTS', log) == 1 and { 'ok', '0' } or created
-end
-redis.call('PEXPIRE', log, ARGV[13])
-redis.call('SET', K.job .. id, ARGV[14], 'PX', ARGV[13])
-local st, exp = 'queued', int(now + tonumber(ARGV[10]))
-if waits then st, exp = 'waiting', int(now + tonumber(more.wait_ms)) end
-local fields = { 'st', st, 'agent', agent, 'pool', pool, 'principal', principal,
-  'score', at, 'tmo', ARGV[9], 'exp', exp }
-local function note(name, value, default)
-  if value ~= default then
-    fields[#fields + 1] = name
-    fields[#fields + 1] = value
-  end
-end
-note('reply', reply, '')
-note('stream', ARGV[6], '0')
-note('lost', ARGV[7], 'fail')
-note('slots', ARGV[8], '1')
-if more.record then
+local function keep_record(id, principal, more)
   local all, kept_ms = K.responses .. principal, C.responses_ms
   if more.lists then all, kept_ms = K.completions .. principal, C.completions_ms end
-  -- All of one score, so that they stand in the order of their ids, which begin with the time.
-  local function enlist(list)
-    redis.call('ZREMRANGEBYLEX', list, '-', '(a' .. string.format('%011x', now - kept_ms))
-    redis.call('ZADD', list, '0', id)
-    redis.call('PEXPIRE', list, int(kept_ms))
-  end
-  note('kept', '1')
-  note('lists', more.lists)
   redis.call('SET', K.record .. id, more.record, 'PX', int(kept_ms))
-  enlist(all)
-  for mark in string.gmatch(more.lists or '', '%S+') do enlist(K.listed .. mark) end
+  enlist(all, id, kept_ms)
+  for mark in string.gmatch(more.lists or '', '%S+') do enlist(K.listed .. mark, id, kept_ms) end
 end
-if idem then
-  note('idem', string.sub(more.idem, #principal + 2)) -- in full it takes four times the memory
-  note('idem_ms', more.idem_ms)
-  local life_ms = int(more.idem_ms + ARGV[9] + ARGV[13]) -- longer than the run; its end cuts it
-  redis.call('SET', idem, id .. ' ' .. more.idem_body .. ' ' .. (conv or ''), 'PX', life_ms)
-end
-if more.rhooks then note('rhooks', more.rhooks) end
-if conv then
+
+local function join_conversation(id, principal, exp, waits, more)
+  local conv = more.conv
   local key, mine = K.conversation .. conv, K.conversations .. principal
   redis.call('HSETNX', key, 'created', at)
   redis.call('HSET', key, 'principal', principal, 'updated', at, 'model', more.model)
   redis.call('ZREMRANGEBYSCORE', mine, '-inf', int(now - C.conversations_ms))
   redis.call('ZADD', mine, at, conv)
   redis.call('PEXPIRE', mine, S.conversations_ms)
-  note('conv', conv)
-  note('qto', ARGV[10])
-  note('hooks', more.hooks, '0')
   if waits then
     redis.call('RPUSH', K.waiting .. conv, id)
     redis.call('ZADD', K.waits, exp, id)
@@ -183,12 +174,98 @@ if conv then
   end
   keep_conversation(conv)
 end
-redis.call('HSET', run, unpack(fields))
-redis.call('PEXPIRE', run, ARGV[13])
-redis.call('SADD', actives, id)
-if active == 0 then redis.call('SADD', K.principals, principal) end
-if not waits then
-  redis.call('ZADD', K.queue .. pool, at, id)
-  wake(pool)
+
+local function admit(first, past)
+  local id, who, reply, terms = ARGV[first], ARGV[first + 1], ARGV[first + 2], ARGV[first + 3]
+  local max_concurrent, kept_ms, job = tonumber(ARGV[first + 4]), ARGV[first + 5], ARGV[first + 6]
+  local agent, pool, principal = string.match(who, '^(%S+) (%S+) (.*)$')
+  local log, run, more = K.log .. id, K.run .. id, {}
+  for i = first + 7, past - 1, 2 do more[ARGV[i]] = ARGV[i + 1] end
+
+  local known = more.idem and known_by_key(id, more)
+  if known then return known end
+  local waits, code = false, nil
+  if more.conv then waits, code = turn_is_taken(more.conv, principal, more) end
+  code = code or refusal(agent, pool, principal, max_concurrent, waits, more)
+  if code then
+    -- What was admitted before, though the answer was lost, is not refused now.
+    if redis.call('EXISTS', log) == 1 then return { 'ok', '0' } end
+    return { code, wait_ms(pool) }
+  end
+
+  -- The first write, which Redis refuses if it has no memory left, and if the log exists.
+  local created = redis.pcall('XADD', log, '0-1', 'f', '[1,["created",' .. at .. ']]')
+  if type(created) == 'table' and created.err then
+    return redis.call('EXISTS', log) == 1 and { 'ok', '0' } or created
+  end
+  redis.call('PEXPIRE', log, kept_ms)
+  redis.call('SET', K.job .. id, job, 'PX', kept_ms)
+  local st, exp = 'queued', queued_until
+  if waits then st, exp = 'waiting', int(now + tonumber(more.wait_ms)) end
+  local fields = { 'st', st, 'terms', at .. ' ' .. exp .. ' ' .. terms }
+  local function note(name, value, default)
+    if value ~= default then
+      fields[#fields + 1] = name
+      fields[#fields + 1] = value
+    end
+  end
+  if #who <= 64 then
+    note('who', who)
+  else
+    note('agent', agent)
+    note('pool', pool)
+    note('principal', principal)
+  end
+  note('reply', reply, '')
+  if more.record then
+    note('kept', '1')
+    note('lists', more.lists)
+    keep_record(id, principal, more)
+  end
+  if more.idem then
+    note('idem', string.sub(more.idem, #principal + 2)) -- in full it takes four times the memory
+    note('idem_ms', more.idem_ms)
+    -- Longer than the run lives; its end cuts it.
+    local life_ms = int(more.idem_ms + string.match(terms, '^%d+') + kept_ms)
+    local holds = id .. ' ' .. more.idem_body .. ' ' .. (more.conv or '')
+    redis.call('SET', K.idem .. more.idem, holds, 'PX', life_ms)
+  end
+  note('rhooks', more.rhooks)
+  if more.conv then
+    note('conv', more.conv)
+    note('qto', ARGV[2])
+    note('hooks', more.hooks, '0')
+    join_conversation(id, principal, exp, waits, more)
+  end
+  redis.call('HSET', run, unpack(fields))
+  redis.call('PEXPIRE', run, kept_ms)
+  local its_principal, its_pool = principal_of(principal), pool_of(pool)
+  its_principal.active = its_principal.active + 1
+  its_principal[#its_principal + 1] = id
+  if not waits then
+    its_pool.waiting = its_pool.waiting + 1
+    its_pool[#its_pool + 1] = at
+    its_pool[#its_pool + 1] = id
+  end
+  return { 'ok', '0' }
 end
-return { 'ok', '0' }
+
+local answers, first = {}, 5
+while first <= #ARGV do
+  local past = first + ARGV[first - 1]
+  answers[#answers + 1] = admit(first, past)
+  first = past + 1
+end
+for name, principal in pairs(principals) do
+  if principal[1] then
+    redis.call('SADD', K.active .. name, unpack(principal))
+    if principal.active == #principal then redis.call('SADD', K.principals, name) end
+  end
+end
+for name, pool in pairs(pools) do
+  if pool[1] then
+    redis.call('ZADD', K.queue .. name, unpack(pool))
+    wake(name)
+  end
+end
+return answers
