@@ -12,6 +12,7 @@
 --   epoch owner attempt crashes dl   who may write, how often it was taken, Unix ms of the deadline
 --   read 1: somebody else than the one who asked reads it, and so what it says counts as shown
 --   cancel out   why it is to end, how it ended
+--   more 1: it has some of what follows and not every run has, but for `back`
 --   back   Unix ms when it was taken from a dead worker
 --   kept 1: has a record, its result is to be stored
 --   idem idem_ms   digest of its Idempotency-Key, for which its result is stored too, and for how many ms

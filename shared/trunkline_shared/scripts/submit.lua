@@ -231,6 +231,7 @@ local function admit(first, past)
     redis.call('SET', K.idem .. more.idem, holds, 'PX', life_ms)
   end
   note('rhooks', more.rhooks)
+  if more.record or more.idem or more.rhooks or more.conv then note('more', '1') end
   if more.conv then
     note('conv', more.conv)
     note('qto', ARGV[2])
