@@ -48,18 +48,19 @@ class Claimed(NamedTuple):
     @classmethod
     def parse(cls, row: Sequence[Any]) -> "Claimed":
         run_id, stream_id, attempt, remaining_ms, reply, stream, suspect, slots, job = row
-        epoch, _, seq = stream_id.decode().partition("-")
+        epoch, _, last_seq = stream_id.partition(b"-")
+        left_ms = int(remaining_ms)
         return cls(
-            run_id=run_id.decode(),
-            epoch=int(epoch),
-            last_seq=int(seq),
-            attempt=int(attempt),
-            remaining_s=None if int(remaining_ms) < 0 else int(remaining_ms) / 1000,
-            reply=reply.decode(),
-            stream=stream == b"1",
-            suspect=suspect == b"1",
-            slots=int(slots),
-            job=job,
+            run_id.decode(),
+            int(epoch),
+            int(last_seq),
+            int(attempt),
+            None if left_ms < 0 else left_ms / 1000,
+            reply.decode(),
+            stream == b"1",
+            suspect == b"1",
+            int(slots),
+            job,
         )
 
 
@@ -136,7 +137,7 @@ class Execution:
             request = decode_job(self.claimed.run_id, self.claimed.job)
             self.agent = request.agent
             self._waits_for_none = request.on_lost == "continue" and not request.reply
-            terminal = await self._execute(request, backends)
+            terminal = await self._execute(request, backends, task.get_loop())
         except asyncio.CancelledError as error:
             if self._stopped_by is not None or self._dropped:
                 task.uncancel()
@@ -156,9 +157,18 @@ class Execution:
         self._log(request, terminal, answer)
         return answer
 
-    async def _execute(self, request: RunRequest, backends: BackendsByAgent) -> Terminal:
+    async def _execute(
+        self, request: RunRequest, backends: BackendsByAgent, loop: asyncio.AbstractEventLoop
+    ) -> Terminal:
+        timer: asyncio.TimerHandle | None = None
         try:
-            return await self._in_time(backends.get(request), request, backends)
+            backend = backends.get(request)
+            left_s = self.claimed.remaining_s
+            if left_s is None:
+                left_s = backends.timeout_s(request.agent)
+            # The one thing that may end a run is `stop`; asyncio.timeout costs 5 µs more besides.
+            timer = loop.call_later(left_s, self.stop, _TIMED_OUT)
+            return await self._relay(backend, request)
         except Unavailable as error:
             return self._end(Failed("agent_unavailable", str(error)))
         except Unreadable as error:
@@ -169,26 +179,18 @@ class Execution:
             return Failed("redis_unavailable", "The answer could not be handed on in time.")
         except Exception as error:  # noqa: BLE001  # a backend's bug must end its run, visibly
             return self._bug(error)
-
-    async def _in_time(
-        self, backend: Backend, request: RunRequest, backends: BackendsByAgent
-    ) -> Terminal:
-        left_s = self.claimed.remaining_s
-        if left_s is None:
-            left_s = backends.timeout_s(request.agent)
-        # The one thing that may end a run is `stop`; asyncio.timeout costs 5 µs more besides.
-        timer = asyncio.get_running_loop().call_later(left_s, self.stop, _TIMED_OUT)
-        try:
-            self._remembered = await self._memory.begin(self.claimed, request)
-            if self._remembered is not None:
-                request = self._remembered.request
-                if (problem := self._remembered.loose_end) is not None:
-                    return self._end(Failed("invalid_request", problem, param="messages"))
-            return await self._relay(backend, _instructed(request))
         finally:
-            timer.cancel()
+            if timer is not None:
+                timer.cancel()
 
     async def _relay(self, backend: Backend, request: RunRequest) -> Terminal:
+        if request.store or request.conversation:
+            self._remembered = remembered = await self._memory.begin(self.claimed, request)
+            if (problem := remembered.loose_end) is not None:
+                return self._end(Failed("invalid_request", problem, param="messages"))
+            request = remembered.request
+        if request.instructions:
+            request = _instructed(request)
         attempt = self.claimed.attempt
         recorded: Sequence[bytes] = ()
         if attempt > 1:
@@ -280,8 +282,6 @@ _TIMED_OUT = Failed("run_timeout", "The run did not end within its time limit.")
 
 
 def _instructed(request: RunRequest) -> RunRequest:
-    if not request.instructions:
-        return request
     text = TextPart(type="text", text=request.instructions)
     first = Message(type="message", role="system", content=[text])
     return replace(request, transcript=[first, *request.transcript])

@@ -74,6 +74,8 @@ def chat_body(
 
 
 def _options(options: Mapping[str, Any], provider: str) -> Json:
+    if not options:
+        return {}
     values = {name: options[name] for name in _PASSED if options.get(name) is not None}
     if provider in STRICT:
         values = {name: value for name, value in values.items() if name not in _HINTS}

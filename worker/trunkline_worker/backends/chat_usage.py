@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from trunkline_shared.events import Usage
 
+_NUMBER: Final = (int, float)  # a tuple is checked faster than a union
 _MOST: Final = 1 << 53  # larger ones are no counts, and no log takes them
 
 
@@ -35,5 +36,5 @@ def _counts(values: Any) -> dict[str, int]:
     return {
         name: int(count)
         for name, count in values.items()
-        if isinstance(count, int | float) and 0 < count < _MOST
+        if isinstance(count, _NUMBER) and 0 < count < _MOST
     }
