@@ -224,9 +224,9 @@ def encode(event: RunEvent) -> list[Any]:
             return ["r", text]
         case ToolArgsDelta(index, text):
             return ["args", index, text]
-        case Finished(reason, usage):
-            rest = (event.model, event.detail, event.service_tier, event.system_fingerprint)
-            row = ["finished", reason, _row(usage), *rest]
+        case Finished():
+            row = ["finished", event.reason, _row(event.usage), event.model, event.detail]
+            row += (event.service_tier, event.system_fingerprint)
             return [*row, event.at_ms] if event.at_ms else row
     kind = _KIND_OF[type(event)]
     return [kind, *(_value(getattr(event, name)) for name in event.__dataclass_fields__)]

@@ -85,7 +85,8 @@ class Execution:
         self._task: asyncio.Task[Any] | None = None
         self.failure: Failed | None = None  # how the run ended, if it failed
         self.agent: str | None = None  # known when the run begins
-        self.ended = asyncio.Event()  # set by whoever awaits `run`, when all is done
+        # Resolved by whoever awaits `run`, when all is done.
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._stopped_by: Failed | None = None
         self._used: Usage | None = None  # by a backend that was stopped
         self._acted = False  # a step was recorded, by this attempt or one before
@@ -269,9 +270,9 @@ class Execution:
             status=terminal.code if isinstance(terminal, Failed) else terminal.reason,
             attempt=self.claimed.attempt,
             acknowledged=answer,
-            queue_wait_ms=round((self._claimed_at - began_at) * 1000, 1),
-            first_token_ms=None if first is None else round((first - began_at) * 1000, 1),
-            duration_ms=round((time.time() - began_at) * 1000, 1),
+            queue_wait_ms=_ms(self._claimed_at - began_at),
+            first_token_ms=None if first is None else _ms(first - began_at),
+            duration_ms=_ms(time.time() - began_at),
             input_tokens=usage.input_tokens if usage else None,
             output_tokens=usage.output_tokens if usage else None,
             cost=usage.cost if usage else None,
@@ -279,6 +280,10 @@ class Execution:
 
 
 _TIMED_OUT = Failed("run_timeout", "The run did not end within its time limit.")
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 10_000) / 10  # `round(…, 1)` costs ten times this
 
 
 def _instructed(request: RunRequest) -> RunRequest:

@@ -27,8 +27,8 @@ def messages(request: RunRequest, agent: AgentConfig, provider: str) -> list[Jso
     for item in request.transcript:
         folder.add(item)
     for message in folder.messages:
-        if not _takes_reasoning(provider, message):
-            message.pop("reasoning_content", None)
+        if "reasoning_content" in message and not _takes_reasoning(provider, message):
+            del message["reasoning_content"]
         if message["content"] is None and "tool_calls" not in message:
             message["content"] = ""
     return folder.messages

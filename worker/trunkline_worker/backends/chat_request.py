@@ -60,7 +60,8 @@ def chat_body(
     body |= _options({**spec.settings, **request.options}, spec.provider)
     if max_tokens is not None:
         body[spec.max_tokens_field] = max_tokens
-    body |= _tools(request.tools, request.tool_choice, openai=spec.provider in OPENAI)
+    if request.tools or request.tool_choice is not None:
+        body |= _tools(request.tools, request.tool_choice, openai=spec.provider in OPENAI)
     if request.format is not None and request.format["type"] != "text":
         body["response_format"] = _format(request.format)
     body |= spec.extra_body

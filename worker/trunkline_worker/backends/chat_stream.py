@@ -6,7 +6,7 @@ look-ups, one event.
 """
 
 import sys
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import orjson
 
@@ -128,7 +128,8 @@ class ChatStream:
         self._pieces += len(texts)
         self._chars += chars
         if self._bulk and literals:
-            events.append(cast(RunEvent, Texts(literals)))
+            many: Any = Texts(literals)  # `cast` is a call, and this is passed for each token
+            events.append(many)
         else:
             events += map(TextDelta, texts)
         return end, True

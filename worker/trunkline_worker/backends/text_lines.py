@@ -71,7 +71,7 @@ class TextLines:
                 texts = [orjson.loads(b'"%b"' % piece) for piece in pieces]
                 literals = b""
             else:
-                texts = orjson.loads(b'["%b"]' % literals)
+                texts = orjson.loads(b'["' + literals + b'"]')
         except ValueError:
             return None
         if len(texts) != len(pieces) or not all(texts):  # an empty text is no event
