@@ -9,6 +9,7 @@ field may change its place or its meaning, and a new kind of event ends the stre
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Literal, TypeAlias
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
@@ -211,6 +212,7 @@ _KINDS: dict[str, type[RunEvent]] = {
 _KIND_OF = {event: kind for kind, event in _KINDS.items()}
 _SIZES = {kind: len(event.__dataclass_fields__) for kind, event in _KINDS.items()}
 _USAGE_SIZE = len(Usage.__dataclass_fields__)
+_counts_of = attrgetter(*Usage.__dataclass_fields__)
 
 
 def encode(event: RunEvent) -> list[Any]:
@@ -222,9 +224,9 @@ def encode(event: RunEvent) -> list[Any]:
             return ["r", text]
         case ToolArgsDelta(index, text):
             return ["args", index, text]
-        case Finished(reason, usage):
-            rest = (event.model, event.detail, event.service_tier, event.system_fingerprint)
-            row = ["finished", reason, _row(usage), *rest]
+        case Finished():
+            row = ["finished", event.reason, _row(event.usage), event.model, event.detail]
+            row += (event.service_tier, event.system_fingerprint)
             return [*row, event.at_ms] if event.at_ms else row
     kind = _KIND_OF[type(event)]
     return [kind, *(_value(getattr(event, name)) for name in event.__dataclass_fields__)]
@@ -245,4 +247,4 @@ def _value(value: Any) -> Any:
 
 
 def _row(usage: Usage) -> list[Any]:
-    return [getattr(usage, name) for name in usage.__dataclass_fields__]
+    return [*_counts_of(usage)]

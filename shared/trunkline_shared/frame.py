@@ -6,7 +6,7 @@ that follow each other: `["T", text, text, ...]`, each an event of its own. `seq
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Final, overload
+from typing import Final, final, overload
 
 import orjson
 
@@ -29,7 +29,6 @@ def encode_frame(first_seq: int, events: "Sequence[RunEvent | Texts]") -> bytes:
         elif type(event) is Texts:
             texts.append(event.literals)
         else:
-            assert not isinstance(event, Texts)
             if texts:
                 rows.append(_text_row(texts))
                 texts = []
@@ -58,6 +57,7 @@ def decode_frame(frame: bytes) -> tuple[int, list[RunEvent]]:
     return first_seq, events
 
 
+@final
 class Texts(Sequence[RunEvent]):
     """Plain TextDeltas that nobody has decoded yet, and the events `more` after them.
 

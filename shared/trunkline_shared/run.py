@@ -82,7 +82,7 @@ class RunRequest:
 
 
 _NAMES: Final = tuple(each.name for each in fields(RunRequest))
-_KNOWN: Final = frozenset(_NAMES)
+_SENT: Final = frozenset(_NAMES) - {"run_id"}
 _values_of = attrgetter(*_NAMES)
 
 
@@ -104,10 +104,13 @@ def decode_job(run_id: str, job: bytes) -> RunRequest:
         raise ValueError(f"the job of run {run_id} names no agent")
     if values.get("v", REQUEST_VERSION) != REQUEST_VERSION:
         raise ValueError(f"the request of run {run_id} has the unknown version {values['v']!r}")
-    for unknown in values.keys() - _KNOWN:
-        del values[unknown]
-    values["run_id"] = run_id
-    return RunRequest(**values)
+    request = RunRequest(RunId(run_id), values["agent"])
+    # As keywords, names that were just parsed would be compared with those of all parameters: twice
+    # the instructions of all that is done here.
+    for name, value in values.items():
+        if name in _SENT:
+            setattr(request, name, value)
+    return request
 
 
 def serialize_job(job: dict[str, Any]) -> bytes:

@@ -183,7 +183,7 @@ class Dispatch:
                 await self._finish_lost(run_id, execution.failure or UNWRITABLE)
         finally:
             execution.writer.close()
-            execution.ended.set()
+            execution.ended.set_result(None)
             if self.executions.get(run_id) is execution:
                 del self.executions[run_id]
             self._free += execution.claimed.slots

@@ -48,18 +48,19 @@ class Claimed(NamedTuple):
     @classmethod
     def parse(cls, row: Sequence[Any]) -> "Claimed":
         run_id, stream_id, attempt, remaining_ms, reply, stream, suspect, slots, job = row
-        epoch, _, seq = stream_id.decode().partition("-")
+        epoch, _, last_seq = stream_id.partition(b"-")
+        left_ms = int(remaining_ms)
         return cls(
-            run_id=run_id.decode(),
-            epoch=int(epoch),
-            last_seq=int(seq),
-            attempt=int(attempt),
-            remaining_s=None if int(remaining_ms) < 0 else int(remaining_ms) / 1000,
-            reply=reply.decode(),
-            stream=stream == b"1",
-            suspect=suspect == b"1",
-            slots=int(slots),
-            job=job,
+            run_id.decode(),
+            int(epoch),
+            int(last_seq),
+            int(attempt),
+            None if left_ms < 0 else left_ms / 1000,
+            reply.decode(),
+            stream == b"1",
+            suspect == b"1",
+            int(slots),
+            job,
         )
 
 
@@ -84,7 +85,8 @@ class Execution:
         self._task: asyncio.Task[Any] | None = None
         self.failure: Failed | None = None  # how the run ended, if it failed
         self.agent: str | None = None  # known when the run begins
-        self.ended = asyncio.Event()  # set by whoever awaits `run`, when all is done
+        # Resolved by whoever awaits `run`, when all is done.
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._stopped_by: Failed | None = None
         self._used: Usage | None = None  # by a backend that was stopped
         self._acted = False  # a step was recorded, by this attempt or one before
@@ -136,7 +138,7 @@ class Execution:
             request = decode_job(self.claimed.run_id, self.claimed.job)
             self.agent = request.agent
             self._waits_for_none = request.on_lost == "continue" and not request.reply
-            terminal = await self._execute(request, backends)
+            terminal = await self._execute(request, backends, task.get_loop())
         except asyncio.CancelledError as error:
             if self._stopped_by is not None or self._dropped:
                 task.uncancel()
@@ -156,9 +158,18 @@ class Execution:
         self._log(request, terminal, answer)
         return answer
 
-    async def _execute(self, request: RunRequest, backends: BackendsByAgent) -> Terminal:
+    async def _execute(
+        self, request: RunRequest, backends: BackendsByAgent, loop: asyncio.AbstractEventLoop
+    ) -> Terminal:
+        timer: asyncio.TimerHandle | None = None
         try:
-            return await self._in_time(backends.get(request), request, backends)
+            backend = backends.get(request)
+            left_s = self.claimed.remaining_s
+            if left_s is None:
+                left_s = backends.timeout_s(request.agent)
+            # The one thing that may end a run is `stop`; asyncio.timeout costs 5 µs more besides.
+            timer = loop.call_later(left_s, self.stop, _TIMED_OUT)
+            return await self._relay(backend, request)
         except Unavailable as error:
             return self._end(Failed("agent_unavailable", str(error)))
         except Unreadable as error:
@@ -169,26 +180,18 @@ class Execution:
             return Failed("redis_unavailable", "The answer could not be handed on in time.")
         except Exception as error:  # noqa: BLE001  # a backend's bug must end its run, visibly
             return self._bug(error)
-
-    async def _in_time(
-        self, backend: Backend, request: RunRequest, backends: BackendsByAgent
-    ) -> Terminal:
-        left_s = self.claimed.remaining_s
-        if left_s is None:
-            left_s = backends.timeout_s(request.agent)
-        # The one thing that may end a run is `stop`; asyncio.timeout costs 5 µs more besides.
-        timer = asyncio.get_running_loop().call_later(left_s, self.stop, _TIMED_OUT)
-        try:
-            self._remembered = await self._memory.begin(self.claimed, request)
-            if self._remembered is not None:
-                request = self._remembered.request
-                if (problem := self._remembered.loose_end) is not None:
-                    return self._end(Failed("invalid_request", problem, param="messages"))
-            return await self._relay(backend, _instructed(request))
         finally:
-            timer.cancel()
+            if timer is not None:
+                timer.cancel()
 
     async def _relay(self, backend: Backend, request: RunRequest) -> Terminal:
+        if request.store or request.conversation:
+            self._remembered = remembered = await self._memory.begin(self.claimed, request)
+            if (problem := remembered.loose_end) is not None:
+                return self._end(Failed("invalid_request", problem, param="messages"))
+            request = remembered.request
+        if request.instructions:
+            request = _instructed(request)
         attempt = self.claimed.attempt
         recorded: Sequence[bytes] = ()
         if attempt > 1:
@@ -267,9 +270,9 @@ class Execution:
             status=terminal.code if isinstance(terminal, Failed) else terminal.reason,
             attempt=self.claimed.attempt,
             acknowledged=answer,
-            queue_wait_ms=round((self._claimed_at - began_at) * 1000, 1),
-            first_token_ms=None if first is None else round((first - began_at) * 1000, 1),
-            duration_ms=round((time.time() - began_at) * 1000, 1),
+            queue_wait_ms=_ms(self._claimed_at - began_at),
+            first_token_ms=None if first is None else _ms(first - began_at),
+            duration_ms=_ms(time.time() - began_at),
             input_tokens=usage.input_tokens if usage else None,
             output_tokens=usage.output_tokens if usage else None,
             cost=usage.cost if usage else None,
@@ -279,9 +282,11 @@ class Execution:
 _TIMED_OUT = Failed("run_timeout", "The run did not end within its time limit.")
 
 
+def _ms(seconds: float) -> float:
+    return round(seconds * 10_000) / 10  # `round(…, 1)` costs ten times this
+
+
 def _instructed(request: RunRequest) -> RunRequest:
-    if not request.instructions:
-        return request
     text = TextPart(type="text", text=request.instructions)
     first = Message(type="message", role="system", content=[text])
     return replace(request, transcript=[first, *request.transcript])

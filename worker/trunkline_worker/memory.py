@@ -50,14 +50,12 @@ class Memory:
         self._keys = keys
         self.vault = vault
 
-    async def begin(self, run: Begun, request: RunRequest) -> "Remembered | None":
-        """None for a run that leaves nothing behind. Waits for Redis while it is away.
+    async def begin(self, run: Begun, request: RunRequest) -> "Remembered":
+        """Of a run that leaves something behind. Waits for Redis while it is away.
 
         Raises Unreadable when the conversation was sealed with a secret key not known here, and
         ValueError when it cannot be read for another reason.
         """
-        if not request.store and not request.conversation:
-            return None
         folded = Fold()
         if run.attempt > 1:
             for _, (_, frame) in await self._read("XRANGE", self._keys.log(run.run_id), "-", "+"):

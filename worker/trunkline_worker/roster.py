@@ -84,5 +84,5 @@ class Roster:
             await self._worker.calls.send("PING")
         for execution in [*self._worker.dispatch.executions.values()]:
             if execution.agent in (name, None):
-                await execution.ended.wait()
+                await asyncio.wait([execution.ended])
         await self._backends.close(name, backend)

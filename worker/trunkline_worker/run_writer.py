@@ -61,10 +61,10 @@ class RunWriter:
             return
         self.buffer.add(events)
         last, urgent = events[-1], False
-        if type(last) is not TextDelta and type(last) is not Texts:
+        if not _is_text(last):
             self.complete = is_terminal(last)
             urgent = self.complete or any(isinstance(event, URGENT) for event in events)
-        if not self.has_output and any(map(shows_output, events)):
+        if not self.has_output and (_is_text(events[0]) or any(map(shows_output, events))):
             self.has_output = urgent = True
             self.first_output_at = self.first_output_at or time.time()
         self._publisher.notice(self, urgent=urgent)
@@ -108,6 +108,10 @@ class RunWriter:
         self.close()
         if not self.ended.done():
             self.ended.set_result("refused")
+
+
+def _is_text(event: RunEvent | Texts) -> bool:
+    return type(event) is TextDelta or type(event) is Texts
 
 
 def _resolve(added: asyncio.Future[None]) -> None:

@@ -14,7 +14,7 @@ from trunkline_worker.backends.base import RunContext
 from trunkline_worker.backends.chat_request import chat_body
 from trunkline_worker.backends.counting import estimated
 from trunkline_worker.backends.exchange import Exchange, Upstream
-from trunkline_worker.backends.formats import checked
+from trunkline_worker.backends.formats import asks_for_format, checked
 from trunkline_worker.backends.http_client import HttpClient
 from trunkline_worker.backends.limits import OutputLimit
 from trunkline_worker.backends.retry import Retry
@@ -74,15 +74,19 @@ class ChatBackend:
     async def run(self, request: RunRequest, context: RunContext) -> Sequence[RunEvent]:
         if request.purpose == "count":
             return [estimated(request, self._agent)]
-        return await checked(request, context, partial(self._ask, request))
+        if not request.truncate and not asks_for_format(request):
+            return await self._ask(request, context)
+        return await checked(request, context, partial(self._ask_within_context, request))
 
     async def aclose(self) -> None:
         """The client is its owner's to close."""
 
-    async def _ask(self, request: RunRequest, context: RunContext) -> Sequence[RunEvent]:
-        def ask(asked: RunRequest) -> Awaitable[Sequence[RunEvent]]:
-            return self._chain.ask(
-                asked, context, lambda model, limit: model.call(asked, self._agent, limit, context)
-            )
+    def _ask_within_context(
+        self, request: RunRequest, context: RunContext
+    ) -> Awaitable[Sequence[RunEvent]]:
+        return within_context(request, lambda asked: self._ask(asked, context))
 
-        return await within_context(request, ask)
+    def _ask(self, request: RunRequest, context: RunContext) -> Awaitable[Sequence[RunEvent]]:
+        return self._chain.ask(
+            request, context, lambda model, limit: model.call(request, self._agent, limit, context)
+        )

@@ -27,8 +27,8 @@ def messages(request: RunRequest, agent: AgentConfig, provider: str) -> list[Jso
     for item in request.transcript:
         folder.add(item)
     for message in folder.messages:
-        if not _takes_reasoning(provider, message):
-            message.pop("reasoning_content", None)
+        if "reasoning_content" in message and not _takes_reasoning(provider, message):
+            del message["reasoning_content"]
         if message["content"] is None and "tool_calls" not in message:
             message["content"] = ""
     return folder.messages
@@ -70,14 +70,17 @@ class _Folder:
             if role == "developer" and not self._openai:
                 role = "system"
             message: Json = {"role": role, "content": self.content(item["content"])}
-            self.other(message | _named(item))
+            self.other(message)
+            if "name" in item:
+                message["name"] = item["name"]
             return
         turn = self._open_turn()
         if turn["content"] is not None and "tool_calls" not in turn:
             turn = self._new_turn()
         # After a call no new turn may begin: the call's result must follow it.
         turn["content"] = _joined(turn["content"], self.content(item["content"]))
-        turn.update(_named(item))
+        if "name" in item:
+            turn["name"] = item["name"]
 
     def reasoning(self, text: str) -> None:
         turn = self._open_turn()
@@ -106,10 +109,6 @@ class _Folder:
         self._turn = {"role": "assistant", "content": None}
         self.messages.append(self._turn)
         return self._turn
-
-
-def _named(item: Message) -> Json:
-    return {"name": item["name"]} if "name" in item else {}
 
 
 def _joined(first: str | list[Json] | None, second: str | list[Json]) -> str | list[Json]:

@@ -60,7 +60,8 @@ def chat_body(
     body |= _options({**spec.settings, **request.options}, spec.provider)
     if max_tokens is not None:
         body[spec.max_tokens_field] = max_tokens
-    body |= _tools(request.tools, request.tool_choice, openai=spec.provider in OPENAI)
+    if request.tools or request.tool_choice is not None:
+        body |= _tools(request.tools, request.tool_choice, openai=spec.provider in OPENAI)
     if request.format is not None and request.format["type"] != "text":
         body["response_format"] = _format(request.format)
     body |= spec.extra_body
@@ -74,6 +75,8 @@ def chat_body(
 
 
 def _options(options: Mapping[str, Any], provider: str) -> Json:
+    if not options:
+        return {}
     values = {name: options[name] for name in _PASSED if options.get(name) is not None}
     if provider in STRICT:
         values = {name: value for name, value in values.items() if name not in _HINTS}

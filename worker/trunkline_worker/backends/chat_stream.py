@@ -6,7 +6,7 @@ look-ups, one event.
 """
 
 import sys
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import orjson
 
@@ -36,6 +36,8 @@ _REASONS: Final[dict[str, FinishReason]] = {
     "content_filter": "content_filter",
 }
 
+_LINE_END: Final = ord("\n")
+
 # What reading an answer of another shape than expected raises.
 _WRONG_SHAPE: Final = (AttributeError, KeyError, TypeError, IndexError)
 
@@ -61,7 +63,7 @@ class ChatStream:
         self.system_fingerprint: str | None = None
         self._finish: FinishReason | None = None
         self._complete = False
-        self._calls = ToolCalls()
+        self._calls: ToolCalls | None = None  # as in most answers
         self._lines = EventLines()
         self._texts = TextLines()
         self._limit = limit
@@ -75,7 +77,7 @@ class ChatStream:
         if self.over_limit:
             return "length"
         if self._finish is None and self._complete:
-            return "tool_calls" if self._calls.started else "stop"
+            return "tool_calls" if self._calls is not None and self._calls.started else "stop"
         return self._finish
 
     @property
@@ -94,6 +96,9 @@ class ChatStream:
         lines, texts, at, alike = self._lines, self._texts, 0, True
         try:
             while at < len(data) and not self.done:
+                if data[at] == _LINE_END and not lines.tail:  # an empty line follows each event
+                    at += 1
+                    continue
                 if alike and texts.before and data.startswith(texts.before, at) and not lines.tail:
                     at, alike = self._alike(data, at, events)
                     continue
@@ -101,7 +106,7 @@ class ChatStream:
                 if end < 0:
                     lines.begin(data[at:])
                     end = len(data)
-                elif (end > at or lines.tail) and (line := lines.end(data[at:end])):
+                elif line := lines.end(data[at:end]):
                     self._line(line, events)
                 at = end + 1
                 if lines.broken:
@@ -123,7 +128,8 @@ class ChatStream:
         self._pieces += len(texts)
         self._chars += chars
         if self._bulk and literals:
-            events.append(cast(RunEvent, Texts(literals)))
+            many: Any = Texts(literals)  # `cast` is a call, and this is passed for each token
+            events.append(many)
         else:
             events += map(TextDelta, texts)
         return end, True
@@ -195,16 +201,19 @@ class ChatStream:
         delta = choice.get("delta") or choice.get("message")
         if not delta:
             return
-        if len(delta) == 1 and choice.get("logprobs") is None:
-            text = delta.get("content")
-            if type(text) is str and text and self._chars + len(text) <= self._free_chars:
+        text = delta.get("content")
+        only_text = type(text) is str and len(delta) == 1 + ("role" in delta)
+        if only_text and choice.get("logprobs") is None:
+            if not text:  # the first chunk of most answers
+                return
+            if self._chars + len(text) <= self._free_chars:
                 self._pieces += 1
                 self._chars += len(text)
                 events.append(TextDelta(text))
                 return
         if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):
             self._add(ReasoningDelta(reasoning), events)
-        self._text(delta.get("content"), choice.get("logprobs"), events)
+        self._text(text, choice.get("logprobs"), events)
         self._others(delta, events)
 
     def _text(self, text: Any, logprobs: dict[str, Any] | None, events: list[RunEvent]) -> None:
@@ -220,8 +229,10 @@ class ChatStream:
         calls = delta.get("tool_calls") or []
         if legacy := delta.get("function_call"):
             calls = [*calls, {"index": 0, "function": legacy}]
-        for event in self._calls.feed(calls) if calls else ():
-            self._add(event, events)
+        if calls:
+            self._calls = self._calls or ToolCalls()
+            for event in self._calls.feed(calls):
+                self._add(event, events)
 
     def _parts(self, parts: list[dict[str, Any]], events: list[RunEvent]) -> None:
         # Mistral's reasoning models answer in parts, the thinking in parts of its own.

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from trunkline_shared.events import Usage
 
+_NUMBER: Final = (int, float)  # a tuple is checked faster than a union
 _MOST: Final = 1 << 53  # larger ones are no counts, and no log takes them
 
 
@@ -17,23 +18,20 @@ def usage_of(reported: dict[str, Any]) -> Usage:
     # xAI's completion tokens lack the reasoning; its total has it.
     if reasoning and counts.get("total_tokens") == inputs + outputs + reasoning:
         outputs += reasoning
-    return Usage(
-        input_tokens=inputs,
-        output_tokens=outputs,
-        cached_tokens=prompt.get("cached_tokens")
+    cached = (
+        prompt.get("cached_tokens")
         or counts.get("prompt_cache_hit_tokens")
-        or counts.get("cache_read_input_tokens", 0),
-        cache_write_tokens=prompt.get("cache_write_tokens")
-        or counts.get("cache_creation_input_tokens", 0),
-        reasoning_tokens=reasoning,
+        or counts.get("cache_read_input_tokens", 0)
     )
+    written = prompt.get("cache_write_tokens") or counts.get("cache_creation_input_tokens", 0)
+    return Usage(inputs, outputs, cached, written, reasoning)
 
 
 def _counts(values: Any) -> dict[str, int]:
-    if not values or not isinstance(values, dict):
+    if not isinstance(values, dict):
         return {}
     return {
         name: int(count)
         for name, count in values.items()
-        if isinstance(count, int | float) and 0 < count < _MOST
+        if isinstance(count, _NUMBER) and 0 < count < _MOST
     }

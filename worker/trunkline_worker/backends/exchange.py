@@ -119,33 +119,32 @@ class Exchange:
         However it ends, nothing of it is left open but a connection to be kept.
         """
         upstream = self._upstream
+        connection = upstream.client.take(upstream.origin)
         try:
-            kept = upstream.client.take(upstream.origin)
-            if kept is not None:
+            if connection is not None:
                 called_at = self._loop.time()
                 try:
-                    return await self._call(kept)
+                    return await self._call(connection)
                 except Cut:
-                    if kept.heard or self._loop.time() - called_at > _STALE_S:
+                    if connection.heard or self._loop.time() - called_at > _STALE_S:
                         raise
                 # The provider closed it while it was idle. That is no failed call.
                 await self._context.gate()
-            return await self._call(
-                await upstream.client.connect(upstream.origin, upstream.connect_timeout_s)
-            )
+            connection = await upstream.client.connect(upstream.origin, upstream.connect_timeout_s)
+            return await self._call(connection)
         except CallError as error:
             self._conclude(of_exception(error))
             return []
+        except asyncio.CancelledError:
+            if connection is not None:
+                connection.leave(self)
+            raise
 
-    async def _call(self, connection: Connection) -> list[RunEvent]:
+    def _call(self, connection: Connection) -> asyncio.Future[list[RunEvent]]:
         self._connection = connection
         self._done: asyncio.Future[list[RunEvent]] = self._loop.create_future()
         connection.call(self, self._request, self._upstream.silence_timeout_s)
-        try:
-            return await self._done
-        except asyncio.CancelledError:
-            connection.leave(self)
-            raise
+        return self._done
 
     def head(self, status: int, headers: Mapping[bytes, bytes]) -> None:
         self._status, self._headers = status, headers

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from trunkline_shared.config.models import AgentConfig, Limits
 from trunkline_shared.events import Usage
@@ -43,13 +43,16 @@ class OutputLimit:
         return replace(limit, sent=None)
 
 
+_NO_LIMIT: Final = OutputLimit()
+
+
 def output_limit(options: Options, settings: Mapping[str, Any], limits: Limits) -> OutputLimit:
     """What the caller asks for, else the agent's setting; never more than `limits.max_tokens`."""
     if (asked := options.get("max_output_tokens")) is not None:
         limit = OutputLimit(asked, None, asked)
     else:
         setting = settings.get("max_output_tokens")
-        limit = OutputLimit().or_less(setting, "settings.max_tokens reached")
+        limit = _NO_LIMIT.or_less(setting, "settings.max_tokens reached")
     return limit.or_less(limits.max_tokens, "limits.max_tokens reached")
 
 

@@ -37,7 +37,9 @@ class TextLines:
         if at < 0:  # its sender escapes otherwise
             return
         before, after = line[: at + 1], line[at + len(literal) - 1 :]
-        if _is_content(before, after, text):
+        # What stands in one place only, where nothing is escaped, is that which was parsed.
+        only = b"\\" not in line and line.find(literal) == at
+        if only or _is_content(before, after, text):
             blank = b"\n\r\n" if line.endswith(b"\r") else b"\n\n"
             self.before, self._after, self._end = before, after, after + blank
             self._between = self._end + before
@@ -58,7 +60,8 @@ class TextLines:
         else:
             pieces = data[at:].split(end)
             stop = len(data) - len(pieces.pop())
-            pieces = [piece[len(self.before) :] for piece in pieces]
+            texts_at = len(self.before)
+            pieces = [piece[texts_at:] for piece in pieces]
             # To split at `_between` would say the same, and takes three times as long.
             if not pieces or self._between.join(pieces) != data[start : stop - len(end)]:
                 return None
@@ -68,7 +71,7 @@ class TextLines:
                 texts = [orjson.loads(b'"%b"' % piece) for piece in pieces]
                 literals = b""
             else:
-                texts = orjson.loads(b'["%b"]' % literals)
+                texts = orjson.loads(b'["' + literals + b'"]')
         except ValueError:
             return None
         if len(texts) != len(pieces) or not all(texts):  # an empty text is no event
