@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from trunkline_shared.events import (
     Activity,
@@ -21,6 +21,7 @@ from trunkline_shared.events import (
 from trunkline_shared.frame import Texts, encode_frame
 
 TERMINALS = (Finished, Failed)  # a tuple is checked faster than a union
+_UNSHOWN = (*TERMINALS, Step, *get_args(Activity))
 RECORDED = "recorded"
 MAX_FRAME_BYTES = 64 * 1024
 # A delta longer than this is split, so that one event fits a frame even if JSON escapes it all.
@@ -88,7 +89,7 @@ class FrameBuffer:
                     self._events.append(event)
                     self.waiting_chars += chars + 32
                     continue
-            if isinstance(event, Texts):
+            if type(event) is Texts:
                 self._add_texts(event)
                 continue
             if isinstance(event, TERMINALS):
@@ -173,7 +174,7 @@ def is_terminal(event: RunEvent | Texts) -> bool:
 
 def shows_output(event: RunEvent | Texts) -> bool:
     """Whether a client has seen some of the answer once this event was sent."""
-    return not isinstance(event, Finished | Failed | Step | Activity)
+    return not isinstance(event, _UNSHOWN)
 
 
 def split_delta(event: RunEvent) -> list[RunEvent]:
