@@ -186,13 +186,17 @@ class DirectClient:
             and not self._flow.write_paused
         )
 
-    def begin(self, headers: Sequence[Header]) -> None:
+    def begin(self, headers: Sequence[Header], piece: bytes, *, last: bool = False) -> None:
         # As `send` does it.
         cycle = self._cycle
         cycle.response_started = cycle.chunked_encoding = True
         cycle.waiting_for_100_continue = False
+        cycle.transport = self._transport
         lines = [b"%b: %b\r\n" % header for header in (*cycle.default_headers, *headers)]
-        cycle.transport.write(_OK + b"".join(lines) + b"transfer-encoding: chunked\r\n\r\n")
+        head = b"%b%btransfer-encoding: chunked\r\n\r\n" % (_OK, b"".join(lines))
+        self._transport.write(head + _chunked(piece, last))
+        if last:
+            self._complete()
 
     @property
     def takes_more(self) -> bool:
@@ -206,9 +210,10 @@ class DirectClient:
             and not cycle.response_complete
         )
 
-    def write(self, piece: bytes) -> None:
-        if piece:  # an empty chunk would end the body
-            self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+    def write(self, piece: bytes, *, last: bool = False) -> None:
+        self._transport.write(_chunked(piece, last))
+        if last:
+            self._complete()
 
     def on_leaving(self, left: Callable[[], None]) -> None:
         self._left = self._connection.left = left
@@ -220,3 +225,17 @@ class DirectClient:
         if self._connection.left is self._left:
             self._connection.left = None
         del self._left  # leads back here
+
+    def _complete(self) -> None:
+        # As `send` does it.
+        cycle = self._cycle
+        cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self._transport.close()
+        cycle.on_response()
+
+
+def _chunked(piece: bytes, last: bool) -> bytes:
+    chunk = b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""  # an empty one is the end
+    return chunk + b"0\r\n\r\n" if last else chunk

@@ -117,13 +117,16 @@ class Stream:
 
     async def _write(self, data: bytes, *, last: bool = False) -> None:
         """Headers leave with the first of it."""
+        client = self._client
         if not self._began:
             self._began = True
-            if self._client.takes_head:
-                self._client.begin(self._exchange.begin(200, SSE_HEADERS))
-            else:
-                head = {"type": "http.response.start", "status": 200, "headers": SSE_HEADERS}
-                await self._send(head)
-        if data or last:
+            if client.takes_head:
+                client.begin(self._exchange.begin(200, SSE_HEADERS), data, last=last)
+                return
+            head = {"type": "http.response.start", "status": 200, "headers": SSE_HEADERS}
+            await self._send(head)
+        if client.takes_more:
+            client.write(data, last=last)
+        elif data or last:
             send_body = self._exchange.send_body or self._send
             await send_body({"type": "http.response.body", "body": data, "more_body": not last})
