@@ -174,7 +174,7 @@ class Answer:
         target = await self._targets.find(question.model, principal)
         run = self._plain_run(target, principal, exchange)
         record, lists = await question.ask(run, principal)
-        self._abilities.check(target.agent, target.model, question.asks())
+        self._abilities.check(target.agent, target.model, question.asks)
         exists = bool(run.conversation) and must_exist(headers, question.conversation)
         most, background = principal.max_concurrent, not run.reply
         admission = Admission(
