@@ -55,6 +55,8 @@ _SAME_NAME = frozenset(
         "metadata",
     }
 )
+# Who says no more asks for an answer as the agent gives it.
+_TALK = frozenset({"messages", "model", "store", "stream", "stream_options"})
 
 
 def fill_in(run: RunRequest, request: ChatRequest) -> None:
@@ -72,6 +74,8 @@ def fill_in(run: RunRequest, request: ChatRequest) -> None:
     run.stream = bool(request.stream)
     run.store = bool(request.store)
     run.transcript = _items(request.messages)
+    if request.model_fields_set <= _TALK:
+        return
     run.options = _options(request)
     run.tools = [_tool(tool) for tool in request.tools or ()]
     run.tool_choice = _choice(request)

@@ -183,7 +183,7 @@ class Relay:
     def _make_good(self, stream_id: bytes, frame: bytes, batches: list[Batch]) -> None:
         """Adds what nobody pushes: that a first attempt began, which is all that seq 2 can be."""
         if self._cursor.seq == 1 and frame.startswith(b"[3,"):
-            self._cursor.move(b"%d-2" % _epoch(stream_id))
+            self._cursor = Cursor(stream_id.partition(b"-")[0] + b"-2", 2)
             batches.append(Batch(2, [Attempt(1)]))
 
     def _pass_on(self, stream_id: bytes, frame: bytes, batches: list[Batch]) -> bool:

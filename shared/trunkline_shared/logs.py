@@ -147,12 +147,13 @@ class JsonFormatter(logging.Formatter):
             "logger": logger,
             "message": message,
         }
-        if _NOT_AS_THEY_ARE.isdisjoint(fields):
-            line |= {name: value for name, value in fields.items() if value is not None}
-        else:
-            for name, value in fields.items():
-                if value is not None and name not in line:
-                    line[name] = REDACTED if name in _PRIVATE_FIELDS else value
+        for name, value in fields.items():
+            if value is None:
+                continue
+            if name not in _NOT_AS_THEY_ARE:
+                line[name] = value
+            elif name in _PRIVATE_FIELDS:
+                line[name] = REDACTED
         if exception:
             line["exception"] = exception
         text = _json(line)

@@ -134,18 +134,18 @@ class ChatRenderer:
             case TextDelta() | ReasoningDelta() | RefusalDelta():
                 is_next = before is not None and self._summary not in (None, before)
                 pieces += self._say(event, is_next_part=is_next)
-            case ToolCallStart() | ToolArgsDelta():
-                pieces += self._call(event)
+            case Created() | Attempt():
+                self._starting.clear()
+                pieces += self._act(event)
             case Finished():
                 pieces += self._begin()
                 pieces += self._act(event)
                 pieces += self._finish(event)
+            case ToolCallStart() | ToolArgsDelta():
+                pieces += self._call(event)
             case Failed():
                 pieces += self._act(event)
                 pieces.append(b"data: " + envelope(from_failure(event)) + b"\n\n")
-            case Created() | Attempt():
-                self._starting.clear()
-                pieces += self._act(event)
             case Step() | Compacted():
                 pieces += self._begin()  # a call that is recorded will not begin anew
             case ActivityStart() | ActivityArgs() | ActivityOutput() | ActivityEnd():
@@ -182,6 +182,8 @@ class ChatRenderer:
         return [*self._begin(), self._arguments(event.index, event.text)]
 
     def _begin(self, index: int | None = None, text: str = "") -> list[bytes]:
+        if not self._starting:
+            return []
         starting, self._starting = self._starting, {}
         return [
             self._arguments(start.index, text if start.index == index else "", start)
