@@ -87,7 +87,9 @@ def _items(messages: list[wire.Message]) -> list[Item]:
     # Old function calls have no id: one is made up, by which their results find them again.
     called: dict[str, str] = {}
     for index, message in enumerate(messages):
-        if message.role == "assistant":
+        if message.role in ("user", "system", "developer"):
+            items.append(_said(message.role, _parts(message.content), message.name))
+        elif message.role == "assistant":
             items += _assistant(message)
             if message.function_call is not None:
                 call_id = called[message.function_call.name] = f"call_{index}"
@@ -96,8 +98,6 @@ def _items(messages: list[wire.Message]) -> list[Item]:
             items.append(_result(message.tool_call_id, message.content))
         elif message.role == "function":
             items.append(_result(called[message.name], message.content or ""))
-        else:
-            items.append(_said(message.role, _parts(message.content), message.name))
     return items
 
 

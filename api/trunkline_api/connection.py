@@ -222,7 +222,7 @@ class DirectClient:
         cycle.response_started = cycle.chunked_encoding = True
         cycle.waiting_for_100_continue = False
         cycle.transport = self._transport
-        lines = [name + b": " + value for name, value in (*cycle.default_headers, *headers)]
+        lines = [b": ".join(header) for header in (*cycle.default_headers, *headers)]
         head = b"\r\n".join([_OK, *lines, b"transfer-encoding: chunked\r\n\r\n"])
         self._transport.write(head + _chunked(piece, last))
         if last:

@@ -35,7 +35,13 @@ _STAGES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         # Both.
         "write to Redis": ("Pipe._flush",),
         "replies of Redis": ("RedisProtocol.", "Pipe._take"),
-        "log line": ("log_event (", "_Gathering.", "Execution._log", "_log (trunkline_api"),
+        "log line": (
+            "log_event (",
+            "log_fields (",
+            "_Gathering.",
+            "Execution._log",
+            "_log (trunkline_api",
+        ),
     }
 )
 

@@ -170,12 +170,12 @@ def _choices(request: ChatRequest) -> Iterator[tuple[str, FunctionChoice | Custo
 def _check_messages(messages: list[Message]) -> None:
     called: set[str] = set()
     for index, message in enumerate(messages):
-        if message.role == "assistant":
+        if message.role in ("user", "tool"):
+            _check_files(index, message)
+        elif message.role == "assistant":
             _check_assistant(index, message)
             if message.function_call is not None:
                 called.add(message.function_call.name)
-        elif message.role in ("user", "tool"):
-            _check_files(index, message)
         elif message.role == "function" and message.name not in called:
             name = f"messages[{index}].name"
             raise invalid(name, f"'{name}' answers no 'function_call' of a message before.")
