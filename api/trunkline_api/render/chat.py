@@ -37,6 +37,7 @@ from trunkline_shared.frame import Texts
 from trunkline_shared.run import created_ms
 
 _SILENT: Final = (Created, Attempt, Step, Compacted, ToolCallStart)
+_SILENT_WITHOUT_TOOLS: Final = (*_SILENT, *ACTIVITY)
 DONE: Final = b"data: [DONE]\n\n"
 
 _MEMBER: Final[Mapping[type, str]] = MappingProxyType(
@@ -79,7 +80,7 @@ class ChatRenderer:
         self._starting: dict[int, ToolCallStart] = {}
         self._custom: set[int] = set()
         self._activities = ActivityPieces() if show_tools else None
-        self._silent = _SILENT if show_tools else (*_SILENT, *ACTIVITY)
+        self._silent = _SILENT if show_tools else _SILENT_WITHOUT_TOOLS
 
     def render(self, events: Sequence[RunEvent]) -> bytes:
         """The bytes for a batch, to be sent as they are; empty when nothing is to be shown."""
