@@ -145,9 +145,8 @@ async def test_the_end_follows_all_that_was_written() -> None:
         bench.push(5, TextDelta("c"), END)
         bench.reader.push(*frame(7, TextDelta("late")))
         await bench.end()
-        assert bench.client.text == "bc"
+        assert bench.client.text == "bc" and bench.client.body.endswith(b"data: [DONE]\n\n")
         assert [how for how, _ in bench.client.pieces] == ["written", "written"]
-        assert bench.client.body.endswith(b"data: [DONE]\n\n")
 
 
 async def test_a_short_answer_leaves_in_one_piece() -> None:

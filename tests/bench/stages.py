@@ -23,7 +23,12 @@ _STAGES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "submit": ("Following.", "Runs.submit"),
         "frames in": ("Channel._take", "Hub.", "Reader.", "Relay.", "Stream."),
         "rendering": ("ChatRenderer.", "ResponsesRenderer."),
-        "write to the client": ("RequestResponseCycle.send", "DirectClient.write", "_Together."),
+        "write to the client": (
+            "RequestResponseCycle.send",
+            "DirectClient.begin",
+            "DirectClient.write",
+            "_Together.",
+        ),
         # The worker, in the order of a run.
         "claim": ("Dispatch.run", "Dispatch._listen_forever"),
         "begin and end of a run": ("Dispatch._execute", "Dispatch._start", "Execution."),
