@@ -1,6 +1,6 @@
 """What a request asks of an agent, against what the agent can do. What it cannot is refused."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
@@ -43,17 +43,17 @@ class Abilities:
     """What each agent can do, found out once."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[AgentConfig, Capabilities]] = {}
+        self._known: dict[str, tuple[AgentConfig, Capabilities | None]] = {}  # None: all there is
 
-    def check(self, agent: AgentConfig, model: str, asked: Asked) -> None:
+    def check(self, agent: AgentConfig, model: str, asks: Callable[[], Asked]) -> None:
         """Raises ApiError 400 for the first thing that is too much for the agent."""
         known = self._known.get(agent.name)
         if known is None or known[0] is not agent:
-            known = self._known[agent.name] = (agent, capabilities(agent))
-        can = known[1]
-        if can != _ALL:
-            for what, param in asked:
-                if not _does(can, what):
+            can = capabilities(agent)
+            known = self._known[agent.name] = (agent, None if can == _ALL else can)
+        if known[1] is not None:
+            for what, param in asks():
+                if not _does(known[1], what):
                     raise _refusal(model, what, param)
 
 

@@ -170,12 +170,13 @@ class Answer:
         except ApiError:
             self._converse(exchange, _model_in(body))  # an error tells the conversation too
             raise
-        self._converse(exchange, question.model, question.conversation)
-        target = await self._targets.find(question.model, principal)
+        model, named = question.model, question.conversation
+        self._converse(exchange, model, named)
+        target = await self._targets.find(model, principal)
         run = self._plain_run(target, principal, exchange)
         record, lists = await question.ask(run, principal)
-        self._abilities.check(target.agent, target.model, question.asks())
-        exists = bool(run.conversation) and must_exist(headers, question.conversation)
+        self._abilities.check(target.agent, target.model, question.asks)
+        exists = bool(run.conversation) and must_exist(headers, named)
         most, background = principal.max_concurrent, not run.reply
         admission = Admission(
             target.agent, most, record, lists, must_exist=exists, background=background

@@ -105,12 +105,14 @@ def _stored(records: Iterable[ApiKey], now: float) -> Principal | None:
     return None
 
 
-def _presented(headers: Headers) -> Iterator[bytes]:
+def _presented(headers: Headers) -> list[bytes]:
+    keys = []
     scheme, _, key = headers.get(b"authorization", b"").strip().partition(b" ")
     if scheme.lower() == b"bearer" and key:
-        yield key.strip()
+        keys.append(key.strip())
     if key := headers.get(b"x-session-api-key", b"").strip():
-        yield key
+        keys.append(key)
+    return keys
 
 
 def _unauthorized(message: str) -> ApiError:

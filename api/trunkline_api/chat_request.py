@@ -55,6 +55,8 @@ _SAME_NAME = frozenset(
         "metadata",
     }
 )
+# Who says no more asks for an answer as the agent gives it.
+_TALK = frozenset({"messages", "model", "store", "stream", "stream_options"})
 
 
 def fill_in(run: RunRequest, request: ChatRequest) -> None:
@@ -72,6 +74,8 @@ def fill_in(run: RunRequest, request: ChatRequest) -> None:
     run.stream = bool(request.stream)
     run.store = bool(request.store)
     run.transcript = _items(request.messages)
+    if request.model_fields_set <= _TALK:
+        return
     run.options = _options(request)
     run.tools = [_tool(tool) for tool in request.tools or ()]
     run.tool_choice = _choice(request)
@@ -83,7 +87,9 @@ def _items(messages: list[wire.Message]) -> list[Item]:
     # Old function calls have no id: one is made up, by which their results find them again.
     called: dict[str, str] = {}
     for index, message in enumerate(messages):
-        if message.role == "assistant":
+        if message.role in ("user", "system", "developer"):
+            items.append(_said(message.role, _parts(message.content), message.name))
+        elif message.role == "assistant":
             items += _assistant(message)
             if message.function_call is not None:
                 call_id = called[message.function_call.name] = f"call_{index}"
@@ -92,8 +98,6 @@ def _items(messages: list[wire.Message]) -> list[Item]:
             items.append(_result(message.tool_call_id, message.content))
         elif message.role == "function":
             items.append(_result(called[message.name], message.content or ""))
-        else:
-            items.append(_said(message.role, _parts(message.content), message.name))
     return items
 
 

@@ -22,8 +22,9 @@ class Client(Protocol):
     def takes_head(self) -> bool:
         """Whether `begin` may be called now; else the reply's head has to go by `send`."""
 
-    def begin(self, headers: Sequence[Header]) -> None:
-        """Sends the head of a reply with status 200 whose length is not known.
+    def begin(self, headers: Sequence[Header], piece: bytes, *, last: bool = False) -> None:
+        """Sends the head of a reply with status 200 whose length is not known, and the first piece
+        of its body, which may be all of it.
 
         It trusts the headers: a server looks at each for what no header holds, which costs 4 µs.
         """
@@ -32,8 +33,8 @@ class Client(Protocol):
     def takes_more(self) -> bool:
         """Whether `write` may be called now; else the reply's next piece has to go by `send`."""
 
-    def write(self, piece: bytes) -> None:
-        """Does at once what `send` would do with a piece of a body that is not the last."""
+    def write(self, piece: bytes, *, last: bool = False) -> None:
+        """Does at once what `send` would do with a piece of a body."""
 
     def on_leaving(self, left: Callable[[], None]) -> None:
         """Has `left` called when the client leaves, or has left, before `forget`."""
@@ -61,10 +62,10 @@ class AsgiClient:
     def body(self) -> None:
         """Only `receive` knows."""
 
-    def begin(self, headers: Sequence[Header]) -> None:
+    def begin(self, headers: Sequence[Header], piece: bytes, *, last: bool = False) -> None:
         raise NotImplementedError("ASGI has no way past 'send'")
 
-    def write(self, piece: bytes) -> None:
+    def write(self, piece: bytes, *, last: bool = False) -> None:
         raise NotImplementedError("ASGI has no way past 'send'")
 
     def on_leaving(self, left: Callable[[], None]) -> None:

@@ -12,7 +12,7 @@ from trunkline_api.client import EXTENSION
 from trunkline_api.errors import ApiError, envelope
 from trunkline_api.exchange import Header
 
-_OK: Final = b"HTTP/1.1 200 OK\r\n"
+_OK: Final = b"HTTP/1.1 200 OK"
 _HEAD_BYTES: Final = 64 * 1024  # of a request before its body; the parser itself would take any
 
 
@@ -39,6 +39,8 @@ class Connection(HttpToolsProtocol):
         self._heads = 0  # whole ones so far
         self._awaited = -1  # how many there were when one was missing at the last look
         self._watch: asyncio.TimerHandle | None = None
+        self._idle: asyncio.TimerHandle | None = None
+        self._idle_since: float | None = None  # when the last request was answered, if none is on
         self._extensions: dict[str, Any] = {EXTENSION: self._client}
         self.left: Callable[[], None] | None = None  # who waits for the client's leaving
 
@@ -47,8 +49,7 @@ class Connection(HttpToolsProtocol):
         self._look()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
+        self._stop_timers()
         # Circles, which only the garbage collector would find.
         self._extensions.clear()
         if self.cycle is not None:
@@ -65,14 +66,11 @@ class Connection(HttpToolsProtocol):
             words = f"The request's head is larger than {_HEAD_BYTES} bytes."
             self._refuse("431 Request Header Fields Too Large", ApiError(431, words))
 
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self.scope["extensions"] = self._extensions
-
     def on_headers_complete(self) -> None:
         self._head = None
         self._heads += 1
         super().on_headers_complete()
+        self.scope["extensions"] = self._extensions
         if not (self.parser.should_upgrade() and self._should_upgrade()):
             self.cycle.transport = _Together(self.cycle, self.loop)
 
@@ -83,10 +81,40 @@ class Connection(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         super().handle_websocket_upgrade()
         # From here on the connection is another protocol's, and this one hears no more of it.
-        if self._watch is not None:
-            self._watch.cancel()
+        self._stop_timers()
         self._extensions.clear()
         del self.parser  # leads back here
+
+    def on_response_complete(self) -> None:
+        """As uvicorn's, but for its timer, which it sets and cancels with each request."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self._idle is None:
+            self._idle = self.loop.call_later(self.timeout_keep_alive, self._look_if_idle)
+
+    def _look_if_idle(self) -> None:
+        self._idle = None
+        if self._idle_since is None:
+            return  # the end of the request sets it again
+        rest_s = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if rest_s > 0:
+            self._idle = self.loop.call_later(rest_s, self._look_if_idle)
+        else:
+            self.timeout_keep_alive_handler()
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._idle_since = None
+
+    def _stop_timers(self) -> None:
+        for timer in (self._watch, self._idle):
+            if timer is not None:
+                timer.cancel()
 
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP never reaches the application, which makes every other error."""
@@ -125,6 +153,8 @@ class _Together(asyncio.Transport):
     """What a reply is written to until its second piece: the first, which is the head, waits for
     that as long as the tick lasts. By itself it would cost a system call of its own, 7 µs.
     """
+
+    __slots__ = ("_cycle", "_head", "_loop", "_transport")
 
     def __init__(self, cycle: RequestResponseCycle, loop: asyncio.AbstractEventLoop) -> None:
         self._cycle = cycle
@@ -186,13 +216,17 @@ class DirectClient:
             and not self._flow.write_paused
         )
 
-    def begin(self, headers: Sequence[Header]) -> None:
+    def begin(self, headers: Sequence[Header], piece: bytes, *, last: bool = False) -> None:
         # As `send` does it.
         cycle = self._cycle
         cycle.response_started = cycle.chunked_encoding = True
         cycle.waiting_for_100_continue = False
-        lines = [b"%b: %b\r\n" % header for header in (*cycle.default_headers, *headers)]
-        cycle.transport.write(_OK + b"".join(lines) + b"transfer-encoding: chunked\r\n\r\n")
+        cycle.transport = self._transport
+        lines = [b": ".join(header) for header in (*cycle.default_headers, *headers)]
+        head = b"\r\n".join([_OK, *lines, b"transfer-encoding: chunked\r\n\r\n"])
+        self._transport.write(head + _chunked(piece, last))
+        if last:
+            self._complete()
 
     @property
     def takes_more(self) -> bool:
@@ -206,9 +240,10 @@ class DirectClient:
             and not cycle.response_complete
         )
 
-    def write(self, piece: bytes) -> None:
-        if piece:  # an empty chunk would end the body
-            self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+    def write(self, piece: bytes, *, last: bool = False) -> None:
+        self._transport.write(_chunked(piece, last))
+        if last:
+            self._complete()
 
     def on_leaving(self, left: Callable[[], None]) -> None:
         self._left = self._connection.left = left
@@ -220,3 +255,17 @@ class DirectClient:
         if self._connection.left is self._left:
             self._connection.left = None
         del self._left  # leads back here
+
+    def _complete(self) -> None:
+        # As `send` does it.
+        cycle = self._cycle
+        cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self._transport.close()
+        cycle.on_response()
+
+
+def _chunked(piece: bytes, last: bool) -> bytes:
+    chunk = b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""  # an empty one is the end
+    return chunk + b"0\r\n\r\n" if last else chunk

@@ -25,6 +25,8 @@ def named_conversation(headers: Headers) -> str:
 
     Raises ApiError 400 for what is no UUID, and for two that differ.
     """
+    if HEADERS.keys().isdisjoint(headers):
+        return ""
     ids = {
         _canonical(spelled, value.strip().decode("latin-1"))
         for name, spelled in HEADERS.items()

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 from trunkline_api.conversation_id import HEADERS
 from trunkline_api.errors import SERVER_ERROR, ApiError, Send, send_error
 from trunkline_api.idempotency import REPLAYED
-from trunkline_shared.logs import log_event
+from trunkline_shared.logs import log_fields
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Any]]
@@ -100,24 +100,22 @@ def log_exchange(
     """The one line of it; `more` is what it says beyond what each does."""
     # A proxy that looks every second would fill the log with nothing.
     quiet = scope["path"] in _PROBES and exchange.status == 200
-    log_event(
-        logger,
-        what,
-        level=logging.DEBUG if quiet else logging.INFO,
-        method=scope.get("method", "GET"),  # of a WebSocket ASGI does not say it
-        path=scope["path"],
-        status=exchange.status,
-        principal=exchange.principal,
-        request_id=exchange.request_id,
-        client_request_id=_client_request_id(scope),
-        agent=exchange.agent,
-        conversation=exchange.conversation or None,
-        run_id=exchange.run_id,
-        span=exchange.span,
-        error_code=exchange.error_code,
-        duration_ms=round(duration_s * 1000, 1),
+    fields = {
+        "method": scope.get("method", "GET"),  # of a WebSocket ASGI does not say it
+        "path": scope["path"],
+        "status": exchange.status,
+        "principal": exchange.principal,
+        "request_id": exchange.request_id,
+        "client_request_id": _client_request_id(scope),
+        "agent": exchange.agent,
+        "conversation": exchange.conversation or None,
+        "run_id": exchange.run_id,
+        "span": exchange.span,
+        "error_code": exchange.error_code,
+        "duration_ms": round(duration_s * 1000, 1),
         **more,
-    )
+    }
+    log_fields(logger, logging.DEBUG if quiet else logging.INFO, what, fields)
 
 
 def _client_request_id(scope: Scope) -> str | None:

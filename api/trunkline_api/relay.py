@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from redis.exceptions import RedisError
 
@@ -18,6 +18,7 @@ from trunkline_shared.pipe import Pipe
 PAGE = 100  # entries one read of the log fetches, of at most 64 KB each
 AGAIN_S = 0.05  # from a read that failed at once to the next
 SHARED_S = 1.0  # to learn what becomes of a run whose stream ends with this process
+_ENDS: Final = (Finished, Failed)  # `Finished | Failed` would be made anew with each frame
 AWAY_S = 30.0  # a log that cannot be read for so long ends the stream
 
 
@@ -182,7 +183,7 @@ class Relay:
     def _make_good(self, stream_id: bytes, frame: bytes, batches: list[Batch]) -> None:
         """Adds what nobody pushes: that a first attempt began, which is all that seq 2 can be."""
         if self._cursor.seq == 1 and frame.startswith(b"[3,"):
-            self._cursor.move(b"%d-2" % _epoch(stream_id))
+            self._cursor = Cursor(stream_id.partition(b"-")[0] + b"-2", 2)
             batches.append(Batch(2, [Attempt(1)]))
 
     def _pass_on(self, stream_id: bytes, frame: bytes, batches: list[Batch]) -> bool:
@@ -220,7 +221,7 @@ def _opened(frame: bytes) -> tuple[int, Sequence[RunEvent], bool]:
     try:
         first_seq, events = open_frame(frame)
         ends = events.more if type(events) is Texts else events[-1:]
-        is_end = bool(ends) and isinstance(ends[-1], Finished | Failed)
+        is_end = bool(ends) and isinstance(ends[-1], _ENDS)
     except UNREADABLE as error:
         raise RunLost("a frame of the run cannot be read by this version") from error
     return first_seq, events, is_end

@@ -13,6 +13,7 @@ from trunkline_api.relay import Batch, Relay, RunLost, client_left, failure_of
 from trunkline_api.settings import ApiSettings
 from trunkline_shared.errors import RedisUnavailable
 from trunkline_shared.events import Failed, RunEvent
+from trunkline_shared.frame import Texts
 
 SSE_HEADERS: Final = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -31,7 +32,9 @@ class Renderer(Protocol):
         """The bytes for a batch, to be sent as they are; empty when nothing is to be shown."""
 
     def shows_output(self, event: RunEvent) -> bool:
-        """Whether `render` shows something for this event, the end of the run included."""
+        """Whether `render` shows something for this event, the end of the run included. It does for
+        every piece of text.
+        """
 
     def broken(self, failed: Failed, *, goes_on: bool) -> bytes:
         """The last bytes of a stream that cannot go on; whether its run is known to go on."""
@@ -90,15 +93,23 @@ class Stream:
         headers_at = loop.time() + self._settings.headers_after_s
         early: list[Batch] = []
         while not self._began:
-            batches = await relay.next(max(0.0, headers_at - loop.time()))
-            early += batches or ()
-            events = (event for batch in early for event in batch.events)
-            shown = next(filter(self._renderer.shows_output, events), None)
-            if isinstance(shown, Failed):
-                raise self._renderer.refusal(shown)
-            if shown is not None or loop.time() >= headers_at:
+            batches = await relay.next(max(0.0, headers_at - loop.time())) or []
+            early += batches
+            if self._is_shown(batches) or loop.time() >= headers_at:
                 data = self._rendered(early) or self._renderer.render(())
                 await self._write(data or self._renderer.heartbeat, last=relay.ended)
+
+    def _is_shown(self, batches: Sequence[Batch]) -> bool:
+        """Whether there is something to show. Raises ApiError when it is that the run failed."""
+        for batch in batches:
+            if type(batch.events) is Texts:
+                return True  # to look at the first is to decode it, and to break off a generator
+            for event in batch.events:
+                if self._renderer.shows_output(event):
+                    if isinstance(event, Failed):
+                        raise self._renderer.refusal(event)
+                    return True
+        return False
 
     def _rendered(self, batches: Sequence[Batch]) -> bytes:
         return b"".join([self._renderer.render(batch.events) for batch in batches])
@@ -117,13 +128,16 @@ class Stream:
 
     async def _write(self, data: bytes, *, last: bool = False) -> None:
         """Headers leave with the first of it."""
+        client = self._client
         if not self._began:
             self._began = True
-            if self._client.takes_head:
-                self._client.begin(self._exchange.begin(200, SSE_HEADERS))
-            else:
-                head = {"type": "http.response.start", "status": 200, "headers": SSE_HEADERS}
-                await self._send(head)
-        if data or last:
+            if client.takes_head:
+                client.begin(self._exchange.begin(200, SSE_HEADERS), data, last=last)
+                return
+            head = {"type": "http.response.start", "status": 200, "headers": SSE_HEADERS}
+            await self._send(head)
+        if client.takes_more:
+            client.write(data, last=last)
+        elif data or last:
             send_body = self._exchange.send_body or self._send
             await send_body({"type": "http.response.body", "body": data, "more_body": not last})

@@ -52,9 +52,9 @@ class Targets:
         """Raises ApiError: 404 for a model that does not exist, 403 for one that is not allowed,
         400 for one that no profile can be."""
         agent = self._agents.get(model)
-        if self.converses(model):
-            return await self._of_profile(model, principal)
         if agent is None:
+            if self.converses(model):
+                return await self._of_profile(model, principal)
             raise model_not_found(model, filter(principal.may_use, self._agents))
         check_allowed(model, principal)
         return Target(model, agent)

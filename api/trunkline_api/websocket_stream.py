@@ -103,14 +103,14 @@ class _Straight(Client):
     def body(self) -> None:
         """It has no body."""
 
-    def begin(self, headers: Sequence[Header]) -> None:
+    def begin(self, headers: Sequence[Header], piece: bytes, *, last: bool = False) -> None:
         raise NotImplementedError("a message has no head")
 
     @property
     def takes_more(self) -> bool:
         return self._outlet.takes_more
 
-    def write(self, piece: bytes) -> None:
+    def write(self, piece: bytes, *, last: bool = False) -> None:
         for event in events_of(piece, self._lane):
             self._outlet.write(event)
 

@@ -115,7 +115,8 @@ def open_frame(frame: bytes) -> tuple[int, Sequence[RunEvent]]:
         literals, _, more = rest.partition(b'"]')
         # Without an escaped quote they open and close by turns, and an even number before this one
         # means that it closes: the row ends here, not a text that begins with a bracket.
-        plain = b'\\"' not in literals and literals[-1:] != b"\\"
+        # (`find`, as `in` would first make an error of what is no number.)
+        plain = literals.find(b'\\"') < 0 and literals[-1:] != b"\\"
         if plain and literals.count(b'"') % 2 == 0:
             if more == b"]":
                 return int(first_seq), Texts(literals)

@@ -59,12 +59,18 @@ def log_event(
     logger: logging.Logger, message: str, *, level: int = logging.INFO, **fields: Any
 ) -> None:
     """Log `message` with `fields`, in their order; fields that are None are left out."""
+    log_fields(logger, level, message, fields)
+
+
+def log_fields(logger: logging.Logger, level: int, message: str, fields: Mapping[str, Any]) -> None:
+    """The same for lines of many fields: named in the call they would cost as much as the line."""
     if not logger.isEnabledFor(level):
         return
     handlers = logging.root.handlers
     if len(handlers) == 1 and type(handlers[0]) is _Gathering:
         # Nobody else listens: a record, which is more than half of a line's cost, is not needed.
-        handlers[0].add(logger.name, level, time.time(), message, fields)
+        handler = handlers[0]
+        handler.take(level, handler.line(logger.name, level, time.time(), message, fields))
     else:
         logger.log(level, message, extra={"fields": fields})
 
@@ -76,7 +82,7 @@ class _Gathering(logging.StreamHandler[TextIO]):
     def __init__(self, stream: TextIO, formatter: "JsonFormatter | TextFormatter") -> None:
         super().__init__(stream)
         self._formatter = formatter
-        self._line = formatter.line
+        self.line = formatter.line
         self._lines: list[str] = []
 
     def handle(self, record: logging.LogRecord) -> bool:
@@ -85,15 +91,11 @@ class _Gathering(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._take(record.levelno, self._formatter.format(record))
+            self.take(record.levelno, self._formatter.format(record))
         except Exception:  # noqa: BLE001  # as in every handler: no line may break who logs it
             self.handleError(record)
 
-    def add(self, *shown: Any) -> None:
-        """A line without a record: its logger, level, Unix time, message and fields."""
-        self._take(shown[1], self._line(*shown))
-
-    def _take(self, level: int, line: str) -> None:
+    def take(self, level: int, line: str) -> None:
         self._lines.append(line)
         loop = _loop_of_this_thread() if level < logging.WARNING else None
         if loop is None:
@@ -147,12 +149,13 @@ class JsonFormatter(logging.Formatter):
             "logger": logger,
             "message": message,
         }
-        if _NOT_AS_THEY_ARE.isdisjoint(fields):
-            line |= {name: value for name, value in fields.items() if value is not None}
-        else:
-            for name, value in fields.items():
-                if value is not None and name not in line:
-                    line[name] = REDACTED if name in _PRIVATE_FIELDS else value
+        for name, value in fields.items():
+            if value is None:
+                continue
+            if name not in _NOT_AS_THEY_ARE:
+                line[name] = value
+            elif name in _PRIVATE_FIELDS:
+                line[name] = REDACTED
         if exception:
             line["exception"] = exception
         text = _json(line)

@@ -26,8 +26,9 @@ USER: dict[str, Any] = {"role": "user"}
 
 def chat(agent: AgentConfig, **members: Any) -> str | None:
     """The member that is refused."""
+    request = parse_chat(chat_body(**members))
     try:
-        Abilities().check(agent, agent.name, of_chat(parse_chat(chat_body(**members))))
+        Abilities().check(agent, agent.name, lambda: of_chat(request))
     except ApiError as error:
         assert (error.status, error.code) == (400, "unsupported_parameter")
         assert repr(agent.name) in error.message and str(error.param) in error.message
@@ -36,9 +37,9 @@ def chat(agent: AgentConfig, **members: Any) -> str | None:
 
 
 def responses(agent: AgentConfig, **members: Any) -> str | None:
-    asked = of_responses(parse_responses(responses_body(**members)))
+    request = parse_responses(responses_body(**members))
     try:
-        Abilities().check(agent, agent.name, asked)
+        Abilities().check(agent, agent.name, lambda: of_responses(request))
     except ApiError as error:
         assert error.status == 400
         return error.param
@@ -130,6 +131,6 @@ def test_responses_refuse_by_their_own_names(
 
 def test_an_agent_that_changed_is_looked_at_again() -> None:
     abilities = Abilities()
-    abilities.check(ANY, "m", [("tools", "tools")])
+    abilities.check(ANY, "m", lambda: [("tools", "tools")])
     with pytest.raises(ApiError):
-        abilities.check(CODER.model_copy(update={"name": "any"}), "m", [("tools", "tools")])
+        abilities.check(CODER.model_copy(update={"name": "any"}), "m", lambda: [("tools", "tools")])

@@ -66,11 +66,11 @@ class Heads:
         exchange.request_id, exchange.conversation = "req_x", "conv"
         headers = [(b"content-type", b"text/event-stream")]
         if self.asked % 2 and client.takes_head:
-            client.begin(exchange.begin(200, headers))
-            assert not client.takes_head and client.takes_more is False  # as the head waits still
+            client.begin(exchange.begin(200, headers), b"hi", last=True)
+            assert not client.takes_head and not client.takes_more
         else:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await (exchange.send_body or send)({"type": "http.response.body", "body": b"hi"})
+            await (exchange.send_body or send)({"type": "http.response.body", "body": b"hi"})
 
 
 async def test_a_head_is_the_same_whichever_way_it_goes() -> None:

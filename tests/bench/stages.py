@@ -23,7 +23,12 @@ _STAGES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "submit": ("Following.", "Runs.submit", "Submits."),
         "frames in": ("Channel._take", "Hub.", "Reader.", "Relay.", "Stream."),
         "rendering": ("ChatRenderer.", "ResponsesRenderer."),
-        "write to the client": ("RequestResponseCycle.send", "DirectClient.write", "_Together."),
+        "write to the client": (
+            "RequestResponseCycle.send",
+            "DirectClient.begin",
+            "DirectClient.write",
+            "_Together.",
+        ),
         # The worker, in the order of a run.
         "claim": ("Dispatch.run", "Dispatch._listen_forever"),
         "begin and end of a run": ("Dispatch._execute", "Dispatch._start", "Execution."),
@@ -35,7 +40,13 @@ _STAGES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         # Both.
         "write to Redis": ("Pipe.flush",),
         "replies of Redis": ("RedisProtocol.", "Pipe._take"),
-        "log line": ("log_event (", "_Gathering.", "Execution._log", "_log (trunkline_api"),
+        "log line": (
+            "log_event (",
+            "log_fields (",
+            "_Gathering.",
+            "Execution._log",
+            "_log (trunkline_api",
+        ),
     }
 )
 

@@ -37,6 +37,7 @@ from trunkline_shared.frame import Texts
 from trunkline_shared.run import created_ms
 
 _SILENT: Final = (Created, Attempt, Step, Compacted, ToolCallStart)
+_SILENT_WITHOUT_TOOLS: Final = (*_SILENT, *ACTIVITY)
 DONE: Final = b"data: [DONE]\n\n"
 
 _MEMBER: Final[Mapping[type, str]] = MappingProxyType(
@@ -79,7 +80,7 @@ class ChatRenderer:
         self._starting: dict[int, ToolCallStart] = {}
         self._custom: set[int] = set()
         self._activities = ActivityPieces() if show_tools else None
-        self._silent = _SILENT if show_tools else (*_SILENT, *ACTIVITY)
+        self._silent = _SILENT if show_tools else _SILENT_WITHOUT_TOOLS
 
     def render(self, events: Sequence[RunEvent]) -> bytes:
         """The bytes for a batch, to be sent as they are; empty when nothing is to be shown."""
@@ -134,18 +135,18 @@ class ChatRenderer:
             case TextDelta() | ReasoningDelta() | RefusalDelta():
                 is_next = before is not None and self._summary not in (None, before)
                 pieces += self._say(event, is_next_part=is_next)
-            case ToolCallStart() | ToolArgsDelta():
-                pieces += self._call(event)
+            case Created() | Attempt():
+                self._starting.clear()
+                pieces += self._act(event)
             case Finished():
                 pieces += self._begin()
                 pieces += self._act(event)
                 pieces += self._finish(event)
+            case ToolCallStart() | ToolArgsDelta():
+                pieces += self._call(event)
             case Failed():
                 pieces += self._act(event)
                 pieces.append(b"data: " + envelope(from_failure(event)) + b"\n\n")
-            case Created() | Attempt():
-                self._starting.clear()
-                pieces += self._act(event)
             case Step() | Compacted():
                 pieces += self._begin()  # a call that is recorded will not begin anew
             case ActivityStart() | ActivityArgs() | ActivityOutput() | ActivityEnd():
@@ -182,6 +183,8 @@ class ChatRenderer:
         return [*self._begin(), self._arguments(event.index, event.text)]
 
     def _begin(self, index: int | None = None, text: str = "") -> list[bytes]:
+        if not self._starting:
+            return []
         starting, self._starting = self._starting, {}
         return [
             self._arguments(start.index, text if start.index == index else "", start)

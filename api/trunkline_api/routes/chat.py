@@ -20,7 +20,7 @@ from trunkline_shared.fold import Folded
 from trunkline_shared.run import RunRequest, created_ms
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which would cost as much as all its members
 class ChatQuestion:
     """A chat completion request, for `trunkline_api.answer.Answer`."""
 
