@@ -17,10 +17,17 @@ _SHORT: Final = 40  # bytes of a frame with a token or two, which are decoded fa
 
 def encode_frame(first_seq: int, events: "Sequence[RunEvent | Texts]") -> bytes:
     """The bytes of one log entry. A `Texts` among the events stands for as many TextDeltas."""
-    first = events[0] if len(events) == 1 else None
-    if type(first) is TextDelta and first.logprobs is None:  # each token that comes alone
-        return b'[%d,["T",%b]]' % (first_seq, orjson.dumps(first.text))
-    rows = [b"[%d" % first_seq]
+    if len(events) == 1:  # each token that comes alone
+        only = events[0]
+        if type(only) is Texts:
+            return b'[%d,["T","%b"]]' % (first_seq, only.literals)
+        if type(only) is TextDelta and only.logprobs is None:
+            return b'[%d,["T",%b]]' % (first_seq, orjson.dumps(only.text))
+    return b",".join([b"[%d" % first_seq, *_rows(events)]) + b"]"
+
+
+def _rows(events: "Sequence[RunEvent | Texts]") -> list[bytes]:
+    rows: list[bytes] = []
     texts: list[str | bytes] = []
     # Plain text is nearly all there is: it pays neither for the others nor for rows of its own.
     for event in events:
@@ -35,7 +42,7 @@ def encode_frame(first_seq: int, events: "Sequence[RunEvent | Texts]") -> bytes:
             rows.append(orjson.dumps(encode(event)))
     if texts:
         rows.append(_text_row(texts))
-    return b",".join(rows) + b"]"
+    return rows
 
 
 def _text_row(texts: list[str | bytes]) -> bytes:

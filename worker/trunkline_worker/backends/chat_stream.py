@@ -6,7 +6,7 @@ look-ups, one event.
 """
 
 import sys
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import orjson
 
@@ -92,8 +92,17 @@ class ChatStream:
 
     def feed(self, data: bytes) -> list[RunEvent]:
         """The events of the next bytes, which may end anywhere. Never raises."""
-        events: list[RunEvent] = []
+        if not self._lines.tail and not self.done and (one := self._texts.one(data)):
+            literal, text = one
+            if self._chars + len(text) <= self._free_chars:
+                self._pieces += 1
+                self._chars += len(text)
+                return [cast(RunEvent, Texts(literal)) if self._bulk else TextDelta(text)]
+        return self._read(data)
+
+    def _read(self, data: bytes) -> list[RunEvent]:
         lines, texts, at, alike = self._lines, self._texts, 0, True
+        events: list[RunEvent] = []
         try:
             while at < len(data) and not self.done:
                 if data[at] == _LINE_END and not lines.tail:  # an empty line follows each event
@@ -128,8 +137,7 @@ class ChatStream:
         self._pieces += len(texts)
         self._chars += chars
         if self._bulk and literals:
-            many: Any = Texts(literals)  # `cast` is a call, and this is passed for each token
-            events.append(many)
+            events.append(cast(RunEvent, Texts(literals)))
         else:
             events += map(TextDelta, texts)
         return end, True

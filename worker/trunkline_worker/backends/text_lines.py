@@ -47,6 +47,22 @@ class TextLines:
     def _knows(self, line: bytes) -> bool:
         return line.startswith(self.before) and line.endswith(self._after)
 
+    def one(self, data: bytes) -> tuple[bytes, str] | None:
+        """The text's JSON and the text, where `data` is one such line and there is no quote in its
+        text: most reads of a slow stream. As `read`, in half of the time.
+        """
+        if not self.before or not data.startswith(self.before) or not data.endswith(self._end):
+            return None
+        literal = data[len(self.before) : -len(self._end)]
+        if not literal or literal.find(b'"') >= 0:
+            return None
+        try:
+            text = orjson.loads(b'"' + literal + b'"')
+        except ValueError:
+            return None
+        self._lessons = _LESSONS
+        return literal, text
+
     def read(self, data: bytes, at: int) -> tuple[bytes, list[str], int] | None:
         """The texts of the lines from `at` on, where one begins with `before`, and where they end;
         first their JSON, as `Texts` has it, which is empty where one has a quote in it.
@@ -54,17 +70,13 @@ class TextLines:
         None where one of the lines is unusual in any way, so that all are to be parsed.
         """
         start, end = at + len(self.before), self._end
-        text = data[start : -len(end)]
-        if b'"' not in text and data.endswith(end):  # one line: most reads of a slow stream
-            pieces, stop = [text], len(data)
-        else:
-            pieces = data[at:].split(end)
-            stop = len(data) - len(pieces.pop())
-            texts_at = len(self.before)
-            pieces = [piece[texts_at:] for piece in pieces]
-            # To split at `_between` would say the same, and takes three times as long.
-            if not pieces or self._between.join(pieces) != data[start : stop - len(end)]:
-                return None
+        pieces = data[at:].split(end)
+        stop = len(data) - len(pieces.pop())
+        texts_at = len(self.before)
+        pieces = [piece[texts_at:] for piece in pieces]
+        # To split at `_between` would say the same, and takes three times as long.
+        if not pieces or self._between.join(pieces) != data[start : stop - len(end)]:
+            return None
         literals = b'","'.join(pieces)
         try:
             if b'\\"' in literals:  # may be the end of a text or not
