@@ -6,10 +6,12 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final, TypeAlias
 
 import redis
 
@@ -79,6 +81,8 @@ class System:
 
 
 Start = Callable[..., AbstractContextManager[System]]  # of the upstream's port, and the models
+Under: TypeAlias = Mapping[str, tuple[str, ...]]  # by a process' name, the command that runs it
+_NOTHING: Final[Under] = MappingProxyType({})
 
 
 @contextmanager
@@ -106,14 +110,17 @@ def direct(upstream_port: int, models: list[str]) -> Iterator[System]:
 
 
 @contextmanager
-def relay(upstream_port: int, models: list[str]) -> Iterator[System]:
+def relay(upstream_port: int, models: list[str], *, under: Under = _NOTHING) -> Iterator[System]:
     """The floor."""
-    with process(*module("tests.bench.relay", str(upstream_port))) as child:
+    command = (*under.get("relay", ()), *module("tests.bench.relay", str(upstream_port)))
+    with process(*command) as child:
         yield System("relay", port_of(child), {"relay": child.pid})
 
 
 @contextmanager
-def trunkline(upstream_port: int, models: list[str], slots: int = 6000) -> Iterator[System]:
+def trunkline(
+    upstream_port: int, models: list[str], slots: int = 6000, *, under: Under = _NOTHING
+) -> Iterator[System]:
     """One API process, one worker process with `slots` and one Redis, with a key asked for."""
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trunkline-bench-")))
@@ -121,7 +128,9 @@ def trunkline(upstream_port: int, models: list[str], slots: int = 6000) -> Itera
         agents = [_CONFIG_AGENT.format(model=m, port=upstream_port) for m in models]
         config.write_text(_CONFIG_HEAD + "".join(agents))
         port = _free_port()
-        server = stack.enter_context(RedisServer("--maxmemory-policy", "noeviction", tcp=True))
+        policy = ("--maxmemory-policy", "noeviction")
+        server = RedisServer(*policy, tcp=True, run_by=under.get("redis", ()))
+        stack.enter_context(server)
         client = stack.enter_context(server.client())
         settings = {
             "TRUNKLINE_REDIS_URL": server.url,
@@ -138,7 +147,8 @@ def trunkline(upstream_port: int, models: list[str], slots: int = 6000) -> Itera
 
         def start(name: str, argv: tuple[str, ...]) -> None:
             log = home / f"{name}.log"
-            children[name] = stack.enter_context(process(*argv, log=log, **settings))
+            command = (*under.get(name, ()), *argv)
+            children[name] = stack.enter_context(process(*command, log=log, **settings))
             pids[name] = children[name].pid
 
         def grow(number: int) -> None:

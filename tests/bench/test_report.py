@@ -6,6 +6,7 @@ from statistics import median
 import pytest
 
 from tests.bench.cases import CASES
+from tests.bench.instructions import counted
 from tests.bench.profile import shares
 from tests.bench.report import lines, summary, table
 from tests.bench.rows import ROWS
@@ -81,3 +82,8 @@ def test_a_stack_belongs_to_the_stage_that_began_last():
     assert stage_of(["main (a.py)"]) == "event loop and the rest"
     met = Counter({"log line": 1, "submit": 2, "event loop and the rest": 1, "HTTP in": 0})
     assert [*in_order(met)] == ["submit", "log line", "event loop and the rest"]
+
+
+def test_instructions_are_the_totals_of_all_files():
+    dump = "# callgrind format\nversion: 1\nsummary: 7\n\nfn=(1)\n+3 5\n\ntotals: {}\n"
+    assert counted([dump.format(70), "no totals\n", dump.format(5)]) == 75

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import redis
@@ -39,8 +40,8 @@ class RedisServer:
     """Listens on a unix socket, or with `tcp` on a free port of loopback that it then keeps.
 
     `options` are redis-server's own, e.g. `--maxmemory-policy allkeys-lru`; `append_only` keeps
-    the data over `restart`; with `tls` it speaks nothing else, on a port too. Started by the
-    constructor; usable as a context manager.
+    the data over `restart`; with `tls` it speaks nothing else, on a port too. `run_by` is a command
+    that runs it. Started by the constructor; usable as a context manager.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class RedisServer:
         append_only: bool = False,
         tls: Certificate | None = None,
         binary: Path | None = None,
+        run_by: Sequence[str] = (),
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="trunkline-test-"))
         self._binary = binary or binary_for_tests()
@@ -70,7 +72,7 @@ class RedisServer:
             self.url = f"unix://{path}"
             listen = ("--port", "0", "--unixsocket", str(path))
         keep = ("--appendonly", "yes" if append_only else "no", "--save", "")
-        self._command = [str(self._binary), *listen, *keep, *options]
+        self._command = [*run_by, str(self._binary), *listen, *keep, *options]
         self._process = self._start()
 
     @property
