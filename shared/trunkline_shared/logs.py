@@ -29,8 +29,11 @@ _SECRETS_IN_TEXT = (
     # pydantic quotes the value that it refused, which is a caller's
     (re.compile(r"\binput_value=.*?, input_type="), f"input_value={REDACTED}, input_type="),
 )
-# What every one of the patterns needs to see.
-_SIGNS = ("://", "bearer", "basic", "sk-", "input_value")
+# What every one of the patterns needs to see; of `://` what JSON is not full of.
+_SIGNS = ("//", "bearer", "basic", "sk-", "input_value")
+_LEVELS = {
+    level: logging.getLevelName(level).lower() for level in logging.getLevelNamesMapping().values()
+}
 _GATHER_S: Final = 0.01
 _NO_FIELDS: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -127,8 +130,8 @@ class JsonFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._second = -1
-        self._until_seconds = ""
+        self._second = self._ms = -1
+        self._until_seconds = self._stamp = ""
 
     def format(self, record: logging.LogRecord) -> str:
         exception = self.formatException(record.exc_info) if record.exc_info else None
@@ -145,7 +148,7 @@ class JsonFormatter(logging.Formatter):
     ) -> str:
         line: dict[str, Any] = {
             "ts": self._timestamp(created),
-            "level": logging.getLevelName(level).lower(),
+            "level": _LEVELS.get(level) or logging.getLevelName(level).lower(),
             "logger": logger,
             "message": message,
         }
@@ -164,11 +167,14 @@ class JsonFormatter(logging.Formatter):
         return text
 
     def _timestamp(self, created: float) -> str:
-        second = int(created)
-        if second != self._second:
-            self._second = second
-            self._until_seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._until_seconds}.{int((created - second) * 1000):03d}+00:00"
+        ms = int(created * 1000)
+        if ms != self._ms:  # many lines of a busy process are of the same
+            second, self._ms = ms // 1000, ms
+            if second != self._second:
+                self._second = second
+                self._until_seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._stamp = f"{self._until_seconds}.{ms % 1000:03d}+00:00"
+        return self._stamp
 
 
 class TextFormatter(logging.Formatter):
