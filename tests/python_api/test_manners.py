@@ -70,6 +70,8 @@ async def test_it_changes_nothing_of_the_process(nothing_stays: Path) -> None:
     assert others() == set()
 
 
+# FastAPI silences it in a way that two threads which build applications undo for each other.
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.UnsupportedFieldAttributeWarning")
 def test_any_loop_of_any_thread_will_do(nothing_stays: Path) -> None:
     heard: list[str] = []
 
