@@ -221,7 +221,7 @@ class DirectClient:
         cycle = self._cycle
         cycle.response_started = cycle.chunked_encoding = True
         cycle.waiting_for_100_continue = False
-        cycle.transport = self._transport
+        cycle.transport = self._transport  # past `_Together`, which holds nothing before a head
         lines = [b": ".join(header) for header in (*cycle.default_headers, *headers)]
         head = b"\r\n".join([_OK, *lines, b"transfer-encoding: chunked\r\n\r\n"])
         self._transport.write(head + _chunked(piece, last))

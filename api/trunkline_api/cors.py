@@ -5,11 +5,12 @@ from collections.abc import Collection
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from trunkline_api.conversation_id import HEADERS
 from trunkline_api.error_handlers import reply
 from trunkline_api.errors import invalid
+from trunkline_api.exchange import exchange_of
 from trunkline_api.idempotency import REPLAYED
 
 _EXPOSED = (
@@ -30,6 +31,12 @@ class Cors(CORSMiddleware):
             allow_credentials=False,
             expose_headers=_EXPOSED,
         )
+
+    async def simple_response(
+        self, scope: Scope, receive: Receive, send: Send, request_headers: Headers
+    ) -> None:
+        exchange_of(scope).wrapped = True
+        await super().simple_response(scope, receive, send, request_headers)
 
     def preflight_response(self, request_headers: Headers) -> Response:
         response = super().preflight_response(request_headers)

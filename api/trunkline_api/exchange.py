@@ -37,6 +37,7 @@ class Exchange:
     replayed: bool = False  # an earlier request began the run; the reply tells that too
     span: str | None = None  # what the caller's traces call it
     error_code: str | None = None  # of an error that came after the headers
+    wrapped: bool = False  # a layer adds to the headers, which must not go past it
     send_body: Send | None = None  # for what follows the headers, past this layer
 
     def begin(self, status: int, headers: Sequence[Header]) -> list[Header]:

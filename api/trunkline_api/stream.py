@@ -131,7 +131,7 @@ class Stream:
         client = self._client
         if not self._began:
             self._began = True
-            if client.takes_head:
+            if client.takes_head and not self._exchange.wrapped:
                 client.begin(self._exchange.begin(200, SSE_HEADERS), data, last=last)
                 return
             head = {"type": "http.response.start", "status": 200, "headers": SSE_HEADERS}

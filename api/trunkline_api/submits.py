@@ -10,10 +10,9 @@ from trunkline_shared.pipe import Pipe
 from trunkline_shared.scripts import Argument
 
 MAX_RUNS: Final = 32  # one call blocks Redis no longer than these take
-MAX_BYTES: Final = 1 << 20  # of jobs in one call, unless one alone has more: Redis bounds a command
+MAX_BYTES: Final = 1 << 20  # in one call, unless one alone has more: Redis bounds a command
 
 Submission = tuple[Argument, ...]
-_JOB: Final = 6  # its place in a submission
 
 
 class Submits:
@@ -44,13 +43,13 @@ class Submits:
         for submission, answer in asked:
             if answer.done():
                 continue
-            job = len(submission[_JOB])  # type: ignore[arg-type]  # it is bytes
-            if answers and (len(answers) == MAX_RUNS or size + job > MAX_BYTES):
+            its = sum(len(each) for each in submission if isinstance(each, bytes))
+            if answers and (len(answers) == MAX_RUNS or size + its > MAX_BYTES):
                 self._call(arguments, answers)
                 arguments, answers, size = [*self._shared], [], 0
             arguments += (len(submission), *submission)
             answers.append(answer)
-            size += job
+            size += its
         if answers:
             self._call(arguments, answers)
         self._pipe.flush()

@@ -221,6 +221,9 @@ def test_browsers_may_read_the_conversation_where_cors_is_on(system: System) -> 
             exposed.append(told.headers.get("access-control-expose-headers", "").lower())
     assert exposed[:2] == ["", ""]
     assert all(HEADER.lower() in names.split(", ") for names in exposed[2:])
+    url = f"{system.base_url(1)}/chat/completions"
+    told = httpx.post(url, json={**body, "stream": True}, headers=origin | SESSION, trust_env=False)
+    assert told.headers["access-control-allow-origin"] and told.text.endswith("data: [DONE]\n\n")
     wish = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": HEADER}
     url = f"{system.base_url(1)}/chat/completions"
     allowed = httpx.options(url, headers=origin | wish, trust_env=False)

@@ -174,8 +174,7 @@ class Bed:
     async def finish_for(self, run_id: str, code: str = "cancelled") -> str:
         """Ends a run as someone who does not own it."""
         event = orjson.dumps(["failed", code, "It was ended."])
-        answer = await self.call("finish", run_id, "", event, "failed")
-        return str((answer if isinstance(answer, bytes) else answer[0]).decode())
+        return str((await self.call("finish", run_id, "", event, "failed")).decode())
 
     async def cancel(self, run_id: str) -> str:
         return str((await self.call("cancel", run_id, "The client went away.")).decode())

@@ -138,3 +138,18 @@ async def test_runs_end_in_one_call_each_by_itself_and_a_reader_hears_of_them_at
     assert all(line.endswith(encode_frame(3, [Finished("stop")])) for line in lines)
     assert await bed.traces(first.run_id) == await bed.traces(other.run_id) == []
     assert len(await bed.events(run.run_id)) == 2
+
+
+async def test_what_is_broken_for_one_end_of_a_call_is_no_other_runs(bed: Bed) -> None:
+    await bed.renew()
+    await bed.submit(conversation="c")
+    broken = (await bed.claim())[0]
+    await bed.submit(reply="back")
+    fine = (await bed.claim())[0]
+    await bed.redis.set(bed.keys.turns("c"), "no list")
+    ends = [*end(broken, broken.epoch), *end(fine, fine.epoch)]
+    ends[5] = b"turn"
+    told = await bed.call("finish", *ends)
+    assert told[0].startswith(b"refused ") and b"WRONGTYPE" in told[0]
+    assert told[1] == b"ok"
+    assert (await bed.state(fine.run_id))["out"] == "finished"

@@ -195,3 +195,14 @@ async def test_a_call_of_many_runs_gives_the_turn_of_a_conversation_once(bed: Be
     assert await bed.redis.lrange(bed.keys.waiting("c"), 0, -1) == [
         each.encode() for each in ids[1:]
     ]
+
+
+async def test_what_is_broken_for_one_run_of_a_call_is_no_other_runs(bed: Bed) -> None:
+    await bed.renew()
+    await bed.redis.set(bed.keys.conversation("broken"), "no hash")
+    first, broken, last = [new_run_id() for _ in range(3)]
+    blocks = [bed.asked(first), bed.asked(broken, conversation="broken"), bed.asked(last)]
+    told = await bed.call("submit", "runs", 120_000, 9, *chain(*blocks))
+    assert [told[0], told[2]] == [[b"ok", b"0"]] * 2
+    assert isinstance(told[1], Exception) and "WRONGTYPE" in str(told[1])
+    assert {run.run_id for run in await bed.claim()} == {first, last}

@@ -1,6 +1,7 @@
 """A pipe whose server kills connections, stands still, goes away or takes no more."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -109,6 +110,10 @@ async def test_a_primary_that_became_a_replica_is_no_place_to_write(
 ) -> None:
     await client.xadd("pipe:log:run", {"f": '[1,["created",1]]'}, id="0-1")
     append = ("", "0", "run", "5-2", '[2,["attempt",1,null]]')
+    asked = ("other", "agent pool someone", "", "1 1 fail 1", 0, 1000, "{}")
+    submit = ("runs", 1000, 10, len(asked), *asked)
+    await client.zadd("pipe:workers:pool", {"w": time.time() * 1000})
+    await client.sadd("pipe:agents:w", "agent")
     await pipe.connected()
     await client.replicaof("127.0.0.1", "1")
     for _ in range(2):
@@ -116,8 +121,11 @@ async def test_a_primary_that_became_a_replica_is_no_place_to_write(
             await pipe.call("append", *append)
         with pytest.raises(RedisUnavailable):
             await pipe.call("sweep")
+        with pytest.raises(RedisUnavailable):
+            await pipe.call("submit", *submit)
     await client.replicaof("NO", "ONE")
     assert await pipe.call("append", *append) == b"added"
+    assert await pipe.call("submit", *submit) == [[b"ok", b"0"]]
 
 
 async def test_closing_ends_while_the_connection_breaks(server: RedisServer, client: Redis) -> None:

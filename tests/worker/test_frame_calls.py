@@ -1,7 +1,13 @@
 """Frames as calls: what shares one, and in which order."""
 
 from trunkline_shared.events import Finished, Step, TextDelta
-from trunkline_worker.frame_calls import MAX_CALL_ENDS, MAX_CALL_FRAMES, Call, calls_of
+from trunkline_worker.frame_calls import (
+    MAX_CALL_BYTES,
+    MAX_CALL_ENDS,
+    MAX_CALL_FRAMES,
+    Call,
+    calls_of,
+)
 from trunkline_worker.frames import Entry, Frame, FrameBuffer
 
 
@@ -52,3 +58,10 @@ def test_no_call_blocks_redis_for_long() -> None:
 
 def test_nothing_is_no_call() -> None:
     assert [*calls_of([])] == []
+
+
+def test_ends_that_bring_megabytes_have_calls_of_their_own() -> None:
+    frames = [frame for name in "abc" for frame in said(name, "one", ends=True)]
+    frames[3].source.result = b"x" * MAX_CALL_BYTES  # type: ignore[union-attr]  # it has one
+    shapes = shape([*calls_of(frames)])
+    assert shapes[1:] == [("finish", ["a"]), ("finish", ["b"]), ("finish", ["c"])]

@@ -10,6 +10,7 @@ from trunkline_worker.frames import EntryFrame, Frame
 
 MAX_CALL_FRAMES: Final = 128  # one script call blocks Redis no longer than this takes
 MAX_CALL_ENDS: Final = 32  # each costs as much as four frames
+MAX_CALL_BYTES: Final = 1 << 20  # of one call of ends, which may bring results of megabytes
 _REPLY: Final = attrgetter("reply")
 
 
@@ -36,9 +37,7 @@ def calls_of(frames: list[Frame]) -> Iterator[Call]:
         else:
             plain.append(frame)
     yield from _appends(plain)
-    for first in range(0, len(ends), MAX_CALL_ENDS):
-        some = ends[first : first + MAX_CALL_ENDS]
-        yield Call("finish", some, [argument for frame in some for argument in _end(frame)])
+    yield from _finishes(ends)
 
 
 def _appends(plain: list[Frame]) -> Iterator[Call]:
@@ -52,6 +51,23 @@ def _appends(plain: list[Frame]) -> Iterator[Call]:
             for frame in of_one:
                 arguments += _written(frame)
         yield Call("append", some, arguments)
+
+
+def _finishes(ends: list[Frame]) -> Iterator[Call]:
+    some: list[Frame] = []
+    arguments: list[Argument] = []
+    size = 0
+    for frame in ends:
+        told = _end(frame)
+        its = sum(len(each) for each in told if isinstance(each, bytes))
+        if some and (len(some) == MAX_CALL_ENDS or size + its > MAX_CALL_BYTES):
+            yield Call("finish", some, arguments)
+            some, arguments, size = [], [], 0
+        some.append(frame)
+        arguments += told
+        size += its
+    if some:
+        yield Call("finish", some, arguments)
 
 
 def _written(frame: Frame) -> tuple[Argument, ...]:

@@ -196,7 +196,7 @@ class Publisher:
         if answers == b"added":  # nearly always
             self._keep(frames)
             self._added(frames)
-        elif answers == b"ok":
+        elif answers == b"ok":  # all of a call of ends
             self._keep(frames)
             self._over(frames, "ok")
         elif isinstance(answers, RedisUnavailable):
@@ -225,7 +225,10 @@ class Publisher:
         if told == b"added":
             self._added([frame])
             return
-        writer, answer = self._writer_of(frame), told.decode()
+        writer = self._writer_of(frame)
+        answer, _, words = told.decode().partition(" ")
+        if words:
+            logger.error("redis refused the end of run %s: %s", frame.run_id, words)
         if writer is None:
             return
         if self._is_for_later(writer, answer):

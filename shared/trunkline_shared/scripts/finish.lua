@@ -3,10 +3,21 @@
 -- ARGV, for each: id stream_id frame outcome result turn ('' where it has none: what a stored run or a
 --       conversation is to know of a failure is then made of the event)
 --       follows(0|1: as of `append_frame`)
--- By anyone else: `event` is the terminal event alone, and the epoch rises first.
--- ARGV: id '' event outcome
 -- Returns 'ok' if all were ended, else for each 'ok' · 'done' it was over already · 'gone' the state is
--- · or, to an owner, what `append_frame` answered when the frame could not be added.
+-- · what `append_frame` answered when the frame could not be added · 'refused' and the words of another
+-- error of Redis.
+-- Or by anyone else: the epoch rises first.
+-- ARGV: id '' event outcome
+-- Returns 'ok', 'done' or 'gone'.
+if ARGV[2] == '' then
+  local id, event, outcome = ARGV[1], ARGV[3], ARGV[4]
+  local s = state(id)
+  if not s then return 'gone' end
+  if s.st == 'done' then return 'done' end
+  despite_full_memory()
+  end_run(id, s, event, outcome, now_ms())
+  return 'ok'
+end
 local messages = {} -- by reply channel: receiving costs more than sending
 
 -- What the end of a run concerns: of one that has nothing but what each has, not all of its state,
@@ -22,11 +33,6 @@ local function finish(id, stream_id, frame, outcome, result, turn, follows)
   local s = ending(id)
   if not s then return 'gone' end
   if s.st == 'done' then return 'done' end
-  if stream_id == '' then
-    despite_full_memory()
-    end_run(id, s, frame, outcome, now_ms())
-    return 'ok'
-  end
   if tonumber(string.match(stream_id, '^(%d+)')) ~= s.epoch then return 'fenced' end
   local answer = append_frame(id, stream_id, frame, follows == '1')
   if answer ~= 'added' then despite_full_memory() end
@@ -58,9 +64,9 @@ end
 
 local answers, all_ok = {}, true
 for i = 1, #ARGV, 7 do
-  local answer = finish(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5],
-    ARGV[i + 6])
-  answers[#answers + 1] = answer
+  local fine, answer = pcall(finish, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4],
+    ARGV[i + 5], ARGV[i + 6])
+  answers[#answers + 1] = fine and answer or 'refused ' .. words_of(answer)
   all_ok = all_ok and answer == 'ok'
 end
 for reply, parts in pairs(messages) do

@@ -12,7 +12,7 @@
 --   epoch owner attempt crashes dl   who may write, how often it was taken, Unix ms of the deadline
 --   read 1: somebody else than the one who asked reads it, and so what it says counts as shown
 --   cancel out   why it is to end, how it ended
---   more 1: it has some of what follows and not every run has, but for `back`
+--   more 1: it has one of kept, idem, rhooks and conv, which its end concerns beyond what each run has
 --   back   Unix ms when it was taken from a dead worker
 --   kept 1: has a record, its result is to be stored
 --   idem idem_ms   digest of its Idempotency-Key, for which its result is stored too, and for how many ms
@@ -68,6 +68,14 @@ local function publish(reply, id, stream_id, frame)
   end
 end
 
+-- The words of an error that was caught. That this server is no primary any more concerns the whole
+-- call: who made it looks for another server when it hears so, and asks again.
+local function words_of(failure)
+  local words = tostring(type(failure) == 'table' and failure.err or failure)
+  if string.find(words, 'READONLY', 1, true) then error(words) end
+  return words
+end
+
 -- Puts an owner's frame at the end of the log, exactly once and without a hole. Answers
 -- 'added' · 'known' it was there already · 'gone' no log · 'fenced' a higher epoch has the run ·
 -- 'early' an earlier frame is missing · 'full' Redis is out of memory · 'refused' anything else.
@@ -92,9 +100,7 @@ local function append_frame(id, stream_id, frame, follows)
   local answer = redis.pcall('XADD', K.log .. id, 'NOMKSTREAM', stream_id, 'f', frame)
   if type(answer) ~= 'table' or not answer.err then return 'added' end
   -- Versions put different words before it.
-  local words = tostring(answer.err)
-  if string.find(words, 'READONLY', 1, true) then error(words) end
-  return string.find(words, 'OOM', 1, true) and 'full' or 'refused'
+  return string.find(words_of(answer), 'OOM', 1, true) and 'full' or 'refused'
 end
 
 -- Writes one event by someone who takes the run's log over, under the epoch given. Answers its

@@ -61,7 +61,7 @@ local pools, principals = {}, {}
 local function pool_of(name)
   local pool = pools[name]
   if not pool then
-    pool = { waiting = redis.call('ZCARD', K.queue .. name), able = {} }
+    pool = { waiting = redis.call('ZCARD', K.queue .. name), able = {}, new = {} }
     pools[name] = pool
   end
   return pool
@@ -70,7 +70,7 @@ end
 local function principal_of(name)
   local principal = principals[name]
   if not principal then
-    principal = { active = redis.call('SCARD', K.active .. name) }
+    principal = { active = redis.call('SCARD', K.active .. name), new = {} }
     principals[name] = principal
   end
   return principal
@@ -196,7 +196,8 @@ local function admit(first, past)
   -- The first write, which Redis refuses if it has no memory left, and if the log exists.
   local created = redis.pcall('XADD', log, '0-1', 'f', '[1,["created",' .. at .. ']]')
   if type(created) == 'table' and created.err then
-    return redis.call('EXISTS', log) == 1 and { 'ok', '0' } or created
+    if redis.call('EXISTS', log) == 1 then return { 'ok', '0' } end
+    return { err = words_of(created) }
   end
   redis.call('PEXPIRE', log, kept_ms)
   redis.call('SET', K.job .. id, job, 'PX', kept_ms)
@@ -240,13 +241,13 @@ local function admit(first, past)
   end
   redis.call('HSET', run, unpack(fields))
   redis.call('PEXPIRE', run, kept_ms)
-  local its_principal, its_pool = principal_of(principal), pool_of(pool)
-  its_principal.active = its_principal.active + 1
-  its_principal[#its_principal + 1] = id
+  local its, queue = principal_of(principal), pool_of(pool)
+  its.active = its.active + 1
+  its.new[#its.new + 1] = id
   if not waits then
-    its_pool.waiting = its_pool.waiting + 1
-    its_pool[#its_pool + 1] = at
-    its_pool[#its_pool + 1] = id
+    queue.waiting = queue.waiting + 1
+    queue.new[#queue.new + 1] = at
+    queue.new[#queue.new + 1] = id
   end
   return { 'ok', '0' }
 end
@@ -254,18 +255,19 @@ end
 local answers, first = {}, 5
 while first <= #ARGV do
   local past = first + ARGV[first - 1]
-  answers[#answers + 1] = admit(first, past)
+  local fine, answer = pcall(admit, first, past) -- what is wrong with one is no other's
+  answers[#answers + 1] = fine and answer or { err = words_of(answer) }
   first = past + 1
 end
 for name, principal in pairs(principals) do
-  if principal[1] then
-    redis.call('SADD', K.active .. name, unpack(principal))
-    if principal.active == #principal then redis.call('SADD', K.principals, name) end
+  if principal.new[1] then
+    redis.call('SADD', K.active .. name, unpack(principal.new))
+    if principal.active == #principal.new then redis.call('SADD', K.principals, name) end
   end
 end
 for name, pool in pairs(pools) do
-  if pool[1] then
-    redis.call('ZADD', K.queue .. name, unpack(pool))
+  if pool.new[1] then
+    redis.call('ZADD', K.queue .. name, unpack(pool.new))
     wake(name)
   end
 end
