@@ -35,7 +35,7 @@ _STAGES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "request to the model": ("ChatBackend.run", "Connection.call ("),
         "answer, HTTP": ("Connection.data_received (trunkline_worker",),
         "answer, its text": ("ChatStream.feed",),
-        "usage and price": ("ChatBackend._finished",),
+        "usage and price": ("Chain._finished",),
         "frames out": ("RunWriter.emit", "Publisher."),
         # Both.
         "write to Redis": ("Pipe.flush",),
