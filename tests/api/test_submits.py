@@ -50,7 +50,7 @@ def pipe() -> FakePipe:
 
 @pytest.fixture
 def asks(pipe: FakePipe) -> Submits:
-    return Submits(ApiSettings(max_queue=8, queue_timeout_s=9.0), pipe)  # type: ignore[arg-type]
+    return Submits(ApiSettings(max_queue=8, queue_timeout_s=9.0), pipe)  # type: ignore[arg-type]  # it has what is used
 
 
 async def test_runs_of_one_tick_are_one_call_and_those_of_the_next_another(
